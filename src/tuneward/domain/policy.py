@@ -1,0 +1,42 @@
+"""Policy: the rules of a site or project, as data; Member: who may do what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rules under which governed steps run.
+
+    Attributes:
+        name: ``solo``, ``team``, ``regulated`` or the policy file's own name.
+        version: of this policy's text; stands in every audit event.
+        may: action → roles that may do it.
+        self_approval: whether the requester may grant the own request (the record says so either way).
+        on_finding: kind of finding → ``allow | redact | drop | block``; ``*`` is the default.
+        approval_required: whether training needs a granted approval.
+        contamination: what happens to training rows that also stand in the test set: ``drop`` or ``block``.
+    """
+
+    name: str
+    version: str
+    may: Mapping[str, tuple[str, ...]]
+    self_approval: bool
+    on_finding: Mapping[str, str]
+    approval_required: bool
+    contamination: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """A person or service known to the site.
+
+    Attributes:
+        id: the name under which it acts (embedded default: the operating system's user).
+        roles: any of ``engineer``, ``approver``, ``operator``, ``auditor``, ``owner``.
+        created_at: UTC, ISO 8601.
+    """
+
+    id: str
+    roles: tuple[str, ...]
+    created_at: str

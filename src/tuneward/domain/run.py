@@ -1,0 +1,80 @@
+"""Run: one training; Checkpoint: a place to go on from; Adapter: what a run leaves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, with everything frozen that it depends on.
+
+    Attributes:
+        id: ``run_…``.
+        project: the project's name.
+        dataset: the dataset's id.
+        approval: the approval's id, or None where the policy asks for none.
+        base: digest of the base model.
+        config: the training section, canonical.
+        inputs_digest: digest of dataset fingerprint, base digest and config: the same inputs are not trained twice.
+        seed: seeds shuffling and adapter initialisation.
+        status: ``running | finished | failed``.
+        started_at: UTC, ISO 8601.
+        finished_at: UTC, ISO 8601, or None.
+        figures: final loss, tokens, seconds, peak memory and the like; empty until finished.
+        curve: digest of the artefact that holds the loss curve's numbers, or None.
+        adapter: digest of the adapter, or None until finished.
+    """
+
+    id: str
+    project: str
+    dataset: str
+    approval: str | None
+    base: str
+    config: Mapping[str, Any]
+    inputs_digest: str
+    seed: int
+    status: str
+    started_at: str
+    finished_at: str | None
+    figures: Mapping[str, Any]
+    curve: str | None
+    adapter: str | None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State from which a run goes on bit for bit.
+
+    Attributes:
+        step: optimizer steps done.
+        folder: name of its folder inside the run's scratch folder.
+        digest: SHA-256 over the state file's bytes.
+    """
+
+    step: int
+    folder: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter in PEFT's on-disk format, named by the digest of its artefact tree.
+
+    Attributes:
+        id: digest of the artefact tree (``adapter_config.json`` and ``adapter_model.safetensors``).
+        run: the run that made it.
+        base: digest of the base it belongs to.
+        rank: rank of the update.
+        alpha: numerator of the scaling alpha / rank.
+        parameters: trained parameters.
+        created_at: UTC, ISO 8601.
+    """
+
+    id: str
+    run: str
+    base: str
+    rank: int
+    alpha: float
+    parameters: int
+    created_at: str

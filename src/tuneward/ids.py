@@ -1,0 +1,30 @@
+"""Identifiers: a prefix that names the noun, then 26 characters that sort by time (the ULID layout).
+
+Place on the road: wherever a governed thing is born. Knows nothing of what it names.
+"""
+
+import secrets
+import threading
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
+_lock = threading.Lock()
+_last = 0
+
+
+def new_id(prefix: str) -> str:
+    """Make a new id such as ``run_01jd3v…``; ids made by one process are strictly increasing.
+
+    48 bits of milliseconds and 80 random bits; the random part counts up within a millisecond.
+    """
+    global _last
+    with _lock:
+        value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+        if value <= _last:
+            value = _last + 1
+        _last = value
+    return f"{prefix}_{_encode(value)}"
+
+
+def _encode(value: int) -> str:
+    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
