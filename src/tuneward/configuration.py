@@ -70,7 +70,9 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, int]]:
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(Fault("TW-CONF-002", "the file must hold settings (key: value)", name, "see docs/settings.md"))
+        raise ConfigError(
+            Fault("TW-CONF-002", "the file must hold settings (key: value)", name, "see docs/settings.md")
+        )
     lines: dict[Path_, int] = {}
     faults: list[Fault] = []
     if node is not None:
@@ -118,7 +120,7 @@ def validate(
 
 
 def _fault(item: Any, values: Any, model: type[Section], file: str, lines: Mapping[Path_, int]) -> Fault:
-    location: Path_ = tuple(part for part in item["loc"] if (*item["loc"],) and not _is_branch_tag(part))
+    location: Path_ = tuple(part for part in item["loc"] if not _is_branch_tag(part))
     dotted = _dotted(location)
     line = next((lines[location[:n]] for n in range(len(location), 0, -1) if location[:n] in lines), None)
     place = f"{file}:{line}" if file and line else (file or dotted)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 
-
 def canonical_json(value: Any) -> bytes:
     """Encode a JSON value as canonical bytes: sorted keys, no spaces, UTF-8, no NaN.
 

@@ -1,6 +1,6 @@
-"""The one tree of errors.
+r"""The one tree of errors.
 
-Place on the road: everywhere. Every error of ours carries one or more :class:`Fault`\\ s; each has a stable code, says
+Place on the road: everywhere. Every error of ours carries one or more :class:`Fault`; each has a stable code, says
 what is wrong, where, and what cures it. ``cli`` maps the classes to exit codes once, ``web`` maps them to HTTP once.
 This file does not know who raises what; it only knows the codes (``CODES``), which ``docs/errors.md`` documents.
 

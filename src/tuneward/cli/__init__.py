@@ -1,0 +1,1 @@
+"""Doors for the terminal: parse, call one workflow, print."""

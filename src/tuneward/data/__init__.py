@@ -1,0 +1,1 @@
+"""Stage: from files to records that may train."""

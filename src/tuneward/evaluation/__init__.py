@@ -1,0 +1,1 @@
+"""Stage: tuned against its own base, item by item, and the gate."""

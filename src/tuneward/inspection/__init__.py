@@ -1,0 +1,1 @@
+"""Tool: from text to Findings."""

@@ -1,0 +1,1 @@
+"""Tool: bases, tokenizer and chat template, LoRA, attention, generation."""

@@ -1,0 +1,1 @@
+"""Stage: versions, their AIBOM, card and signature."""

@@ -1,0 +1,1 @@
+"""Stage: engine, its client, and what joins an alias to a verified adapter."""

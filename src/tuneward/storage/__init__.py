@@ -1,0 +1,1 @@
+"""Ground: the site's folder, its database, artefacts and lineage."""

@@ -1,0 +1,1 @@
+"""Stage: from records and a base to an adapter. Runs as a process of its own."""

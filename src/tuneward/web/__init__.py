@@ -1,0 +1,1 @@
+"""Doors for HTTP: parse, call one workflow, answer. Loads no torch."""
