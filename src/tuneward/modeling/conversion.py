@@ -1,9 +1,9 @@
 """Conversion: a GGUF file becomes a model folder with safetensors, tokenizer and chat template.
 
-Place on the road: a step of ``pull``, walked once per base. Knows the GGUF format through ``gguf`` and transformers; does
-not know where the file came from. The tokenizer is built here and not by transformers, which (5.23) leaves out the
-pre-tokenizer that the file names in ``tokenizer.ggml.pre``: texts with digits after several spaces would get other tokens
-than the model was trained with.
+Place on the road: a step of ``pull``, walked once per base. Knows the GGUF format through ``gguf`` and transformers;
+does not know where the file came from. The tokenizer is built here and not by transformers, which (5.23) leaves out the
+pre-tokenizer that the file names in ``tokenizer.ggml.pre``: texts with digits after several spaces would get other
+tokens than the model was trained with.
 """
 
 import json
@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from tuneward.errors import Fault, ModelError
 
-#: ``tokenizer.ggml.pre`` → pre-tokenizer, as the models' own ``tokenizer.json`` has it (llama.cpp: src/llama-vocab.cpp).
+#: ``tokenizer.ggml.pre`` → pre-tokenizer as in the models' own ``tokenizer.json`` (llama.cpp: src/llama-vocab.cpp).
 PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
     "gpt-2": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False),
     "smollm": lambda: pre_tokenizers.Sequence(
@@ -40,7 +40,9 @@ def convert_gguf(file: Path, into: Path) -> None:
     tokenizer = build_tokenizer(fields, place=file.name)
     template = fields.get("tokenizer.chat_template")
     if not template:
-        raise ModelError(Fault("TW-BASE-021", "the GGUF file carries no chat template", file.name, "take an instruction-tuned model"))
+        raise ModelError(
+            Fault("TW-BASE-021", "the GGUF file carries no chat template", file.name, "take an instruction-tuned model")
+        )
     config = _convert_weights(file, into)
     names = {
         name: fields["tokenizer.ggml.tokens"][fields[f"tokenizer.ggml.{key}_token_id"]]
@@ -140,7 +142,9 @@ def _convert_weights(file: Path, into: Path) -> dict[str, Any]:
         raise ModelError(Fault("TW-BASE-010", f"transformers cannot convert it: {error}", file.name, cure)) from error
     missing = sorted(set(loading["missing_keys"]) - set(model.all_tied_weights_keys))
     if missing:
-        raise ModelError(Fault("TW-BASE-007", f"weights are missing: {', '.join(missing[:5])}", file.name, "take another file"))
+        raise ModelError(
+            Fault("TW-BASE-007", f"weights are missing: {', '.join(missing[:5])}", file.name, "take another file")
+        )
     model.save_pretrained(into, max_shard_size="1TB")
     config: dict[str, Any] = json.loads((into / "config.json").read_bytes())
     config.pop("_model_name_or_path", None)

@@ -1,16 +1,18 @@
 """Chat template: renders messages to text, and says exactly where in that text each message stands.
 
-Place on the road: beneath ``chat``. Knows Jinja and messages, no tokens. Templates are foreign code: they run in Jinja's
-immutable sandbox, without clock, files or network. ``render`` gives the same text as transformers' ``apply_chat_template``.
+Place on the road: beneath ``chat``. Knows Jinja and messages, no tokens. Templates are foreign code: they run in
+Jinja's immutable sandbox, without clock, files or network. ``render`` gives the text that ``apply_chat_template`` of
+transformers gives.
 
-How places are found: the template is rendered once per sequence of roles with marks instead of contents (the *skeleton*).
-Skeleton with contents filled in must equal the true rendering, character by character; else the template does something
-with contents that could put a label on the wrong token, and it is refused.
+How places are found: the template is rendered once per sequence of roles with marks instead of contents (the
+*skeleton*). Skeleton with contents filled in must equal the true rendering, character by character; else the template
+does something with contents that could put a label on the wrong token, and it is refused.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from jinja2 import TemplateError, nodes
@@ -21,28 +23,40 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tuneward.domain.record import Message
 from tuneward.errors import Fault, ModelError
 
-#: ``strftime_now`` in a template always says this day, so that the same messages give the same tokens tomorrow. It is the
-#: day that Llama 3.2's own template falls back to.
+#: ``strftime_now`` in a template always says this day, so that the same messages give the same tokens tomorrow. It is
+#: the day that Llama 3.2's own template falls back to.
 TEMPLATE_DAY = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24"}
 LEFT_PAD, RIGHT_PAD = " \x0b", "\x0c "
-CHANGED_CURE = "take a template that prints every message once and unchanged, or give the base its own chat_template.jinja"
+CHANGED = "take a template that prints every message once and unchanged, or give the base its own chat_template.jinja"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where an assistant message stands in a rendering, in characters.
+
+    Attributes:
+        start: where generation begins: its content, or white space before it that the generation prompt leaves out.
+        end: one past its content.
+        tail: one past what the template itself writes after it, up to the next message's content.
+    """
+
+    start: int
+    end: int
+    tail: int
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A rendered conversation and its places, all in characters of ``text``.
+    """A rendered conversation and its places.
 
     Attributes:
         text: the rendering.
-        contents: span of each message's content.
-        starts: for each assistant message, in order, where generation begins: its content, or white space before it
-            that the generation prompt leaves to the model.
-        literals: the spans that the template itself wrote; only there are control tokens meant as such.
+        answers: the assistant messages, in order.
+        literals: spans that the template itself wrote; only there are control tokens meant as such.
     """
 
     text: str
-    contents: tuple[tuple[int, int], ...]
-    starts: tuple[int, ...]
+    answers: tuple[Answer, ...]
     literals: tuple[tuple[int, int], ...]
 
 
@@ -78,7 +92,7 @@ class Template:
             self._compiled = environment.from_string(source)
         except TemplateError as error:
             raise _unrenderable(f"does not compile: {error}") from error
-        self.ending = self._skeleton(("user", "assistant")).pieces[-1]
+        self._skeleton(("user", "assistant"))
         self.folds_system = not self._accepts_system()
 
     def render(self, messages: Sequence[Message], *, generation: bool = False) -> str:
@@ -117,21 +131,17 @@ class Template:
         """
         messages = self._fold(messages)
         skeleton = self._skeleton(tuple(m.role for m in messages))
-        text, contents, literals, starts = skeleton.pieces[0], [], [(0, len(skeleton.pieces[0]))], []
-        answers = iter(skeleton.leads)
+        text = skeleton.pieces[0]
+        answers, literals, leads = [], [(0, len(text))], iter(skeleton.leads)
         for message, trim, piece in zip(messages, skeleton.trims, skeleton.pieces[1:], strict=True):
-            content = _trim(message.content, trim)
+            begin, text = len(text), text + _trim(message.content, trim)
+            end, text = len(text), text + piece
+            literals.append((end, len(text)))
             if message.role == "assistant":
-                starts.append(len(text) - next(answers))
-            contents.append((len(text), len(text) + len(content)))
-            text += content
-            literals.append((len(text), len(text) + len(piece)))
-            text += piece
+                answers.append(Answer(start=begin - next(leads), end=end, tail=len(text)))
         if text != self.render(messages):
-            raise ModelError(
-                Fault("TW-BASE-023", "the template changes a message's content", "chat template", CHANGED_CURE)
-            )
-        return Layout(text=text, contents=tuple(contents), starts=tuple(starts), literals=tuple(literals))
+            raise ModelError(Fault("TW-BASE-023", "the template changes a message's content", "chat template", CHANGED))
+        return Layout(text=text, answers=tuple(answers), literals=tuple(literals))
 
     def _fold(self, messages: Sequence[Message]) -> Sequence[Message]:
         if not self.folds_system or len(messages) < 2 or (messages[0].role, messages[1].role) != ("system", "user"):
@@ -158,7 +168,7 @@ class Template:
         pieces, padded_pieces = _split(text, marks, roles), _split(self.render(padded), marks, roles)
         trims = tuple(
             (not before.endswith(LEFT_PAD), not after.startswith(RIGHT_PAD))
-            for before, after in zip(padded_pieces, padded_pieces[1:], strict=False)
+            for before, after in pairwise(padded_pieces)
         )
         leads = []
         for number, role in enumerate(roles):
@@ -185,7 +195,7 @@ def _split(text: str, marks: Sequence[str], roles: Sequence[str]) -> list[str]:
         found = text.find(mark, at)
         if found < 0 or text.count(mark) != 1:
             message = f"the template hides, doubles or reorders a {role} message"
-            raise ModelError(Fault("TW-BASE-023", message, "chat template", CHANGED_CURE))
+            raise ModelError(Fault("TW-BASE-023", message, "chat template", CHANGED))
         pieces.append(text[at:found])
         at = found + len(mark)
     return [*pieces, text[at:]]
