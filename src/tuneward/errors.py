@@ -173,4 +173,14 @@ CODES: dict[str, str] = {
     "TW-BASE-026": "an example has no answer to train",
     "TW-BASE-030": "the licence of the base model is unknown",
     "TW-BASE-031": "the licence of the base model forbids the declared use",
+    # engine -------------------------------------------------------------------------------------------------------
+    "TW-SERV-001": "the base names no longest context",
+    "TW-SERV-002": "the engine's port cannot be bound",
+    "TW-SERV-003": "the engine's key is missing or too short",
+    "TW-SERV-004": "a request's field is unknown, wrong or not supported",
+    "TW-SERV-005": "no model of that name is loaded",
+    "TW-SERV-006": "prompt and answer do not fit into the context",
+    "TW-SERV-008": "the engine may not read that adapter folder",
+    "TW-SERV-009": "an adapter's name is taken",
+    "TW-SERV-010": "the engine failed while it answered",
 }
