@@ -149,6 +149,6 @@ CODES: dict[str, str] = {
     "TW-BASE-024": "the chat template ends an answer with no token that generation can stop at",
     "TW-BASE-025": "the tokenizer cannot give a text back as it was",
     "TW-BASE-026": "an example has no answer to train",
-    "TW-BASE-030": "the licence of the base model is unknown",
-    "TW-BASE-031": "the licence of the base model forbids the declared use",
+    "TW-BASE-040": "the licence of the base model is unknown",
+    "TW-BASE-041": "the licence of the base model forbids the declared use",
 }
