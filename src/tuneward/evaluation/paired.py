@@ -45,6 +45,7 @@ class Figure:
         test: the test's name, or None.
         wrong_to_right: rates only: items that only the tuned model got right.
         right_to_wrong: rates only: items that only the base model got right.
+        support: ratios only: items that say anything here, of base and of tuned.
     """
 
     kind: Kind
@@ -61,6 +62,7 @@ class Figure:
     test: str | None
     wrong_to_right: int | None = None
     right_to_wrong: int | None = None
+    support: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The figure as it stands in ``report.json``: six decimals, p-values with six significant digits."""
@@ -80,6 +82,8 @@ class Figure:
         }
         if self.kind == "rate":
             shown["flips"] = {"wrong_to_right": self.wrong_to_right, "right_to_wrong": self.right_to_wrong}
+        if self.support is not None:
+            shown["support"] = {"base": self.support[0], "tuned": self.support[1]}
         return shown
 
 
@@ -227,7 +231,12 @@ def _figure(
         difference_method=difference_method,
         p_value=None if difference is None else p_value,
         test=None if difference is None else f"paired randomisation, {RESAMPLES} draws",
+        support=(_saying(base), _saying(tuned)) if kind == "ratio" else None,
     )
+
+
+def _saying(parts: Floats) -> int:
+    return int((parts[:, 1] > 0).sum())
 
 
 def _interval(value: float, samples: Floats, parts: Floats) -> Interval | None:
@@ -236,7 +245,7 @@ def _interval(value: float, samples: Floats, parts: Floats) -> Interval | None:
         return None
     interval = _percentiles(samples)
     if interval is None or interval[0] == interval[1]:
-        n = int((parts[:, 1] > 0).sum())
+        n = _saying(parts)
         return wilson(min(max(value, 0.0), 1.0) * n, n)
     return interval
 
