@@ -50,7 +50,7 @@ def request(workspace: Workspace, justification: str) -> ApprovalResult:
     base = require_base(workspace, road)
     if road.dataset is None:
         raise DataError(
-            Fault("TW-DATA-001", "there is no current dataset to ask about", "", "run `tuneward prepare` first")
+            Fault("TW-DATA-090", "there is no current dataset to ask about", "", "run `tuneward prepare` first")
         )
     if road.approval:
         return ApprovalResult(approval=road.approval, reused=True, next="tuneward train")

@@ -1,6 +1,5 @@
 """Step 5: base and tuned answer the same held-out items through the engine that will serve; the gate judges."""
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tuneward.data.dataset import read_records
-from tuneward.digests import canonical_json
 from tuneward.domain.base import Base
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Adapter, Run
 from tuneward.errors import Fault, TrainingError
 from tuneward.evaluation.gate import judge
-from tuneward.evaluation.measure import measure
-from tuneward.evaluation.tasks import items_of, load_task
+from tuneward.evaluation.measure import Item, Report, choose_items, measure, read_report
+from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
@@ -23,7 +21,6 @@ from tuneward.serving.canary import measure as measure_canary
 from tuneward.serving.client import Answer
 from tuneward.storage.database import now
 from tuneward.storage.repository import get
-from tuneward.storage.site import Site
 from tuneward.workflows.engine import BASE_NAME, engine_with
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.road import Road, evaluation_inputs, survey
@@ -64,20 +61,25 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
         base, dataset, run = require_base(workspace, road), require_dataset(road), require_run(road)
         if road.evaluation and not workspace.site.artifacts.check(road.evaluation.report):
             return _result(workspace, road.evaluation, reused=True)
-        task = load_task(workspace.project.evaluation, workspace.folder)
+        config = workspace.project.evaluation
+        task = make_task(config, project_folder=workspace.folder)
         records = read_records(workspace.site.artifacts.tree(dataset.tree) / "test.jsonl")
-        items = items_of(records, workspace.project.evaluation)
+        prompts = {record.id: record.prompt for record in records}
+        asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records]
+        items = choose_items(asked, limit=config.items, seed=config.seed)
         base_answers, tuned_answers, canary = _answers(
-            workspace, base=base, adapter_id=_adapter_of(run), prompts=[i.messages for i in items], progress=progress
+            workspace, base=base, adapter_id=_adapter_of(run), prompts=[prompts[i.id] for i in items], progress=progress
         )
         report = measure(
             task,
             items,
-            base=[a.text for a in base_answers],
-            tuned=[a.text for a in tuned_answers],
-            config=workspace.project.evaluation,
-        ).to_json()
-        verdict = judge(report, workspace.project.evaluation.canonical()["gate"])
+            [answer.text for answer in base_answers],
+            [answer.text for answer in tuned_answers],
+            seed=config.seed,
+            samples=config.samples,
+            suites=config.suites,
+        )
+        verdict = judge(report.to_json(), config.gate)
         evaluation = Evaluation(
             id=new_id("evl"),
             project=workspace.project.project,
@@ -87,7 +89,7 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
             dataset=dataset.id,
             inputs_digest=evaluation_inputs(workspace, run, dataset),
             report=_store(workspace, report),
-            gate=workspace.project.evaluation.canonical()["gate"],
+            gate=config.gate_json(),
             passed=verdict.passed,
             reasons=verdict.reasons,
             canary=canary,
@@ -108,7 +110,7 @@ def require_run(road: Road) -> Run:
     if road.run is None:
         why = "the data or the training settings changed since the last run" if "train" in road.stale else "nothing"
         message = f"{why}: there is no finished run of them" if "train" in road.stale else "there is no finished run"
-        raise TrainingError(Fault("TW-TRAIN-002", message, "", "run `tuneward train`"))
+        raise TrainingError(Fault("TW-TRAIN-021", message, "", "run `tuneward train`"))
     return road.run
 
 
@@ -133,25 +135,16 @@ def _answers(
     return of_base, of_tuned, canary
 
 
-def _store(workspace: Workspace, report: Mapping[str, Any]) -> str:
+def _store(workspace: Workspace, report: Report) -> str:
     with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
-        folder = Path(scratch) / "report"
-        folder.mkdir()
-        (folder / "report.json").write_bytes(canonical_json(report))
-        return workspace.site.artifacts.put_tree(folder)
+        report.write(Path(scratch))
+        return workspace.site.artifacts.put_tree(Path(scratch))
 
 
 def _result(workspace: Workspace, evaluation: Evaluation, *, reused: bool) -> EvaluateResult:
     return EvaluateResult(
         evaluation=evaluation,
-        report=read_report(workspace.site, evaluation),
+        report=read_report(workspace.site.artifacts.tree(evaluation.report)),
         reused=reused,
         next="tuneward register" if evaluation.passed else "tuneward status",
     )
-
-
-def read_report(site: Site, evaluation: Evaluation) -> Mapping[str, Any]:
-    """The report of an evaluation, from the artefact store."""
-    path = site.artifacts.tree(evaluation.report) / "report.json"
-    report: Mapping[str, Any] = json.loads(path.read_bytes())
-    return report

@@ -99,7 +99,7 @@ def require_base(workspace: Workspace, road: Road) -> Base:
     if road.base is None:
         raise ModelError(
             Fault(
-                "TW-BASE-001",
+                "TW-BASE-050",
                 f"the base {workspace.project.base!r} is not in this site",
                 "tuneward.yaml: base",
                 "run `tuneward pull`",

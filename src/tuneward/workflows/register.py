@@ -10,11 +10,12 @@ from tuneward.errors import EvaluationError, Fault
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
-from tuneward.registry.versions import write_papers
+from tuneward.registry.versions import make_papers
 from tuneward.storage.database import now
 from tuneward.storage.repository import get, latest
-from tuneward.workflows.evaluate import read_report, require_run
+from tuneward.workflows.evaluate import require_run
 from tuneward.workflows.prepare import require_base
+from tuneward.workflows.provenance import provenance_of
 from tuneward.workflows.road import survey
 from tuneward.workflows.train import require_dataset
 from tuneward.workflows.workspace import Workspace
@@ -53,12 +54,12 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
         evaluation = road.evaluation
         if evaluation is None:
             raise EvaluationError(
-                Fault("TW-EVAL-001", "the current run was not evaluated", run.id, "run `tuneward evaluate`")
+                Fault("TW-EVAL-009", "the current run was not evaluated", run.id, "run `tuneward evaluate`")
             )
         if not evaluation.passed:
             cure = "mend data or training and run again; changing the gate needs a new approval"
             raise EvaluationError(
-                [Fault("TW-EVAL-002", reason, evaluation.id, cure) for reason in evaluation.reasons_against]
+                [Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in evaluation.reasons]
             )
         artifacts = workspace.site.artifacts
         if road.version and not artifacts.check(road.version.papers):
@@ -67,40 +68,30 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             before = latest(c, ModelVersion, project=workspace.project.project)
             adapter = get(c, Adapter, evaluation.adapter)
         assert adapter is not None, "an evaluated adapter is in the register"
+        number, created_at = (before.number + 1 if before else 1), now()
+        progress.say("writing AIBOM, model card and signed statement")
+        papers = make_papers(
+            provenance_of(workspace.office, evaluation, road.approval, number=number, created_at=created_at),
+            workspace.office.keys,
+        )
+        with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
+            papers.write(Path(scratch))
+            tree = artifacts.put_tree(Path(scratch))
         version = ModelVersion(
             id=new_id("ver"),
             project=workspace.project.project,
-            number=before.number + 1 if before else 1,
+            number=number,
             adapter=adapter.id,
             base=base.id,
             dataset=dataset.id,
             run=run.id,
             approval=road.approval.id if road.approval else None,
             evaluation=evaluation.id,
-            papers="",
-            statement="",
+            papers=tree,
+            statement=papers.statement_digest,
             key_id=workspace.office.keys.key_id,
-            created_at=now(),
+            created_at=created_at,
         )
-        progress.say("writing AIBOM, model card and signed statement")
-        with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
-            folder = Path(scratch) / "papers"
-            version = write_papers(
-                folder,
-                keys=workspace.office.keys,
-                version=version,
-                purpose=workspace.project.purpose,
-                base=base,
-                dataset=dataset,
-                run=run,
-                adapter=adapter,
-                adapter_manifest=artifacts.manifest(adapter.id),
-                base_manifest=artifacts.manifest(base.id),
-                approval=road.approval,
-                evaluation=evaluation,
-                report=read_report(workspace.site, evaluation),
-                put_tree=artifacts.put_tree,
-            )
         with change(workspace.office, "version.register", version.id) as c:
             c.put(version)
             c.link(adapter, version)

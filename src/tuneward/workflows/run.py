@@ -91,7 +91,7 @@ def run(
     if not evaluated.evaluation.passed:
         cure = "mend data or settings and run again"
         raise EvaluationError(
-            [Fault("TW-EVAL-002", reason, evaluated.evaluation.id, cure) for reason in evaluated.evaluation.reasons]
+            [Fault("TW-EVAL-010", reason, evaluated.evaluation.id, cure) for reason in evaluated.evaluation.reasons]
         )
     step("register", lambda: register(workspace, progress=progress))
     step("deploy", lambda: deploy(workspace, progress=progress))
@@ -108,7 +108,7 @@ def _approve(workspace: Workspace) -> Any:
         return grant(workspace.office, asked.approval.id, OWN_GRANT.format(policy=policy.name))
     raise GovernanceError(
         Fault(
-            "TW-GOV-010",
+            "TW-GOV-090",
             f"{asked.approval.id} waits for another person's decision (policy {policy.name} wants four eyes)",
             asked.approval.id,
             f"an approver runs `tuneward approve grant {asked.approval.id} --reason …`; then run this again",

@@ -102,7 +102,7 @@ def require_dataset(road: Road) -> Dataset:
     if road.dataset is None:
         change_of_inputs = "its inputs changed since; " if "prepare" in road.stale else ""
         raise DataError(
-            Fault("TW-DATA-001", f"{change_of_inputs}there is no current dataset", "", "run `tuneward prepare`")
+            Fault("TW-DATA-090", f"{change_of_inputs}there is no current dataset", "", "run `tuneward prepare`")
         )
     return road.dataset
 
@@ -119,7 +119,7 @@ def _require_approval(workspace: Workspace, road: Road) -> Approval | None:
     stale = " An earlier approval was for other data or settings." if "approve" in road.stale else ""
     raise GovernanceError(
         Fault(
-            "TW-GOV-010",
+            "TW-GOV-090",
             f"no granted approval covers this run of {scope['project']!r}.{stale}",
             f"policy {workspace.office.policy.name}",
             "run `tuneward approve request`, then have it granted",
@@ -166,7 +166,7 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
         raise KeyboardInterrupt
     faults = faults or [
         Fault(
-            "TW-TRAIN-001",
+            "TW-TRAIN-020",
             f"the training process ended with status {process.returncode}",
             str(log),
             "read that log; `tuneward train` goes on from the last checkpoint",
