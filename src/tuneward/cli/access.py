@@ -50,7 +50,7 @@ def add_member(
     project: ProjectFolder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Let somebody act, with roles added to those they have."""
+    """Let somebody act, with exactly these roles."""
     show(access.add_member(open_office(project.resolve()), name, tuple(role)), _members, as_json=as_json)
 
 

@@ -50,6 +50,11 @@ class Artifacts:
                 (folder / name).mkdir(parents=True, exist_ok=True)
             self._sweep()
 
+    @property
+    def trees_folder(self) -> Path:
+        """Where trees lie materialised; every adapter that an engine may load is below it."""
+        return self.folder / "trees"
+
     def put_bytes(self, data: bytes) -> str:
         """Store bytes; the digest that names them is returned.
 

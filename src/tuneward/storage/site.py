@@ -55,6 +55,11 @@ class Site:
         return self.folder / "keys"
 
     @property
+    def scratch_folder(self) -> Path:
+        """Where a step builds what it will store; on the same disk as the artefacts. Left-overs may be removed."""
+        return self.folder / "runs"
+
+    @property
     def log_folder(self) -> Path:
         """Where checkpoints are exported."""
         return self.folder / "log"

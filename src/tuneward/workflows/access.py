@@ -1,13 +1,12 @@
 """Any time: who may act on the site (members) and who may call the gateway (keys)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tuneward.domain.policy import Member
 from tuneward.domain.version import ApiKey
-from tuneward.governance import api_keys
-from tuneward.governance.change import Office, change
-from tuneward.storage.database import now
-from tuneward.storage.repository import find, get
+from tuneward.governance import api_keys, members
+from tuneward.governance.office import Office
+from tuneward.storage.repository import find
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,12 @@ def list_keys(office: Office) -> KeyList:
 
 
 def add_member(office: Office, name: str, roles: tuple[str, ...]) -> MemberList:
-    """Let ``name`` act with ``roles`` (added to those it has).
+    """Let ``name`` act with exactly ``roles``.
 
     Raises:
         GovernanceError: the actor may not.
     """
-    with change(office, "member.add", name) as c:
-        known = get(c.connection, Member, name)
-        merged = tuple(sorted({*(known.roles if known else ()), *roles}))
-        c.put(replace(known, roles=merged) if known else Member(id=name, roles=merged, created_at=now()))
-        c.note(roles=list(merged))
+    members.add(office, name, roles)
     return list_members(office)
 
 

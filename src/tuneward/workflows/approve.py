@@ -6,7 +6,7 @@ from tuneward.domain.approval import Approval
 from tuneward.errors import DataError, Fault
 from tuneward.governance import approvals
 from tuneward.governance.change import Office
-from tuneward.storage.repository import find
+from tuneward.storage.repository import find, require
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.road import approval_scope, survey
 from tuneward.workflows.workspace import Workspace
@@ -54,7 +54,9 @@ def request(workspace: Workspace, justification: str) -> ApprovalResult:
         )
     if road.approval:
         return ApprovalResult(approval=road.approval, reused=True, next="tuneward train")
-    approval, reused = approvals.request(
+    if road.requested:
+        return ApprovalResult(road.requested, reused=True, next=_decide(road.requested))
+    approval = approvals.request(
         workspace.office,
         project=workspace.project.project,
         dataset=road.dataset.id,
@@ -62,7 +64,7 @@ def request(workspace: Workspace, justification: str) -> ApprovalResult:
         justification=justification,
         risk_class=workspace.project.risk_class,
     )
-    return ApprovalResult(approval=approval, reused=reused, next=f"tuneward approve grant {approval.id} --reason …")
+    return ApprovalResult(approval=approval, reused=False, next=_decide(approval))
 
 
 def grant(office: Office, approval_id: str, reason: str) -> ApprovalResult:
@@ -87,11 +89,11 @@ def show(office: Office, approval_id: str) -> ApprovalResult:
     """One request with all that was asked.
 
     Raises:
-        GovernanceError: unknown id.
+        StorageError: unknown id.
     """
-    approval = approvals.require(office.site, approval_id)
-    follows = "tuneward train" if approval.status == "granted" else f"tuneward approve grant {approval.id} --reason …"
-    return ApprovalResult(approval, reused=True, next=follows)
+    with office.site.database.read() as c:
+        approval = require(c, Approval, approval_id)
+    return ApprovalResult(approval, reused=True, next="tuneward train" if approval.decided_by else _decide(approval))
 
 
 def list_requests(office: Office, project: str | None = None) -> ApprovalList:
@@ -99,3 +101,7 @@ def list_requests(office: Office, project: str | None = None) -> ApprovalList:
     wanted = {"project": project} if project else {}
     with office.site.database.read() as c:
         return ApprovalList(approvals=tuple(reversed(find(c, Approval, **wanted))))
+
+
+def _decide(approval: Approval) -> str:
+    return f'tuneward approve grant {approval.id} --reason "…"'

@@ -7,7 +7,7 @@ from pathlib import Path
 from tuneward.errors import ConfigError, Fault
 from tuneward.governance.change import Office
 from tuneward.governance.keys import Keys
-from tuneward.governance.members import found_site
+from tuneward.governance.members import found
 from tuneward.governance.policies import load_policy
 from tuneward.settings import Settings
 from tuneward.storage.site import Site
@@ -57,7 +57,7 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
     if site_folder is None:
         site_folder = folder / ".tuneward"
         site = Site.create(site_folder)
-        found_site(
+        found(
             Office(
                 site=site,
                 keys=Keys.create(site.keys_folder),

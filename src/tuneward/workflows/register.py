@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneward import __version__
 from tuneward.domain.run import Adapter
 from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
@@ -90,6 +91,7 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             papers=tree,
             statement=papers.statement_digest,
             key_id=workspace.office.keys.key_id,
+            tool_version=__version__,
             created_at=created_at,
         )
         with change(workspace.office, "version.register", version.id) as c:

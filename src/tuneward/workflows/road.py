@@ -17,7 +17,7 @@ from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Run
 from tuneward.domain.version import Deployment, ModelVersion
-from tuneward.governance.approvals import covering
+from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
 from tuneward.workflows.workspace import Workspace
 
@@ -137,12 +137,9 @@ def survey(workspace: Workspace) -> Road:
             inputs = dataset_inputs(workspace, road.base)
             road = replace(road, dataset=latest(c, Dataset, project=name, inputs_digest=inputs))
         if road.base and road.dataset:
-            scope = digest_value(approval_scope(workspace, road.base, road.dataset))
             inputs = run_inputs(workspace, road.base, road.dataset)
             road = replace(
                 road,
-                approval=covering(c, scope),
-                requested=latest(c, Approval, scope_digest=scope, status="requested"),
                 run=latest(c, Run, project=name, inputs_digest=inputs, status="finished"),
                 interrupted=latest(c, Run, project=name, inputs_digest=inputs, status="running"),
             )
@@ -153,6 +150,11 @@ def survey(workspace: Workspace) -> Road:
             road = replace(road, version=latest(c, ModelVersion, project=name, evaluation=road.evaluation.id))
         if road.version:
             road = replace(road, deployment=latest(c, Deployment, version=road.version.id, status="active"))
+    if road.base and road.dataset:
+        scope = digest_value(approval_scope(workspace, road.base, road.dataset))
+        road = replace(
+            road, approval=covering(workspace.office, scope), requested=waiting(workspace.office, scope)
+        )
     return replace(road, stale=frozenset(step for step in stale if not road.done(step)))
 
 

@@ -23,11 +23,13 @@ from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError
 from tuneward.evaluation.gate import judge
-from tuneward.governance.audit import check_log, last_writes
-from tuneward.governance.change import Office
-from tuneward.registry.versions import check_version
+from tuneward.evaluation.measure import read_report
+from tuneward.governance.audit import check_log
+from tuneward.governance.office import Office
+from tuneward.governance.writes import last_writes
+from tuneward.registry.versions import Papers, check_version
 from tuneward.storage.repository import find, get, kind_of, latest, noun_digest
-from tuneward.workflows.evaluate import read_report
+from tuneward.workflows.provenance import provenance_of
 
 N = TypeVar("N")
 
@@ -179,8 +181,9 @@ class _Chain:
         assert evaluation is not None
         assert base is not None
         assert adapter is not None
+        papers = self._papers(version, approval, evaluation)
         yield self._link(
-            "version", version, f"number {version.number}, signed with key {version.key_id}", self._papers(version)
+            "version", version, f"number {version.number}, signed with key {version.key_id}", papers
         )
         yield self._link("adapter", adapter, f"{adapter.parameters:,} parameters", self._bytes("adapter", adapter.id))
         yield self._link("evaluation", evaluation, "gate passed", self._verdict(evaluation, version))
@@ -191,26 +194,30 @@ class _Chain:
         yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", self._rows(dataset))
         yield self._link("base", base, base.licence, self._bytes("base", base.id))
 
-    def _papers(self, version: ModelVersion) -> list[Fault]:
-        if changed := self._bytes("version", version.papers):
-            return changed
-        with self._office.site.database.read() as c:
-            return check_version(
-                self._artifacts.tree(version.papers),
-                public_key=self._office.keys.public,
-                version=version,
-                base=_require(get(c, Base, version.base)),
-                dataset=_require(get(c, Dataset, version.dataset)),
-                run=_require(get(c, Run, version.run)),
-                approval=get(c, Approval, version.approval) if version.approval else None,
-                evaluation=_require(get(c, Evaluation, version.evaluation)),
-            )
+    def _papers(self, version: ModelVersion, approval: Approval | None, evaluation: Evaluation) -> list[Fault]:
+        faults = self._bytes("version", version.papers) + self._bytes("evaluation", evaluation.report)
+        if faults:
+            return faults
+        provenance = provenance_of(
+            self._office,
+            evaluation,
+            approval,
+            number=version.number,
+            created_at=version.created_at,
+            tool_version=version.tool_version,
+        )
+        keys = self._office.keys
+        try:
+            papers = Papers.read(self._artifacts.tree(version.papers))
+        except ProofError as error:
+            return list(error.faults)
+        return check_version(papers, provenance, public=keys.public, key_id=keys.key_id, version=version)
 
     def _verdict(self, evaluation: Evaluation, version: ModelVersion) -> list[Fault]:
         faults = self._bytes("evaluation", evaluation.report)
         if faults:
             return faults
-        report = read_report(self._office.site, evaluation)
+        report = read_report(self._artifacts.tree(evaluation.report))
         verdict = judge(report, evaluation.gate)
         if not verdict.passed or not evaluation.passed:
             faults.append(_fault("evaluation", evaluation.id, "the gate says no to the figures of its report"))
