@@ -18,8 +18,25 @@ from pydantic_core import PydanticUndefined
 from tuneward import errors
 from tuneward.cli.main import app
 from tuneward.configuration import Section
-from tuneward.workflows import access, approve, chat, deploy, doctor, evaluate, init, log, prepare, pull, quickstart
-from tuneward.workflows import register, run, serve, status, train, verify
+from tuneward.workflows import (
+    access,
+    approve,
+    chat,
+    deploy,
+    doctor,
+    evaluate,
+    init,
+    log,
+    prepare,
+    pull,
+    quickstart,
+    register,
+    run,
+    serve,
+    status,
+    train,
+    verify,
+)
 from tuneward.workflows.project import Project
 
 DOCS = Path(__file__).parent
@@ -82,6 +99,7 @@ def commands() -> dict[str, click.Command]:
 
 
 def command_index() -> str:
+    """One line for each command."""
     lines = [MARK, "# Commands\n", "| command | what it does |", "|---|---|"]
     for name, command in commands().items():
         lines.append(f"| [`tuneward {name}`]({name.replace(' ', '-')}.md) | {_first_sentence(command.help)} |")
@@ -91,6 +109,7 @@ def command_index() -> str:
 
 
 def command_page(name: str, command: click.Command) -> str:
+    """Usage, options and the object that ``--json`` prints."""
     lines = [MARK, f"# `tuneward {name}`\n", (command.help or "").strip() + "\n"]
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
     usage = " ".join(
@@ -158,13 +177,14 @@ def _type_name(hint: Any) -> str:
         return f"list of {_type_name(args[0])}"
     if origin is not None and args and type(None) in args:
         return " or ".join(_type_name(arg) for arg in args)
-    if origin is not None and "Mapping" in str(origin) or origin is dict:
+    if (origin is not None and "Mapping" in str(origin)) or origin is dict:
         return "object"
     names = {str: "text", int: "integer", float: "number", bool: "boolean", Any: "any"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def settings_page() -> str:
+    """Every setting with type, default and meaning."""
     lines = [MARK, "# Settings of `tuneward.yaml`\n"]
     lines.append("Unknown keys are refused. A setting without a default must be given.\n")
     _section(Project, "", lines)
@@ -195,7 +215,7 @@ def _section(section: type[Section], prefix: str, lines: list[str]) -> None:
     for name, field in section.model_fields.items():
         shown = field.alias or name
         default = "**required**" if field.is_required() else ""
-        sections = [t for t in _sections_in(field.annotation)]
+        sections = _sections_in(field.annotation)
         if not field.is_required():
             value = field.get_default(call_default_factory=True)
             default = "" if isinstance(value, Section) or value is PydanticUndefined else f"`{_yaml(value)}`"
@@ -232,6 +252,7 @@ def _yaml(value: Any) -> str:
 
 
 def errors_page() -> str:
+    """Every kind of error with its exit status, every code with its meaning."""
     lines = [MARK, "# Errors\n"]
     lines.append("A refusal lists every fault with code, place and cure. Codes are stable and never reused.\n")
     lines += ["| kind | exit status | meaning |", "|---|---|---|"]

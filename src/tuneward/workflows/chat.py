@@ -86,9 +86,11 @@ def conversation(workspace: Workspace, *, progress: Progress = SILENT) -> Iterat
                 raise ServingError(Fault("TW-SERV-062", "no gateway answers", url, cure))
             yield Conversation(client, alias, most)
         return
-    with passing_gateway(workspace, purpose="tuneward chat", progress=progress) as (running, text):
-        with EngineClient(running.url, text) as client:
-            yield Conversation(client, alias, most)
+    with (
+        passing_gateway(workspace, purpose="tuneward chat", progress=progress) as (running, text),
+        EngineClient(running.url, text) as client,
+    ):
+        yield Conversation(client, alias, most)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.canary import measure as measure_canary
-from tuneward.serving.client import Answer
+from tuneward.serving.wire import Answer
 from tuneward.storage.database import now
 from tuneward.storage.repository import get
 from tuneward.workflows.engine import BASE_NAME, engine_with

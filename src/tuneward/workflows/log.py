@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from tuneward.domain.audit import AuditEvent
 from tuneward.governance.audit import checkpoint, events
@@ -37,7 +38,7 @@ class CheckpointResult:
 
 def read_log(office: Office, *, last: int = 20, subject: str | None = None) -> LogResult:
     """The newest ``last`` events, of one subject or of all."""
-    wanted = {"subject": subject} if subject else {}
+    wanted: dict[str, Any] = {"subject": subject} if subject else {}
     with office.site.database.read() as c:
         return LogResult(events=tuple(deque(events(c, **wanted), maxlen=last)))
 

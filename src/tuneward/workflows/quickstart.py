@@ -119,7 +119,9 @@ def example_folder(name: str) -> Path:
         if (place / PROJECT_FILE).is_file():
             return place
     raise MachineError(
-        Fault("TW-ENV-001", f"the example {name!r} was not installed", str(places[0]), "run it from a clone of Tuneward")
+        Fault(
+            "TW-ENV-001", f"the example {name!r} was not installed", str(places[0]), "run it from a clone"
+        )
     )
 
 

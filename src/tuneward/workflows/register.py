@@ -59,9 +59,7 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             )
         if not evaluation.passed:
             cure = "mend data or training and run again; changing the gate needs a new approval"
-            raise EvaluationError(
-                [Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in evaluation.reasons]
-            )
+            raise EvaluationError([Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in evaluation.reasons])
         artifacts = workspace.site.artifacts
         if road.version and not artifacts.check(road.version.papers):
             return _result(workspace, road.version, reused=True)

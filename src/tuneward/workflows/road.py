@@ -17,6 +17,7 @@ from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Run
 from tuneward.domain.version import Deployment, ModelVersion
+from tuneward.evaluation.tasks import make_task
 from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
 from tuneward.workflows.workspace import Workspace
@@ -119,7 +120,7 @@ def evaluation_inputs(workspace: Workspace, run: Run, dataset: Dataset) -> str:
             "base": run.base,
             "dataset": dataset.fingerprint,
             "evaluation": evaluation.canonical(),
-            "schema": evaluation.schema_digest(workspace.folder),
+            "task": make_task(evaluation, project_folder=workspace.folder).digest,
             "precision": workspace.project.serving.precision,
         }
     )
@@ -152,9 +153,7 @@ def survey(workspace: Workspace) -> Road:
             road = replace(road, deployment=latest(c, Deployment, version=road.version.id, status="active"))
     if road.base and road.dataset:
         scope = digest_value(approval_scope(workspace, road.base, road.dataset))
-        road = replace(
-            road, approval=covering(workspace.office, scope), requested=waiting(workspace.office, scope)
-        )
+        road = replace(road, approval=covering(workspace.office, scope), requested=waiting(workspace.office, scope))
     return replace(road, stale=frozenset(step for step in stale if not road.done(step)))
 
 

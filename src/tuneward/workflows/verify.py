@@ -182,9 +182,7 @@ class _Chain:
         assert base is not None
         assert adapter is not None
         papers = self._papers(version, approval, evaluation)
-        yield self._link(
-            "version", version, f"number {version.number}, signed with key {version.key_id}", papers
-        )
+        yield self._link("version", version, f"number {version.number}, signed with key {version.key_id}", papers)
         yield self._link("adapter", adapter, f"{adapter.parameters:,} parameters", self._bytes("adapter", adapter.id))
         yield self._link("evaluation", evaluation, "gate passed", self._verdict(evaluation, version))
         if approval:
@@ -286,9 +284,7 @@ def _require(noun: N | None) -> N:
 
 
 def _fault(name: str, subject: str, message: str) -> Fault:
-    return Fault(
-        "TW-PROOF-012", f"{name}: {message}", subject, "do not serve it; restore a backup or make it anew"
-    )
+    return Fault("TW-PROOF-012", f"{name}: {message}", subject, "do not serve it; restore a backup or make it anew")
 
 
 def _broken(name: str, subject: str, message: str) -> Link:
