@@ -163,7 +163,7 @@ def _peak_memory_bytes(figures: Mapping[str, Any]) -> int:
     import resource
 
     usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return max(max(usage) * 1024, int(figures.get("peak_memory_bytes", 0)))
+    return max(max(usage) * 1024, int(figures.get("peak_bytes", 0)))
 
 
 def _following(folder: Path, proof: VerifyResult) -> str:
