@@ -20,7 +20,7 @@ from tuneward.errors import Fault, ModelError
 
 NAME = "tuneward"
 
-#: Rows of queries per block: scores of a block stay inside the second-level cache's reach, and half the square is skipped.
+#: Rows of queries per block of scores: a block stays small, and most of the hidden half of the square is never made.
 BLOCK_ROWS = 256
 
 #: Arguments with which some architectures change the attention's numbers in ways that no layout of ours computes.
@@ -140,7 +140,7 @@ class PackedDocuments:
         softcap: float | None,
     ) -> Tensor:
         """See :class:`Layout`."""
-        assert query.shape[0] == 1 and query.shape[2] == sum(self.lengths), "one packed sequence per call"
+        assert query.shape[0::2] == (1, sum(self.lengths)), "one packed sequence per call"
         rule = _Rule(self.lengths, scaling, window, softcap)
         return cast(Tensor, _CausalAttention.apply(query[0], key[0], value[0], rule)).unsqueeze(0)
 

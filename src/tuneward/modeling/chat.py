@@ -158,7 +158,8 @@ class Chat:
             prompts = [self._ids(text[:start]) for start in starts]
             if all(ids[: len(prompt)] == prompt for prompt in prompts):
                 return ids, [len(prompt) for prompt in prompts]
-        # A message holds the text of a control token, or an answer's first token would reach into its prompt.
+        # A message holds the text of a control token, or an answer's first token would reach into its prompt. Each
+        # answer is then encoded by itself, as the model writes it: later turns see the ids that earlier turns trained.
         ids, marks = self._encode_pieces(text, meant, starts)
         known = self._encode(layout, end=starts[-1])[0] if starts else []
         if self.decode(ids, control=True) != text or ids[: len(known)] != known:
@@ -208,8 +209,8 @@ class Chat:
 class Streamer:
     """Turns ids into text as they come; what it gave out never changes.
 
-    Law: the pieces given out, joined, equal ``chat.decode(ids)``. What ends in half a character is held
-    back.
+    Law: the pieces given out, joined, equal ``chat.decode(ids)``. What ends in half a character is
+    held back.
     """
 
     def __init__(self, chat: Chat) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from tuneward.configuration import Section
 
-ALL_LINEAR = "all-linear"
+ALL_LINEAR: Literal["all-linear"] = "all-linear"
 
 
 class AdapterConfig(Section):
