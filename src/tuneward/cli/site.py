@@ -82,5 +82,7 @@ def pull(
         )
 
     with progress_on_stderr() as progress:
-        result = fetch(open_office(project.resolve()), reference, use=use, licence=licence, progress=progress)
+        result = fetch(
+            open_office(project.resolve()), reference, use=use, licence=licence, beside=project, progress=progress
+        )
     show(result, human, as_json=as_json)

@@ -35,6 +35,7 @@ def pull(
     *,
     use: str = "internal",
     licence: str | None = None,
+    beside: Path = Path(),
     progress: Progress = SILENT,
 ) -> PullResult:
     """Fetch ``reference``, check it, convert it once to safetensors and store it by digest.
@@ -44,6 +45,7 @@ def pull(
         reference: a catalogue name, ``org/name@revision``, or a local folder.
         use: the use that the licence must allow.
         licence: licence to assume where the model does not state one; recorded as declared.
+        beside: folder from which a relative folder is meant; the project's.
         progress: told how far it is.
 
     Raises:
@@ -58,7 +60,7 @@ def pull(
             refuse_forbidden_use(known.licence, use)
             return PullResult(base=known, reused=True)
         with tempfile.TemporaryDirectory(dir=office.site.scratch_folder) as scratch:
-            pulled = fetch(reference, Path(scratch) / "base", progress=progress, licence=licence)
+            pulled = fetch(_located(reference, beside), Path(scratch) / "base", progress=progress, licence=licence)
             refuse_forbidden_use(pulled.licence, use)
             digest = office.site.artifacts.put_tree(pulled.folder)
         base = Base(
@@ -75,6 +77,11 @@ def pull(
             c.put(base)
             c.note(name=reference, licence=base.licence)
     return PullResult(base=base, reused=False)
+
+
+def _located(reference: str, beside: Path) -> str:
+    folder = beside / reference
+    return str(folder.resolve()) if folder.is_dir() else reference
 
 
 def refuse_forbidden_use(licence: str, use: str) -> None:
