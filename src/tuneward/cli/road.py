@@ -56,7 +56,8 @@ def said(counts: Mapping[str, Any]) -> list[str]:
     for split in ("train", "test"):
         part = counts[split]
         left = [f"{number} {reason.replace('_', ' ')}" for reason, number in part["dropped"].items() if number]
-        lines.append(f"{split}: {part['read']} read, {part['kept']} kept" + (f"; left out: {', '.join(left)}" if left else ""))
+        line = f"{split}: {part['read']} read, {part['kept']} kept"
+        lines.append(f"{line}; left out: {', '.join(left)}" if left else line)
     for kind, actions in counts["findings"].items():
         done = ", ".join(f"{number} {action}" for action, number in actions.items())
         lines.append(f"found {kind.replace('_', ' ')}: {done}")

@@ -10,7 +10,7 @@ from tuneward.data.dataset import build
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.errors import Fault, ModelError
-from tuneward.evaluation.schema import answer_schema
+from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.modeling.chat import Chat
@@ -65,7 +65,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             policy=office.policy,
             record_key=office.keys.secret("records"),
             subject_key=office.keys.secret("subjects"),
-            schema=answer_schema(project.evaluation, project_folder=workspace.folder),
+            schema=make_task(project.evaluation, project_folder=workspace.folder).answer_schema,
             title=project.project,
             progress=progress,
         )

@@ -119,9 +119,7 @@ def example_folder(name: str) -> Path:
         if (place / PROJECT_FILE).is_file():
             return place
     raise MachineError(
-        Fault(
-            "TW-ENV-001", f"the example {name!r} was not installed", str(places[0]), "run it from a clone"
-        )
+        Fault("TW-ENV-001", f"the example {name!r} was not installed", str(places[0]), "run it from a clone")
     )
 
 
