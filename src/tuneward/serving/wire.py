@@ -26,6 +26,7 @@ class Answer:
     """A whole answer.
 
     Attributes:
+        id: as the server names it; the gateway's names the audit event.
         text: what the model wrote.
         finish_reason: ``stop`` or ``length``.
         prompt_tokens: tokens of the rendered prompt.
@@ -33,6 +34,7 @@ class Answer:
         seconds: from request to last byte, waiting in the engine's queue included.
     """
 
+    id: str
     text: str
     finish_reason: str
     prompt_tokens: int
@@ -78,6 +80,7 @@ def read_answer(value: Any, *, seconds: float) -> Answer:
     try:
         choice, usage = value["choices"][0], value["usage"]
         return Answer(
+            id=str(value.get("id", "")),
             text=(choice["message"]["content"] if "message" in choice else choice["text"]) or "",
             finish_reason=str(choice["finish_reason"]),
             prompt_tokens=int(usage["prompt_tokens"]),

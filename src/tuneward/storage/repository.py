@@ -120,6 +120,21 @@ def get(connection: Connection, noun_type: type[Noun], noun_id: str) -> Noun | N
     return None if row is None else _noun(noun_type, row)
 
 
+def require(connection: Connection, noun_type: type[Noun], noun_id: str) -> Noun:
+    """The noun with this id.
+
+    Raises:
+        StorageError: when it is not there.
+    """
+    found = get(connection, noun_type, noun_id)
+    if found is None:
+        kind = TABLES[noun_type][0].name
+        raise StorageError(
+            Fault("TW-STOR-014", f"there is no {kind} of this id", noun_id, "restore the database from a backup")
+        )
+    return found
+
+
 def find(connection: Connection, noun_type: type[Noun], *, order: str | None = None, **equals: Any) -> list[Noun]:
     """The nouns whose fields equal what is asked for (None matches an empty field).
 

@@ -189,6 +189,7 @@ version = Table(
     _text("papers"),
     _text("statement"),
     _text("key_id"),
+    _text("tool_version"),
     _text("created_at"),
     UniqueConstraint("project", "number"),
 )

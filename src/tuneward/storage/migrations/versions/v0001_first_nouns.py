@@ -258,6 +258,7 @@ def upgrade() -> None:
         sa.Column("papers", sa.Text(), nullable=False),
         sa.Column("statement", sa.Text(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("tool_version", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["adapter"], ["adapter.id"], name=op.f("fk_version_adapter"), initially="DEFERRED", deferrable=True
