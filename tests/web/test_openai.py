@@ -1,8 +1,10 @@
 """The gateway as the official client sees it."""
 
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import openai
@@ -10,8 +12,9 @@ import pytest
 
 from tuneward.digests import keyed_digest
 from tuneward.domain.record import Message
-from tuneward.errors import Fault, StorageError
+from tuneward.errors import Fault, ProofError, StorageError
 from tuneward.governance import api_keys, audit
+from tuneward.web.errors import http_error
 from tuneward.workflows import answer as answer_workflow
 from tuneward.workflows.answer import prompt_bytes
 
@@ -390,6 +393,32 @@ def test_a_finish_that_cannot_be_logged_withholds_the_end(door, client, monkeypa
     assert "[DONE]" not in response.text
     assert '"finish_reason":"stop"' not in response.text
     assert json.loads(response.text.strip().split("\n\n")[-1][6:])["error"]["code"] == "TW-SERV-048"
+
+
+def test_a_policy_that_gives_callers_nothing(door, client, monkeypatch):
+    office = door.desk.office
+    policy = replace(office.policy, may={**office.policy.may, "answer.start": ("owner",)})
+    monkeypatch.setattr(door.desk, "office", replace(office, policy=policy))
+    with pytest.raises(openai.PermissionDeniedError):
+        client.chat.completions.create(model="plain", messages=say("x"))
+    assert [(e.action, e.decision) for e in door.events()] == [("answer.start", "refused")]
+    assert door.fake.bodies == []
+
+
+def test_what_is_wrong_with_the_site_is_for_the_log_and_not_for_the_client(door, client, caplog):
+    place = str(door.served.office.site.folder)
+    error = http_error(ProofError(Fault("TW-SERV-037", "file changed", place, f"mend {place}")))
+    assert (error.status, error.code) == (503, "TW-SERV-037")
+    assert place not in error.message
+    assert place in caplog.text
+
+
+def test_a_body_that_does_not_arrive(door, monkeypatch):
+    monkeypatch.setattr("tuneward.web.openai._BODY_SECONDS", 0.2)
+    with socket.create_connection(door.url.removeprefix("http://").split(":"), timeout=10) as connection:
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\nauthorization: {door.auth['authorization']}\r\n"
+        connection.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
+        assert b"408" in connection.recv(10_000).split(b"\r\n")[0]
 
 
 def test_a_prompt_over_the_context(door, client):
