@@ -10,7 +10,27 @@ from transformers import AutoTokenizer
 
 from tuneward.domain.record import Message, Record, Source
 
-WORDS = "the cat and user there in anything is outer stand is here again { ring other } late sea".split()
+WORDS = [
+    "the",
+    "cat",
+    "and",
+    "user",
+    "there",
+    "in",
+    "anything",
+    "is",
+    "outer",
+    "stand",
+    "is",
+    "here",
+    "again",
+    "{",
+    "ring",
+    "other",
+    "}",
+    "late",
+    "sea",
+]
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def _order(rows: int, epochs: float, seed: int) -> Iterator[int]:
     epoch = 0
     while left > 0:
         # by digest and not by a generator: no library's next version may change what a seed means
-        order = sorted(range(rows), key=lambda index: digest_bytes(f"{seed}/{epoch}/{index}".encode()))  # noqa: B023
+        order = sorted(range(rows), key=lambda index: digest_bytes(f"{seed}/{epoch}/{index}".encode()))
         yield from order[:left]
         left -= rows
         epoch += 1
