@@ -248,6 +248,7 @@ CODES: dict[str, str] = {
     "TW-SERV-048": "the audit log cannot be written, so there is no answer",
     "TW-SERV-049": "the answer took too long",
     "TW-SERV-050": "the gateway did not start or stopped by itself",
+    "TW-SERV-051": "the request body did not arrive in time",
     # storage: site, database, artefacts -------------------------------------------------------------------------
     "TW-STOR-001": "no site was found",
     "TW-STOR-002": "a site is already there",

@@ -103,11 +103,14 @@ def test_a_switch_loads_the_new_and_drops_the_old_when_its_last_answer_ends(serv
 def test_a_deployment_added_later_is_checked_before_it_serves(served, fake, engine):
     served.deploy("one")
     bad: set[str] = set()
-    subject = router(served, lambda d: [Fault("TW-SERV-040", "unsigned")] if d.id in bad else [])
+    checked = []
+    subject = router(served, lambda d: checked.append(d.alias) or [Fault("TW-SERV-040", "no")] * (d.id in bad))
     subject.start({served.base: engine})
     bad.add(served.deploy("two").id)
-    with pytest.raises(ProofError, match="unsigned"), subject.lease("two"):
-        pass
+    for _ in range(3):
+        with pytest.raises(ProofError, match="TW-SERV-040"), subject.lease("two"):
+            pass
+    assert checked == ["one", "two"]  # and not once per request
     with subject.lease("one") as route:
         assert route.deployment.alias == "one"
     assert len(fake.adapters) == 1
