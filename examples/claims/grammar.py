@@ -92,6 +92,7 @@ def read_situations(path: Path = HERE / "situations.txt") -> list[Situation]:
 
 def say(rng: random.Random, phrase: str, held: Protected, **slots: str) -> str:
     """Choose among ``[a|b|]``, fill ``{slots}`` as protected facts; ``{Slot}`` capitalises. Verbs follow plurals."""
+    begins_with_date = phrase.startswith("{When}")
     while (match := _CHOICE.search(phrase)) is not None:
         choice = rng.choice(match.group(1).split("|"))
         phrase = phrase[: match.start()] + choice + phrase[match.end() :]
@@ -108,10 +109,10 @@ def say(rng: random.Random, phrase: str, held: Protected, **slots: str) -> str:
         end = match.end()
     parts.append(phrase[end:])
     text = re.sub(r"\s+", " ", "".join(parts))
-    text = re.sub(r"\s+([.,;:!?])", r"\1", text).strip(" ,")
+    text = re.sub(r"\s+([.,;:!?])", r"\1", text).strip()
     if text and 0xE000 <= ord(text[0]) < 0xF000:
         held.capitalise(text[0])
-    return text
+    return text[0].upper() + text[1:] if begins_with_date else text
 
 
 def _is_plural(thing: str) -> bool:

@@ -1,6 +1,6 @@
 """Writes one claim mail and the triage record that a careful clerk would make of it.
 
-Place on the road: beside ``make_data.py``. The record follows the rules of ``README.md``; the mail is what carries them.
+Place on the road: beside ``make_data.py``. The record follows the rules of ``README.md``.
 """
 
 import random
@@ -174,16 +174,15 @@ class Writer:
         return self.phrase("date.decoy", futurewhen=future, cost=cost, **slots)
 
     def _mail(self, sentences: list[str], typed: str | None) -> str:
-        rng, customer, voice = self.rng, self.customer, self.customer.voice
+        rng, voice = self.rng, self.customer.voice
         sentences = [self._voiced(sentence) for sentence in sentences]
-        sentences += [say(rng, people.EXTRA[kind], self.held, value=text) for kind, text in self.extra]
+        sentences += [self.phrase(f"extra.{kind}", text=text) for kind, text in self.extra]
         gap = rng.choice([" ", " ", " ", "\n", "\n\n"])
         half = rng.randint(1, len(sentences))
-        body = (
-            gap.join(sentences) if self.chance(0.5) else " ".join(sentences[:half]) + "\n" + " ".join(sentences[half:])
-        )
+        halves = (" ".join(sentences[:half]), " ".join(sentences[half:]))
+        body = gap.join(sentences) if self.chance(0.5) else "\n".join(halves)
         header = self._header(typed)
-        greeting = rng.choice(people.GREETINGS[voice])
+        greeting = self.phrase(f"greet.{voice}")
         text = "\n".join(part for part in [*header, greeting, body.strip(), *self._signature()] if part)
         return self.held.restore(text)
 
@@ -213,7 +212,6 @@ class Writer:
         if self.needs_date_line or self.chance(0.5):
             clock = self.received.strftime("%H:%M")
             lines.append(wording.header_date(rng, self.mailed, clock, customer.region, weekday=self.needs_weekday))
-        subject = rng.choice(people.SUBJECTS)
         if self.policy_in_subject:
             assert typed is not None
             lines.append(
@@ -221,7 +219,7 @@ class Writer:
                 + self.held.hold(f"{rng.choice(['Claim', 'Loss', 'Damage', 'Policy', 'New claim'])} {typed}")
             )
         elif self.chance(0.45):
-            lines.append(f"Subject: {subject}")
+            lines.append(f"Subject: {self.phrase('subject')}")
         rng.shuffle(lines)
         if lines and self.chance(0.08):
             lines.insert(
@@ -234,7 +232,7 @@ class Writer:
         name = rng.choice(
             [f"{customer.first} {customer.last}", customer.first, f"{customer.first[0]}. {customer.last}", ""]
         )
-        lines = [rng.choice(people.SIGNOFFS[customer.voice]), name]
+        lines = [self.phrase(f"signoff.{customer.voice}"), name]
         if customer.phone and self.chance(0.16):
             lines.append(rng.choice(["Tel. {0}", "{0}", "mobile {0}", "Call me: {0}"]).format(customer.phone))
             self.identifiers.append(("phone", customer.phone))

@@ -1,7 +1,7 @@
 """Makes the example's data: claim mails and their triage records, with everything in them that real data have.
 
-Place on the road: before the first command; the project's ``tuneward.yaml`` reads what this writes. The same seed writes
-the same bytes. What was planted on purpose is listed in ``planted.json``.
+Place on the road: before the first command; the project's ``tuneward.yaml`` reads what this writes. The same seed
+writes the same bytes. What was planted on purpose is listed in ``planted.json``.
 
 Usage: ``python make_data.py [--seed 7] [--out data] [--train 640] [--test 200]``
 """

@@ -1,4 +1,4 @@
-"""The claims example: reproducible bytes, exact plants, records that fit the schema, and mails that templates do not solve."""
+"""The claims example: reproducible bytes, exact plants, records by the schema, mails that templates do not solve."""
 
 import hashlib
 import importlib
@@ -159,7 +159,8 @@ WORDS = {
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 MONEY = re.compile(
     r"(?P<c1>£|\$|€|EUR|GBP|USD|CHF|Fr\.)\s?(?P<n1>\d[\d.,' ]*\d|\d)(?P<k>k?)"
-    r"|(?P<n2>\d[\d.,' ]*\d|\d)(?:,-)?\s?(?P<c2>€|EUR|GBP|USD|CHF|euros?|pounds|quid|dollars|bucks|US dollars|francs|Swiss francs)"
+    r"|(?P<n2>\d[\d.,' ]*\d|\d)(?:,-)?\s?"
+    r"(?P<c2>€|EUR|GBP|USD|CHF|euros?|pounds|quid|dollars|bucks|US dollars|francs|Swiss francs)"
 )
 CODES = {"£": "GBP", "pounds": "GBP", "quid": "GBP", "$": "USD", "dollars": "USD", "bucks": "USD", "US dollars": "USD"}
 CODES |= {"€": "EUR", "euro": "EUR", "euros": "EUR", "Fr.": "CHF", "francs": "CHF", "Swiss francs": "CHF"}
@@ -200,10 +201,10 @@ def template_matcher(row: dict[str, Any]) -> dict[str, Any]:
     money = MONEY.search(body)
     amount = number(money["n1"] or money["n2"]) * (1000 if money["k"] else 1) if money else None
     currency = CODES.get(money["c1"] or money["c2"], money["c1"] or money["c2"]) if money else None
-    hurt = bool(words & set(["hospital", "ambulance", "injured", "burns", "stitches", "broken", "concussion", "doctor"]))
+    hurt = bool(words & {"hospital", "ambulance", "injured", "burns", "stitches", "broken", "concussion", "doctor"})
     away = "hotel" in words or "move out" in body or "cannot live" in body
     lost = "write-off" in body or "total loss" in body or "scrap" in words
-    trouble = bool(words & set(["lawyer", "solicitor", "court", "ombudsman", "sue", "lawyers"]))
+    trouble = bool(words & {"lawyer", "solicitor", "court", "ombudsman", "sue", "lawyers"})
     return {
         "category": category,
         "severity": "high"
