@@ -249,6 +249,7 @@ CODES: dict[str, str] = {
     "TW-SERV-049": "the answer took too long",
     "TW-SERV-050": "the gateway did not start or stopped by itself",
     "TW-SERV-051": "the request body did not arrive in time",
+    "TW-SERV-052": "the engine computes in another precision than the one that was evaluated",
     # storage: site, database, artefacts -------------------------------------------------------------------------
     "TW-STOR-001": "no site was found",
     "TW-STOR-002": "a site is already there",

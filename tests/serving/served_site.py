@@ -55,14 +55,18 @@ class ServedSite:
         adapter: Path | None = None,
         system: str | None = None,
         base: str = "",
+        precision: str | None = None,
     ) -> Deployment:
         """Everything behind a deployment, and the deployment, which replaces the alias's last one."""
         site, base = self.office.site, base or self.base
         files = {"adapter_config.json": "{}", "adapter_model.safetensors": weights or alias}
         digest = site.artifacts.put_tree(adapter) if adapter else self._tree(files)
+        canary = {"precision": precision} if precision else {}
         dataset = Dataset(new_id("dat"), "p", "f", "t", new_id("i"), base, 1, 1, {}, now())
         run = Run(new_id("run"), "p", dataset.id, None, base, {}, "i", 0, "finished", now(), now(), {}, None, digest)
-        evaluation = Evaluation(new_id("evl"), "p", run.id, digest, base, dataset.id, "i", "r", {}, True, (), {}, now())
+        evaluation = Evaluation(
+            new_id("evl"), "p", run.id, digest, base, dataset.id, "i", "r", {}, True, (), canary, now()
+        )
         with site.database.write() as c:
             number = len(find(c, ModelVersion)) + 1
             version = ModelVersion(

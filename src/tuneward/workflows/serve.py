@@ -171,6 +171,7 @@ def gateway(
                 base: Engine(
                     manage=held.enter_context(EngineClient(process.url, process.key)),
                     answer=AsyncEngineClient(process.url, process.key, timeout_seconds=config.request_timeout_seconds),
+                    precision=process.precision,
                 )
                 for base, process in engines.items()
             }
