@@ -1,5 +1,6 @@
 """Commands of the road itself: `prepare`, `train`, `evaluate`, `register`, `deploy`, `run`, `status`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -44,9 +45,31 @@ def show_prepared(result: PrepareResult) -> None:
     stdout.print(
         f"{dataset.id}: {dataset.train_rows} rows to train on, {dataset.test_rows} held out{_again(result.reused)}"
     )
-    for line in dataset.counts.get("said", ()):
+    for line in said(dataset.counts):
         stdout.print(f"  {line}", markup=False)
     stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}")
+
+
+def said(counts: Mapping[str, Any]) -> list[str]:
+    """What came in, what left and why, and what was found, in a line each."""
+    lines = []
+    for split in ("train", "test"):
+        part = counts[split]
+        left = [f"{number} {reason.replace('_', ' ')}" for reason, number in part["dropped"].items() if number]
+        line = f"{split}: {part['read']} read, {part['kept']} kept"
+        lines.append(f"{line}; left out: {', '.join(left)}" if left else line)
+    for kind, actions in counts["findings"].items():
+        done = ", ".join(f"{number} {action}" for action, number in actions.items())
+        lines.append(f"found {kind.replace('_', ' ')}: {done}")
+    seen = {
+        "contradictions": "prompts with contradicting answers, kept",
+        "near_duplicates": "near-duplicates in train, kept",
+        "near_test": "training rows close to a test row, kept",
+        "test_duplicates": "test rows that stand twice, kept",
+        "outside_schema": "answers that break the task's schema, kept",
+    }
+    lines += [f"{counts[name]} {what}" for name, what in seen.items() if counts.get(name)]
+    return lines
 
 
 def train(project: ProjectFolder = HERE, as_json: Json = False) -> None:
@@ -62,7 +85,7 @@ def show_trained(result: TrainResult) -> None:
     stdout.print(
         f"{result.run.id}: loss {figures['first_loss']:.3f} → {figures['final_loss']:.3f} over {figures['steps']} "
         f"steps, {figures['tokens']:,} tokens in {duration(figures['seconds'])} "
-        f"({figures['tokens_per_second']:,.0f} tokens/s), peak memory {figures['peak_memory_bytes'] / 1e9:.1f} GB"
+        f"({figures['tokens_per_second']:,.0f} tokens/s), peak memory {figures['peak_bytes'] / 1e9:.1f} GB"
         + _again(result.reused)
     )
     stdout.print(f"adapter {short(result.adapter.id)}: {result.adapter.parameters:,} parameters")
@@ -81,14 +104,15 @@ def show_evaluated(result: EvaluateResult) -> None:
     """Before and after, and the verdict."""
     rows = table("", "figure", "base", "tuned", "difference [95% interval]", "n", "p")
     for name, figure in result.report["figures"].items():
-        low, high = figure["difference_interval"]
+        if name.startswith("task.fields.") and not name.endswith(".f1"):
+            continue  # precision, recall and agreement of single fields stand in the report
         rows.add_row(
             name,
-            f"{figure['base']:.3f}",
-            f"{figure['tuned']:.3f}",
-            f"{figure['difference']:+.3f} [{low:+.3f}, {high:+.3f}]",
+            _value(figure["base"]),
+            _value(figure["tuned"]),
+            _difference(figure["difference"], figure["difference_interval"]),
             str(figure["n"]),
-            _p_value(figure.get("p_value")),
+            _p_value(figure["p_value"]),
         )
     stdout.print(rows)
     for missing in result.report.get("not_measured", ()):
@@ -174,6 +198,16 @@ def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
 
 def _again(reused: bool) -> str:
     return " (nothing changed)" if reused else ""
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _difference(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.3f}" + (f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else "")
 
 
 def _p_value(value: float | None) -> str:

@@ -5,6 +5,7 @@ screening, overlap, lengths, card). Writes nothing until asked, and then only in
 site nor audit log.
 """
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from tuneward.data.schema import AnswerCheck
 from tuneward.data.screening import RowFinding, Screening
 from tuneward.digests import canonical_json, keyed_digest, merkle_root
 from tuneward.domain.dataset import RecordEntry
+from tuneward.domain.finding import FindingEntry
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Record, Split
 from tuneward.errors import DataError, Fault, ModelError
@@ -65,6 +67,19 @@ class Prepared:
                 source=str(record.source),
             )
             for (position, record), digest in zip(placed, self.digests, strict=True)
+        ]
+
+    def finding_entries(self, dataset: str) -> list[FindingEntry]:
+        """What the register keeps of each finding, for the dataset with this id."""
+        return [
+            FindingEntry(
+                dataset=dataset,
+                record=found.record,
+                field=found.field,
+                action=found.action,
+                **dataclasses.asdict(found.finding),
+            )
+            for found in self.findings
         ]
 
     def write(self, folder: Path) -> None:
@@ -178,6 +193,17 @@ def canonical_row(record: Record) -> bytes:
 def fingerprint_of(digests: Iterable[str]) -> str:
     """Merkle root (RFC 9162) over keyed row digests in hex, train first, each split in file order."""
     return merkle_root(bytes.fromhex(digest) for digest in digests)
+
+
+def read_records(path: Path) -> list[Record]:
+    """The rows of ``train.jsonl`` or ``test.jsonl`` of a prepared dataset, in order."""
+    return [Record.from_json(json.loads(line)) for line in path.read_bytes().splitlines()]
+
+
+def fingerprint_of_folder(folder: Path, record_key: bytes) -> str:
+    """The fingerprint, made anew from the rows that a written dataset holds."""
+    lines = (line for name in ("train.jsonl", "test.jsonl") for line in (folder / name).read_bytes().splitlines())
+    return fingerprint_of(keyed_digest(record_key, line) for line in lines)
 
 
 def _context(config: DataConfig, context_tokens: int, faults: Faults) -> int:

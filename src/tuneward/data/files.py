@@ -64,6 +64,18 @@ def find_files(config: DataConfig, *, project_folder: Path, faults: Faults) -> l
     return files
 
 
+def file_digests(config: DataConfig, project_folder: Path) -> dict[str, list[str]]:
+    """Name → split and SHA-256 of every file that the settings name: what a dataset is made of.
+
+    Raises:
+        DataError: a file is missing, empty or outside the project (all faults).
+    """
+    faults = Faults()
+    files = find_files(config, project_folder=project_folder, faults=faults)
+    faults.raise_if_any()
+    return {file.name: [file.split, file.digest] for file in files}
+
+
 def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> list[Path]:
     literal = project_folder / pattern
     if literal.exists():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.boundaries import BEGINNING, introduced_by
+from tuneward.inspection.boundaries import introduced_by
 
 #: Country → length of its IBAN (SWIFT IBAN registry, release 99).
 IBAN_LENGTHS: Final = {
@@ -23,25 +23,36 @@ IBAN_LENGTHS: Final = {
     "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
     "YE": 30,
 }  # fmt: skip
-_IBAN_START = re.compile(BEGINNING + r"[A-Za-z]{2}[ ]?\d{2}")
+_DIGITS = re.compile(r"[0-9]{2,}+")
 _SEPARATORS: Final = frozenset(" -\u00a0\u202f")
 
 
 def find_ibans(text: str) -> Iterator[Finding]:
-    """Find IBANs, in one piece or in groups, whose ISO 7064 MOD 97-10 check is right (ISO 13616-1)."""
+    """Find IBANs, in one piece or in groups, whose ISO 7064 MOD 97-10 check is right (ISO 13616-1).
+
+    Starts from digits, which are rarer than letters, and looks at the two letters before them.
+    """
     position = 0
-    while found := _IBAN_START.search(text, position):
+    while found := _DIGITS.search(text, position):
         position = found.end()
-        length = IBAN_LENGTHS.get(text[found.start() : found.start() + 2].upper())
-        if length is None:
+        letters = found.start() - (1 if text[found.start() - 1 : found.start()] == " " else 0)
+        start = letters - 2
+        length = IBAN_LENGTHS.get(text[start:letters].upper()) if start >= 0 else None
+        if length is None or not _begins_token(text, start):
             continue
-        end = _collect(text, found.start(), length)
+        end = _collect(text, start, length)
         if end is None:
             continue
-        compact = "".join(c for c in text[found.start() : end] if c not in _SEPARATORS).upper()
+        compact = "".join(c for c in text[start:end] if c not in _SEPARATORS).upper()
         if int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1:
-            yield Finding(kind="iban", start=found.start(), end=end, confidence=0.99, rule="iban.mod97")
+            yield Finding(kind="iban", start=start, end=end, confidence=0.99, rule="iban.mod97")
             position = end
+
+
+def _begins_token(text: str, start: int) -> bool:
+    """No letter or digit stands before, unless it belongs to an escape in JSON text."""
+    before = text[max(0, start - 2) : start]
+    return not before[-1:].isalnum() or (len(before) == 2 and before[0] == "\\" and before[1] in "nrtbf")
 
 
 def _collect(text: str, start: int, count: int) -> int | None:
@@ -74,6 +85,8 @@ _ISSUERS: Final = (
     ("discover", "6011", "6011", (16, 19)),
     ("discover", "644", "659", (16, 19)),
     ("jcb", "3528", "3589", (16, 19)),
+    ("jcb", "1800", "1800", (15,)),
+    ("jcb", "2131", "2131", (15,)),
     ("unionpay", "62", "62", (16, 17, 18, 19)),
     ("maestro", "5018", "5018", (12, 13, 14, 15, 16, 17, 18, 19)),
     ("maestro", "5020", "5020", (12, 13, 14, 15, 16, 17, 18, 19)),
@@ -81,7 +94,8 @@ _ISSUERS: Final = (
     ("maestro", "6304", "6304", (12, 13, 14, 15, 16, 17, 18, 19)),
     ("maestro", "6759", "6763", (12, 13, 14, 15, 16, 17, 18, 19)),
 )
-_CARD = re.compile(r"(?:(?<![A-Za-z0-9_.,\-])|(?<=\\[nrtbf]))\d(?:[ \-\u00a0]?\d){11,18}")
+_DIGIT_RUN = re.compile(r"[0-9](?:[ \-\u00a0]?[0-9]){11,}+")
+_CARD = re.compile(r"(?:(?<![A-Za-z0-9_.,\-])|(?<=\\[nrtbf]))[0-9](?:[ \-\u00a0]?[0-9]){11,18}")
 _GROUPED = re.compile(
     r"\d{4}(?P<sep>[ \-\u00a0])\d{4}(?P=sep)\d{4}(?P=sep)\d{4}|\d{4}[ \-\u00a0]\d{6}[ \-\u00a0]\d{4,5}"
 )
@@ -92,8 +106,12 @@ def find_cards(text: str) -> Iterator[Finding]:
 
     Digits in one piece that a word such as *policy* or *invoice* introduces are taken for what the word says.
     """
-    position = 0
-    while found := _CARD.search(text, position):
+    for run in _DIGIT_RUN.finditer(text):
+        yield from _cards_in(text, run.start(), run.end())
+
+
+def _cards_in(text: str, position: int, run_end: int) -> Iterator[Finding]:
+    while found := _CARD.search(text, position, run_end):
         position = found.start() + 1
         start = found.start()
         places = [i for i in range(start, found.end()) if text[i].isdigit()]

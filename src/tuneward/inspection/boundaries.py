@@ -21,14 +21,18 @@ _REFERENCE_WORDS = (
     "policy|policies|police|polizza|póliza|versicherungsnummer|versicherungsschein|vertragsnummer|vertrag|contract|"
     "claim|schaden|schadennummer|sinistro|case|ticket|order|bestellung|invoice|rechnung|fattura|facture|reference|ref|"
     "referenz|aktenzeichen|account|konto|kontonummer|kundennummer|customer|member|serial|model|part|tracking|parcel|"
-    "shipment|amount|betrag|total|id|isbn|vin|document|certificate|file|registration"
+    "shipment|amount|betrag|total|id|isbn|vin|ssn|social security|document|certificate|file|registration"
 )
-_WORD = re.compile(rf"(?<![a-zà-ÿ])(?:(?P<phone>{_PHONE_WORDS})|(?P<reference>{_REFERENCE_WORDS}))(?![a-zà-ÿ])", re.I)
+_CARD_WORDS = "card|cc|visa|mastercard|amex|karte|kreditkarte|carta|carte|tarjeta"
+_WORD = re.compile(
+    rf"(?<![a-zà-ÿ])(?:(?P<phone>{_PHONE_WORDS})|(?P<card>{_CARD_WORDS})|(?P<reference>{_REFERENCE_WORDS}))(?![a-zà-ÿ])",
+    re.IGNORECASE,
+)
 _DIGIT = re.compile(r"\d")
 
 
 def introduced_by(text: str, start: int) -> str | None:
-    """Say which word introduces the number at ``start``: ``phone``, ``reference`` or None.
+    """Say which word introduces the number at ``start``: ``phone``, ``card``, ``reference`` or None.
 
     The nearest word in the 48 characters before counts, and only if no other digit stands between: in
     ``policy 88, call 0151…`` the second number is introduced by a phone word.

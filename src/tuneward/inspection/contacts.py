@@ -50,8 +50,10 @@ _COUNTRY_CODE = re.compile(
 )
 #: Country code → digits of a whole number, country code included, where the plan fixes it.
 _FIXED_LENGTHS: Final = {"1": 11, "33": 11, "34": 11, "41": 11, "48": 11, "351": 12, "45": 10, "47": 10}
-_RUN = re.compile(r"[+(]{0,2}\d(?:[ \u00a0().\-/]{0,3}\d){6,}+")
-_GROUP = re.compile(r"\d+")
+_RUN = re.compile(r"[0-9](?:[ \u00a0().\-/]{0,3}[0-9]){6,}+")
+_GROUP = re.compile(r"[0-9]+")
+_EXTENSION = re.compile(r" ?(?:x|ext\.?) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
+_LOOSE_WORD = re.compile(r"-[A-Z]?[a-z]{2}")
 _MAX_GROUPS = 15
 
 
@@ -81,16 +83,23 @@ def find_phones(text: str) -> Iterator[Finding]:
                 continue
             taken, rule, confidence = hit
             start = _with_opening(text, groups[index].start)
-            yield Finding(
-                kind="phone", start=start, end=groups[index + taken - 1].end, confidence=confidence, rule=rule
-            )
+            end = _with_rest(text, start, groups[index + taken - 1].end)
+            yield Finding(kind="phone", start=start, end=end, confidence=confidence, rule=rule)
             index += taken
             fresh = True
 
 
+def _with_rest(text: str, start: int, end: int) -> int:
+    """The end with an extension (``x4587``), or with the bracket that closes the one before the number."""
+    if extension := _EXTENSION.match(text, end):
+        return extension.end()
+    closes = text[end : end + 1] == ")" and text.count("(", start, end) > text.count(")", start, end)
+    return end + 1 if closes else end
+
+
 def _groups(text: str, start: int, end: int) -> list[_Group]:
     spans = [found.span() for found in _GROUP.finditer(text, start, end)]
-    separators = [text[start : spans[0][0]]] + [text[a[1] : b[0]] for a, b in pairwise(spans)]
+    separators = [""] + [text[a[1] : b[0]] for a, b in pairwise(spans)]
     dated = [False] * len(spans)
     for i in range(len(spans) - 2):
         separator = separators[i + 1]
@@ -172,7 +181,7 @@ def _reach(groups: list[_Group], index: int) -> list[_Group]:
     """The groups from ``index`` that could belong to one number: at most fifteen, no date, no group over 15 digits."""
     ahead: list[_Group] = []
     for group in groups[index : index + _MAX_GROUPS]:
-        if group.dated or (ahead and "+" in group.before) or group.size > 15:
+        if group.dated or group.size > 15:
             break
         ahead.append(group)
     return ahead or [groups[index]._replace(end=groups[index].start + min(groups[index].size, 16))]
@@ -221,10 +230,12 @@ def _ends_well(text: str, groups: list[_Group], index: int, taken: int) -> bool:
     """No letter follows, and the number does not go on with the separator (other than a space) it was written with."""
     end = groups[index + taken - 1].end
     following = text[end : end + 2]
-    if following[:1].isalnum() or following[:1] in {"_", "@", "%"}:
+    if _EXTENSION.match(text, end):
+        return True
+    if following[:1].isalnum() or following[:1] in {"_", "@", "%", "=", "<", "*"}:
         return False
     if len(following) == 2 and following[0] in "-,." and following[1].isalnum():
-        return False
+        return bool(_LOOSE_WORD.match(text, end))
     if index + taken < len(groups):
         separator = groups[index + taken].before
         return not (taken > 1 and separator.strip() and separator == groups[index + taken - 1].before)

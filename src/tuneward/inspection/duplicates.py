@@ -76,7 +76,7 @@ class NearDuplicates:
         return found
 
     def _signature(self, shingles: NDArray[np.uint64]) -> NDArray[np.uint32]:
-        """Upper half of the lowest value of each multiply-add hash (modulo 2^64), ``(bands * rows,)``; a few thousand shingles at a time."""
+        """Upper half of the lowest value of each multiply-add hash modulo 2^64, shape ``(bands * rows,)``."""
         lowest = np.full(_BANDS * _ROWS, np.iinfo(np.uint64).max, dtype=np.uint64)
         for start in range(0, len(shingles), 4096):
             hashed = self._factors * shingles[None, start : start + 4096] + self._offsets  # (bands * rows, shingles)

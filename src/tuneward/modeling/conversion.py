@@ -6,8 +6,10 @@ pre-tokenizer that the file names in ``tokenizer.ggml.pre``: texts with digits a
 tokens than the model was trained with.
 """
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +131,15 @@ def _convert_weights(file: Path, into: Path) -> dict[str, Any]:
 
     logging.disable_progress_bar()
     try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            file.parent,
-            gguf_file=file.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.bfloat16,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with redirect_stderr(io.StringIO()):  # the GGUF loader draws a bar that the switch above does not reach
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                file.parent,
+                gguf_file=file.name,
+                quantization_config=GgufConfig(dequantize=True),
+                dtype=torch.bfloat16,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (ValueError, KeyError, NotImplementedError) as error:
         cure = "pull the same model from its hub as org/name@revision, in safetensors"
         raise ModelError(Fault("TW-BASE-010", f"transformers cannot convert it: {error}", file.name, cure)) from error
@@ -147,7 +150,11 @@ def _convert_weights(file: Path, into: Path) -> dict[str, Any]:
         )
     model.save_pretrained(into, max_shard_size="1TB")
     config: dict[str, Any] = json.loads((into / "config.json").read_bytes())
-    config.pop("_model_name_or_path", None)
+    for key in (
+        "_model_name_or_path",
+        "transformers_version",
+    ):  # the same file gives the same folder under each version
+        config.pop(key, None)
     for key, value in config.items():  # GGUF keeps floats in 32 bits: 9.999999747378752e-06 was 1e-05
         if isinstance(value, float):
             config[key] = float(str(numpy.float32(value)))

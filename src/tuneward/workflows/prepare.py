@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneward.data.dataset import build, finding_rows
+from tuneward.data.dataset import build
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.errors import Fault, ModelError
+from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.modeling.chat import Chat
@@ -64,8 +65,8 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             policy=office.policy,
             record_key=office.keys.secret("records"),
             subject_key=office.keys.secret("subjects"),
-            loss_on=project.training.loss_on,
-            project=project.project,
+            schema=make_task(project.evaluation, project_folder=workspace.folder).answer_schema,
+            title=project.project,
             progress=progress,
         )
         dataset_id = new_id("dat")
@@ -88,7 +89,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
         with change(office, "dataset.prepare", dataset.id) as c:
             c.put(dataset)
             c.put_many(prepared.entries(dataset.id))
-            c.put_many(finding_rows(prepared, dataset.id))
+            c.put_many(prepared.finding_entries(dataset.id))
             c.link(base, dataset)
             c.note(fingerprint=dataset.fingerprint, train_rows=dataset.train_rows, test_rows=dataset.test_rows)
     return _result(workspace, dataset, reused=False)

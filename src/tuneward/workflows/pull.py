@@ -7,7 +7,7 @@ from pathlib import Path
 from tuneward.domain.base import Base
 from tuneward.errors import ModelError
 from tuneward.governance.change import Office, change, permit
-from tuneward.modeling.licences import check
+from tuneward.modeling.licences import Use, check
 from tuneward.modeling.pull import pull as fetch
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
@@ -33,8 +33,9 @@ def pull(
     office: Office,
     reference: str,
     *,
-    use: str = "internal",
+    use: Use = "internal",
     licence: str | None = None,
+    beside: Path = Path(),
     progress: Progress = SILENT,
 ) -> PullResult:
     """Fetch ``reference``, check it, convert it once to safetensors and store it by digest.
@@ -44,6 +45,7 @@ def pull(
         reference: a catalogue name, ``org/name@revision``, or a local folder.
         use: the use that the licence must allow.
         licence: licence to assume where the model does not state one; recorded as declared.
+        beside: folder from which a relative folder is meant; the project's.
         progress: told how far it is.
 
     Raises:
@@ -58,7 +60,7 @@ def pull(
             refuse_forbidden_use(known.licence, use)
             return PullResult(base=known, reused=True)
         with tempfile.TemporaryDirectory(dir=office.site.scratch_folder) as scratch:
-            pulled = fetch(reference, Path(scratch) / "base", progress=progress, licence=licence)
+            pulled = fetch(_located(reference, beside), Path(scratch) / "base", progress=progress, licence=licence)
             refuse_forbidden_use(pulled.licence, use)
             digest = office.site.artifacts.put_tree(pulled.folder)
         base = Base(
@@ -77,7 +79,12 @@ def pull(
     return PullResult(base=base, reused=False)
 
 
-def refuse_forbidden_use(licence: str, use: str) -> None:
+def _located(reference: str, beside: Path) -> str:
+    folder = beside / reference
+    return str(folder.resolve()) if folder.is_dir() else reference
+
+
+def refuse_forbidden_use(licence: str, use: Use) -> None:
     """Raise what the licence has against the declared use.
 
     Raises:

@@ -119,9 +119,7 @@ def example_folder(name: str) -> Path:
         if (place / PROJECT_FILE).is_file():
             return place
     raise MachineError(
-        Fault(
-            "TW-ENV-001", f"the example {name!r} was not installed", str(places[0]), "run it from a clone"
-        )
+        Fault("TW-ENV-001", f"the example {name!r} was not installed", str(places[0]), "run it from a clone")
     )
 
 
@@ -163,7 +161,7 @@ def _peak_memory_bytes(figures: Mapping[str, Any]) -> int:
     import resource
 
     usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return max(max(usage) * 1024, int(figures.get("peak_memory_bytes", 0)))
+    return max(max(usage) * 1024, int(figures.get("peak_bytes", 0)))
 
 
 def _following(folder: Path, proof: VerifyResult) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tuneward import __version__
-from tuneward.data.readers import file_digests
+from tuneward.data.files import file_digests
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
@@ -81,7 +81,7 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
         {
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
-            "loss_on": workspace.project.training.loss_on,
+            "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
             "policy": {"on_finding": dict(policy.on_finding), "contamination": policy.contamination},
             "base": base.id,
             "tool": __version__,

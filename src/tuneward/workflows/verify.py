@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tuneward.data.dataset import fingerprint_of
+from tuneward.data.dataset import fingerprint_of_folder
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
 from tuneward.domain.audit import AuditEvent
@@ -250,7 +250,7 @@ class _Chain:
         faults = self._bytes("dataset", dataset.tree)
         if not faults:
             key = self._office.keys.secret("records")
-            if fingerprint_of(self._artifacts.tree(dataset.tree), key) != dataset.fingerprint:
+            if fingerprint_of_folder(self._artifacts.tree(dataset.tree), key) != dataset.fingerprint:
                 faults.append(_fault("dataset", dataset.id, "its rows do not give its fingerprint"))
         return faults
 
