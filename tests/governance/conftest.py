@@ -1,0 +1,34 @@
+from dataclasses import replace
+
+import pytest
+
+from tuneward.governance import members
+from tuneward.governance.keys import Keys
+from tuneward.governance.office import Office
+from tuneward.governance.policies import load_policy
+from tuneward.storage.site import Site
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    for name in ("TUNEWARD_SITE", "TUNEWARD_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def solo(tmp_path):
+    """Ann's office on a new site under policy solo; she is its owner."""
+    site = Site.create(tmp_path / ".tuneward")
+    office = Office(site=site, keys=Keys.create(site.keys_folder), actor="ann", policy=load_policy("solo"))
+    members.found(office)
+    return office
+
+
+@pytest.fixture
+def team(solo):
+    """The same site under policy team, with a member for every role: name → office."""
+    offices = {"ann": replace(solo, policy=load_policy("team"))}
+    for name, role in [("eve", "engineer"), ("abe", "approver"), ("ole", "operator"), ("aud", "auditor")]:
+        members.add(offices["ann"], name, (role,))
+        offices[name] = replace(offices["ann"], actor=name)
+    return offices
