@@ -1,4 +1,6 @@
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +17,20 @@ def _no_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A new site with keys, owned by Ann; made once, copied for each test."""
+    site = Site.create(tmp_path_factory.mktemp("template") / ".tuneward")
+    members.found(Office(site=site, keys=Keys.create(site.keys_folder), actor="ann", policy=load_policy("solo")))
+    site.database.close()
+    return site.folder
+
+
 @pytest.fixture
-def solo(tmp_path):
-    """Ann's office on a new site under policy solo; she is its owner."""
-    site = Site.create(tmp_path / ".tuneward")
-    office = Office(site=site, keys=Keys.create(site.keys_folder), actor="ann", policy=load_policy("solo"))
-    members.found(office)
-    return office
+def solo(template, tmp_path):
+    """Ann's office on a site of its own under policy solo; she is its owner."""
+    site = Site.open(Path(shutil.copytree(template, tmp_path / ".tuneward")))
+    return Office(site=site, keys=Keys.open(site.keys_folder), actor="ann", policy=load_policy("solo"))
 
 
 @pytest.fixture

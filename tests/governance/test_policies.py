@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -56,7 +57,7 @@ def test_auditors_change_nothing():
 
 
 def own(tmp_path, **changes):
-    rules = yaml.safe_load((policies.__path__[0] and open(policies.__path__[0] + "/team.yaml")).read())  # noqa: SIM115, PTH123
+    rules = yaml.safe_load(Path(policies.__path__[0], "team.yaml").read_text())
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(rules | {"name": "own"} | changes))
     return path
