@@ -11,7 +11,6 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import click
 import typer.main
 from pydantic_core import PydanticUndefined
 
@@ -32,7 +31,6 @@ from tuneward.workflows import (
     quickstart,
     register,
     run,
-    serve,
     status,
     train,
     verify,
@@ -57,7 +55,7 @@ RESULTS: dict[str, type[Any]] = {
     "evaluate": evaluate.EvaluateResult,
     "register": register.RegisterResult,
     "deploy": deploy.DeployResult,
-    "serve": serve.ServeResult,
+    "serve": serving.ServeResult,
     "chat": chat.ChatResult,
     "verify": verify.VerifyResult,
     "log": log.LogResult,
@@ -81,20 +79,18 @@ def pages() -> dict[Path, str]:
     return made
 
 
-def commands() -> dict[str, click.Command]:
+def commands() -> dict[str, Any]:
     """Every command by its full name."""
-    found: dict[str, click.Command] = {}
+    found: dict[str, Any] = {}
 
-    def collect(group: click.Group, prefix: str) -> None:
+    def collect(group: Any, prefix: str) -> None:
         for name, command in group.commands.items():
-            if isinstance(command, click.Group):
+            if hasattr(command, "commands"):
                 collect(command, f"{prefix}{name} ")
             else:
                 found[f"{prefix}{name}"] = command
 
-    root = typer.main.get_command(app)
-    assert isinstance(root, click.Group)
-    collect(root, "")
+    collect(typer.main.get_command(app), "")
     return found
 
 
@@ -108,10 +104,10 @@ def command_index() -> str:
     return "\n".join(lines) + "\n"
 
 
-def command_page(name: str, command: click.Command) -> str:
+def command_page(name: str, command: Any) -> str:
     """Usage, options and the object that ``--json`` prints."""
     lines = [MARK, f"# `tuneward {name}`\n", (command.help or "").strip() + "\n"]
-    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join(
         f"[{p.metavar or p.name.upper()}]" if not p.required else p.metavar or (p.name or "").upper() for p in arguments
     )
@@ -120,7 +116,7 @@ def command_page(name: str, command: click.Command) -> str:
     for parameter in command.params:
         label = (
             ", ".join(f"`{opt}`" for opt in parameter.opts)
-            if isinstance(parameter, click.Option)
+            if parameter.param_type_name == "option"
             else f"`{(parameter.name or '').upper()}`"
         )
         lines.append(f"| {label} | {getattr(parameter, 'help', '') or ''} |")

@@ -43,7 +43,9 @@ def make_project(folder: Path, *, train: int = 96, test: int = 6, settings: str 
     folder.mkdir(parents=True)
     make_tiny_base(folder / "base")
     (folder / "base" / "LICENSE").write_text("SPDX-License-Identifier: Apache-2.0\n", encoding="utf-8")
-    (folder / "base" / "README.md").write_text("---\nlicense: apache-2.0\n---\nA tiny random model.\n", encoding="utf-8")
+    (folder / "base" / "README.md").write_text(
+        "---\nlicense: apache-2.0\n---\nA tiny random model.\n", encoding="utf-8"
+    )
     draw = random.Random(7)
     for name, count in (("train", train), ("test", test)):
         rows = [

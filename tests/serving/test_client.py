@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from fake_engine import FakeEngine, Running
+from tests.serving.fake_engine import FakeEngine, Running
 
 from tuneward.domain.record import Message
 from tuneward.errors import ServingError

@@ -11,13 +11,15 @@ import json  # noqa: E402  (libraries are imported only after telemetry is off)
 import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
-import click  # noqa: E402
 import typer  # noqa: E402
 
 from tuneward import __version__  # noqa: E402
 from tuneward.cli import access, approve, proof, quickstart, road, serve, site  # noqa: E402
 from tuneward.cli.output import print_error, stderr  # noqa: E402
 from tuneward.errors import ConfigError, Fault, TunewardError  # noqa: E402
+
+#: What typer raises for a wrong command line. Newer versions carry click inside, older ones import it.
+UsageProblem: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 app = typer.Typer(
     name="tuneward",
@@ -53,12 +55,12 @@ def main(arguments: list[str] | None = None) -> None:
     except TunewardError as error:
         print_error(error, as_json=as_json)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        message = error.format_message()
+    except UsageProblem as error:
+        message = error.format_message()  # type: ignore[attr-defined]
         usage = ConfigError(Fault("TW-CONF-007", message, "command line", "see `tuneward --help`"))
         print_error(usage, as_json=as_json)
         sys.exit(usage.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         if as_json:
             typer.echo(json.dumps({"error": {"kind": "Interrupted", "faults": []}}))
         stderr.print("stopped; nothing is lost: the same command goes on from here", style="yellow")

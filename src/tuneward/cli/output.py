@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -12,8 +13,11 @@ from rich.table import Table
 
 from tuneward.errors import TunewardError
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False)
+#: Columns where no terminal tells its width: wide enough that no id is broken.
+PLAIN_WIDTH = 160
+
+stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 ProjectFolder = Annotated[

@@ -82,7 +82,7 @@ class Lines:
         """See the protocol."""
         self._title, self._unit, self._total, self._done = title, unit, total, 0
         self._began = self._printed = time.monotonic()
-        amount = f": {total:,} {unit}s" if total else ""
+        amount = f": {total:,} {unit}" if total else ""
         stderr.print(f"{title}{amount}", markup=False)
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:

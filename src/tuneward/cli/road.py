@@ -104,14 +104,15 @@ def show_evaluated(result: EvaluateResult) -> None:
     """Before and after, and the verdict."""
     rows = table("", "figure", "base", "tuned", "difference [95% interval]", "n", "p")
     for name, figure in result.report["figures"].items():
-        low, high = figure["difference_interval"]
+        if name.startswith("task.fields.") and not name.endswith(".f1"):
+            continue  # precision, recall and agreement of single fields stand in the report
         rows.add_row(
             name,
-            f"{figure['base']:.3f}",
-            f"{figure['tuned']:.3f}",
-            f"{figure['difference']:+.3f} [{low:+.3f}, {high:+.3f}]",
+            _value(figure["base"]),
+            _value(figure["tuned"]),
+            _difference(figure["difference"], figure["difference_interval"]),
             str(figure["n"]),
-            _p_value(figure.get("p_value")),
+            _p_value(figure["p_value"]),
         )
     stdout.print(rows)
     for missing in result.report.get("not_measured", ()):
@@ -197,6 +198,16 @@ def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
 
 def _again(reused: bool) -> str:
     return " (nothing changed)" if reused else ""
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _difference(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.3f}" + (f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else "")
 
 
 def _p_value(value: float | None) -> str:

@@ -11,7 +11,7 @@ from tuneward.workflows.doctor import DoctorResult
 from tuneward.workflows.doctor import doctor as examine
 from tuneward.workflows.init import InitResult
 from tuneward.workflows.init import init as initialise
-from tuneward.workflows.project import PROJECT_FILE, load_project
+from tuneward.workflows.project import PROJECT_FILE, Use, load_project
 from tuneward.workflows.pull import PullResult
 from tuneward.workflows.pull import pull as fetch
 from tuneward.workflows.workspace import open_office
@@ -66,7 +66,7 @@ def pull(
     as_json: Json = False,
 ) -> None:
     """Bring a base model into the site: fetched, checked, converted once, stored by digest."""
-    use = "internal"
+    use: Use = "internal"
     if (project / PROJECT_FILE).exists():
         settings = load_project(project)
         reference, use = reference or settings.base, settings.use

@@ -29,14 +29,15 @@ TASK_FIGURES: dict[str, tuple[str, ...]] = {
         "task.valid_json",
         "task.json_found",
         "task.exact_match",
-        "task.field_precision",
-        "task.field_recall",
         "task.field_f1",
     ),
     "text": ("task.exact_match", "task.token_f1", "task.rouge_l"),
 }
 
-#: Measures of one field, after ``task.fields.NAME.``.
+#: What figures of single fields begin with: ``task.fields.NAME.MEASURE``.
+FIELD_PREFIX = "task.fields."
+
+#: Measures of one field.
 FIELD_MEASURES = ("precision", "recall", "f1", "agreement")
 
 #: Figures of the suites. A gate may ask for them today; until a suite is measured, its answer is no.
@@ -118,8 +119,8 @@ def _names_a_figure(name: str) -> str:
 
 
 def _names_a_field(name: str) -> bool:
-    field, _, measure = name.removeprefix("task.fields.").rpartition(".")
-    return name.startswith("task.fields.") and bool(field) and measure in FIELD_MEASURES
+    field, _, measure = name.removeprefix(FIELD_PREFIX).rpartition(".")
+    return name.startswith(FIELD_PREFIX) and bool(field) and measure in FIELD_MEASURES
 
 
 def _unknown(name: str, known: list[str]) -> str:
@@ -158,7 +159,7 @@ class EvaluationConfig(Section):
         if task is None:
             return gate
         known = [*TASK_FIGURES[task.kind], *SUITE_FIGURES]
-        strange = [n for n in gate if n not in known and not (task.kind == "json" and n.startswith("task.fields."))]
+        strange = [n for n in gate if n not in known and not (task.kind == "json" and n.startswith(FIELD_PREFIX))]
         if strange:
             problem = f"A task of kind {task.kind} has no figure {', '.join(f'`{n}`' for n in strange)}"
             raise ValueError(f"{problem}; there are: {', '.join(known)}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tuneward.evaluation.config import GateRule
+from tuneward.evaluation.config import FIELD_PREFIX, GateRule
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _rule(rule: Mapping[str, Any] | GateRule) -> GateRule:
 
 
 def _lines(report: Mapping[str, Any], name: str, rule: GateRule) -> Iterator[tuple[bool, str]]:
-    figure = report["figures"].get(name)
+    figure = _figure(report, name)
     for kind in ("min", "max", "max_drop"):
         threshold = getattr(rule, kind)
         if threshold is None:
@@ -57,7 +57,7 @@ def _lines(report: Mapping[str, Any], name: str, rule: GateRule) -> Iterator[tup
         words = {"min": "at least {}", "max": "at most {}", "max_drop": "a drop of at most {} from the base"}[kind]
         asked = f"{name}: asked {words.format(_number(threshold))}{wholly}"
         reason = _why_not_measured(report, name, figure, drop=kind == "max_drop")
-        if reason:
+        if reason or figure is None:
             yield False, f"{asked}, not measured ({reason}): not met"
             continue
         value, (low, high) = _measured(figure, drop=kind == "max_drop")
@@ -66,6 +66,15 @@ def _lines(report: Mapping[str, Any], name: str, rule: GateRule) -> Iterator[tup
         shown = f"{_number(value, threshold)} [{_number(low, threshold)}, {_number(high, threshold)}]"
         what = "a drop of " if kind == "max_drop" else ""
         yield met, f"{asked}, measured {what}{shown}, n = {figure['n']}: {'met' if met else 'not met'}"
+
+
+def _figure(report: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """A figure of the task by its name, or ``task.fields.FIELD.MEASURE`` of one field."""
+    found: Mapping[str, Any] | None = report["figures"].get(name)
+    if found is None and name.startswith(FIELD_PREFIX):
+        field, _, measure = name.removeprefix(FIELD_PREFIX).rpartition(".")
+        found = report["fields"].get(field, {}).get(measure)
+    return found
 
 
 def _why_not_measured(report: Mapping[str, Any], name: str, figure: Mapping[str, Any] | None, *, drop: bool) -> str:

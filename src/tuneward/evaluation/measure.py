@@ -19,7 +19,7 @@ import numpy as np
 
 from tuneward.digests import canonical_json
 from tuneward.errors import EvaluationError, Fault
-from tuneward.evaluation.config import SUITE_FIGURES, Suite
+from tuneward.evaluation.config import FIELD_MEASURES, FIELD_PREFIX, SUITE_FIGURES, Suite
 from tuneward.evaluation.json_answers import REASONS
 from tuneward.evaluation.paired import Figure, Floats, compare
 from tuneward.evaluation.tasks import Score, Task, reference_faults
@@ -81,7 +81,7 @@ class Report:
         task: kind of the task.
         task_digest: digest of what decides a score (kind, schema, free-text fields).
         seed: of resampling and of the choice of examples.
-        figures: figure → base, tuned, intervals, difference, p-value.
+        figures: figure → base, tuned, intervals, difference, p-value; those of fields by their full name.
         fields: field → how it is compared.
         outcomes: outcome → number of items.
         failures: ``base`` and ``tuned`` → reason → number of answers that could not be used.
@@ -109,8 +109,8 @@ class Report:
             "items": len(self.examples),
             "seed": self.seed,
             "confidence": 0.95,
-            "figures": {name: figure.to_json() for name, figure in self.figures.items()},
-            "fields": dict(self.fields),
+            "figures": {n: figure.to_json() for n, figure in self.figures.items() if not n.startswith(FIELD_PREFIX)},
+            "fields": {field: self._field_json(field) for field in self.fields},
             "outcomes": dict(self.outcomes),
             "failures": {model: dict(counts) for model, counts in self.failures.items()},
             "not_measured": [dict(entry) for entry in self.not_measured],
@@ -124,6 +124,10 @@ class Report:
                 "p-values of single fields are not corrected for their number.",
             ],
         }
+
+    def _field_json(self, field: str) -> dict[str, Any]:
+        figures = {measure: self.figures[f"{FIELD_PREFIX}{field}.{measure}"].to_json() for measure in FIELD_MEASURES}
+        return {"compared": self.fields[field], **figures}
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` (canonical) and ``items.jsonl`` into an existing folder."""
@@ -166,6 +170,7 @@ def measure(
         EvaluationError: when there are no items, answers do not pair up, or reference answers are themselves wrong.
     """
     _check(task, items, base, tuned)
+    base, tuned = [_storable(answer) for answer in base], [_storable(answer) for answer in tuned]
     before = [task.score(answer, item.reference) for answer, item in zip(base, items, strict=True)]
     after = [task.score(answer, item.reference) for answer, item in zip(tuned, items, strict=True)]
     examples = tuple(
@@ -199,6 +204,11 @@ def not_measured(suites: Sequence[Suite]) -> tuple[Mapping[str, Any], ...]:
         for suite in get_args(Suite)
         if suite not in MEASURED_SUITES
     )
+
+
+def _storable(answer: str) -> str:
+    """The answer with lone surrogates, which JSON can carry but UTF-8 cannot, replaced."""
+    return answer.encode("utf-8", "replace").decode()
 
 
 def _check(task: Task, items: Sequence[Item], base: Sequence[str], tuned: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from tuneward.digests import digest_value
 from tuneward.errors import ConfigError, Fault
-from tuneward.evaluation.config import FIELD_MEASURES, EvaluationConfig, JsonTaskConfig, TextTaskConfig
+from tuneward.evaluation.config import FIELD_MEASURES, FIELD_PREFIX, EvaluationConfig, JsonTaskConfig, TextTaskConfig
 from tuneward.evaluation.json_answers import NotJsonError, find_object, read_object, same
 from tuneward.evaluation.schema import AnswerSchema, load_schema, unknown_fields
 from tuneward.evaluation.text_scores import exact, rouge_l, token_f1, tokens
@@ -82,7 +82,7 @@ class JsonTask:
     - ``task.valid_json``: readable as exactly one JSON object.
     - ``task.json_found``: an object stands somewhere in the answer (diagnosis, never forgiving elsewhere).
     - ``task.exact_match``: all fields but those in free words are there and canonically equal, and no others.
-    - ``task.field_*``: over all fields of all items, slot by slot. A field that is null or missing says nothing: it
+    - ``task.field_f1``: over all fields of all items, slot by slot. A field that is null or missing says nothing: it
       enters neither precision nor recall. Fields in free words count by their token F1.
     - ``task.fields.NAME.*``: the same for one field; ``agreement`` is the share of items in which it is equal or
       silent on both sides.
@@ -107,14 +107,12 @@ class JsonTask:
             "task.valid_json": "rate",
             "task.json_found": "rate",
             "task.exact_match": "rate",
-            "task.field_precision": "ratio",
-            "task.field_recall": "ratio",
             "task.field_f1": "ratio",
         }
         for field in self.schema.fields:
             for measure in FIELD_MEASURES:
                 agreement: Kind = "mean" if field in self.free_text else "rate"
-                kinds[f"task.fields.{field}.{measure}"] = agreement if measure == "agreement" else "ratio"
+                kinds[f"{FIELD_PREFIX}{field}.{measure}"] = agreement if measure == "agreement" else "ratio"
         return kinds
 
     @property
@@ -173,12 +171,10 @@ class JsonTask:
             hits, said, asked = hits + hit, said + has, asked + needs
             if field in declared:
                 agreement = hit if has or needs else 1.0
-                parts[f"task.fields.{field}.precision"] = (hit, has)
-                parts[f"task.fields.{field}.recall"] = (hit, needs)
-                parts[f"task.fields.{field}.f1"] = (2 * hit, has + needs)
-                parts[f"task.fields.{field}.agreement"] = (agreement, 1.0)
-        parts["task.field_precision"] = (hits, said)
-        parts["task.field_recall"] = (hits, asked)
+                parts[f"{FIELD_PREFIX}{field}.precision"] = (hit, has)
+                parts[f"{FIELD_PREFIX}{field}.recall"] = (hit, needs)
+                parts[f"{FIELD_PREFIX}{field}.f1"] = (2 * hit, has + needs)
+                parts[f"{FIELD_PREFIX}{field}.agreement"] = (agreement, 1.0)
         parts["task.field_f1"] = (2 * hits, said + asked)
         return parts
 
@@ -233,8 +229,8 @@ def _json_task(config: EvaluationConfig, folder: Path) -> Task:
     assert isinstance(config.task, JsonTaskConfig)
     schema = load_schema(folder / config.task.schema_file, shown=config.task.schema_file)
     faults = unknown_fields(list(config.task.free_text), schema, setting="evaluation.task.free_text")
-    prefix = "task.fields."
-    named = [name.removeprefix(prefix).rpartition(".")[0] for name in config.gate if name.startswith(prefix)]
+    asked = [name.removeprefix(FIELD_PREFIX) for name in config.gate if name.startswith(FIELD_PREFIX)]
+    named = [name.rpartition(".")[0] for name in asked]
     faults += unknown_fields(list(dict.fromkeys(named)), schema, setting="evaluation.gate")
     if faults:
         raise ConfigError(faults)

@@ -93,8 +93,8 @@ def events(connection: Connection, *, since: int = 0, **equals: Any) -> Iterator
     """The events from ``seq`` ``since`` on, in order, one by one, where the named fields are equal."""
     statement = select(*(audit_event.c[name] for name in _EVENT_FIELDS))
     statement = statement.where(audit_event.c.seq >= since, *(audit_event.c[n] == v for n, v in equals.items()))
-    rows = connection.execution_options(yield_per=1000).execute(statement.order_by(audit_event.c.seq)).mappings()
-    for row in rows:
+    statement = statement.order_by(audit_event.c.seq).execution_options(yield_per=1000)
+    for row in connection.execute(statement).mappings():
         yield AuditEvent(**{**row, "writes": tuple(row["writes"])})
 
 
@@ -205,8 +205,8 @@ def _walk(connection: Connection, roots: Mapping[int, str], faults: list[Fault])
     if not whole:
         faults.append(Fault("TW-PROOF-004", "the checkpoint of the empty log has another root", "seq 0", _CURE))
     columns = [cast(audit_event.c[n], Text) if n in {"writes", "detail"} else audit_event.c[n] for n in _EVENT_FIELDS]
-    statement = select(*columns, audit_event.c.leaf).order_by(audit_event.c.seq)
-    for row in connection.execution_options(yield_per=1000).execute(statement):
+    statement = select(*columns, audit_event.c.leaf).order_by(audit_event.c.seq).execution_options(yield_per=1000)
+    for row in connection.execute(statement):
         *values, leaf = row
         event = dict(zip(_EVENT_FIELDS, values, strict=True))
         if event["seq"] != expected:

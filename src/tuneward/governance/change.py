@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tuneward.digests import merkle_root
-from tuneward.domain.audit import AuditEvent, LogCheckpoint
+from tuneward.domain.audit import AuditEvent, Edge, LogCheckpoint
+from tuneward.domain.dataset import RecordEntry
+from tuneward.domain.finding import FindingEntry
 from tuneward.domain.policy import Member
 from tuneward.domain.version import ApiKey
 from tuneward.errors import Fault, GovernanceError, TunewardError
@@ -50,20 +52,24 @@ class Change:
             repository.update(self.connection, noun)
         self._writes[repository.kind_of(noun), noun.id] = repository.noun_digest(noun)
 
-    def put_many(self, nouns: Iterable[object]) -> None:
-        """Add many rows of one kind; the event commits to one digest over all (see :func:`rows_digest`)."""
-        rows = list(nouns)
-        repository.insert_many(self.connection, rows)
-        kinds = {repository.kind_of(row) for row in rows}
-        assert len(kinds) <= 1, "one kind at a time"
-        for kind in kinds:
-            self._rows.append({"kind": kind, "count": len(rows), "digest": rows_digest(rows)})
+    def put_many(self, nouns: "Iterable[RecordEntry | FindingEntry]") -> None:
+        """Add a dataset's records or findings, all of them in one call.
+
+        They are too many to be named one by one: the event commits to one digest over all (see :func:`rows_digest`).
+        """
+        groups: dict[tuple[str, str], list[RecordEntry | FindingEntry]] = {}
+        for noun in nouns:
+            groups.setdefault((repository.kind_of(noun), noun.dataset), []).append(noun)
+        for (kind, dataset), rows in groups.items():
+            assert not repository.find(self.connection, type(rows[0]), dataset=dataset), "all rows of a dataset at once"
+            repository.insert_many(self.connection, rows)
+            digest = rows_digest(rows)
+            self._rows.append({"kind": kind, "dataset": dataset, "count": len(rows), "digest": digest})
 
     def link(self, parent: object, child: object) -> None:
         """Record that ``child`` was made from ``parent`` (nouns or ``lineage.Ref``)."""
         edge = lineage.link(self.connection, parent, child)
-        name = f"{edge.parent_kind}:{edge.parent}>{edge.child_kind}:{edge.child}"
-        self._writes["edge", name] = repository.noun_digest(edge)
+        self._writes["edge", edge_name(edge)] = repository.noun_digest(edge)
 
     def note(self, **detail: Any) -> None:
         """Add ids, digests and counts to the event; never content."""
@@ -127,6 +133,11 @@ def permit(office: Office, action: str) -> None:
     """
     with office.site.database.read() as connection:
         _check_role(connection, office, action)
+
+
+def edge_name(edge: Edge) -> str:
+    """How an event names an edge, which has no id of its own."""
+    return f"{edge.parent_kind}:{edge.parent}>{edge.child_kind}:{edge.child}"
 
 
 def rows_digest(nouns: Iterable[object]) -> str:

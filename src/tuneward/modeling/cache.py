@@ -9,7 +9,7 @@ Law: slots and positions that hold no token of a row are finite, so that a weigh
 computes never depends on who stands beside it, but for the order of floating-point sums.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -70,11 +70,16 @@ class _Lane:
 
 
 def capacity_for(tokens: int) -> int:
-    """The lane for a row of ``tokens``: 64, 96, 128, 192, 256, 384…; at most half of a row's room is unused."""
-    capacity = 64
-    while capacity < tokens:
-        capacity = capacity * 3 // 2 if capacity & (capacity - 1) == 0 else capacity * 4 // 3
-    return capacity
+    """The lane for a row of ``tokens``: 64, 80, 96, 112, 128, 160, 192…; at most a fifth of a long row's room is unused.
+
+    Lanes are read whole, unused room included: oneDNN multiplies a batch in bf16 without copying it only if it lies
+    without gaps, and the copy costs more than the room.
+    """
+    octave = 64
+    while octave * 2 < tokens:
+        octave *= 2
+    quarter = octave // 4
+    return max(octave, -(-tokens // quarter) * quarter)
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,13 @@ class KeyValueCache:
         tensors = (t for lane in self._lanes.values() for s in lane.stores.values() for t in (s.keys, s.values))
         return sum(t.numel() * t.element_size() for t in tensors)
 
+    @property
+    def token_bytes(self) -> int:
+        """Memory of one token in all layers; 0 while the cache is empty."""
+        stores = [store for lane in self._lanes.values() for store in lane.stores.values()]
+        layers = {id(t): t[0, :, 0] for store in stores for t in (store.keys, store.values)}.values()
+        return sum(t.numel() * t.element_size() for t in layers) // max(1, len(self._lanes))
+
     def _make_room(self, row: CachedRow, tokens: int) -> None:
         if tokens <= row.capacity:
             return
@@ -178,7 +190,6 @@ class _Group:
     slots: Tensor  # (rows,)
     positions: Tensor  # (rows,)
     dense: bool  # the rows are the lane's first slots, in order
-    longest: int  # tokens of the longest row, this step's included
 
 
 class CacheStep:
@@ -190,7 +201,8 @@ class CacheStep:
     def __init__(self, lanes: dict[int, _Lane], spans: Sequence[Span], decoding: int) -> None:
         self._lanes, self._spans, self._decoding = lanes, spans, decoding
         self._groups = list(_groups(lanes, spans[:decoding]))
-        self._hidden: dict[tuple[int, int | None], Tensor] = {}
+        # made once per call, not per layer
+        self._biases: dict[tuple[object, ...], Tensor] = {}
 
     def position_ids(self) -> Tensor:
         """(1, tokens)"""
@@ -221,11 +233,16 @@ class CacheStep:
             store.keys[group.slots, :, group.positions] = key[0, :, here].transpose(0, 1)
             store.values[group.slots, :, group.positions] = value[0, :, here].transpose(0, 1)
             rows: slice | Tensor = slice(group.end - group.first) if group.dense else group.slots
-            keys, values = store.keys[rows, :, : group.longest], store.values[rows, :, : group.longest]
             count, heads = group.end - group.first, key.shape[1]
             queries = query[0, :, here].transpose(0, 1).reshape(count, heads, -1, query.shape[3])
-            hidden = self._too_far(group, window, query.device)
-            mixed = _mix(queries, keys, values, hidden, scaling=scaling, softcap=softcap)
+            mixed = _mix(
+                queries,
+                store.keys[rows],
+                store.values[rows],
+                self._decoding_bias(group, window),
+                scaling=scaling,
+                softcap=softcap,
+            )
             result[here] = mixed.reshape(count, -1, value.shape[3])
         first = self._decoding
         for span in self._spans[self._decoding :]:
@@ -239,27 +256,37 @@ class CacheStep:
                 seen = 0 if window is None else max(0, begin - window + 1)
                 block = query[0, :, first + begin - start : first + stop - start]  # (heads, rows, head_dim)
                 queries = block.reshape(key.shape[1], -1, block.shape[2])  # (kv_heads, group * rows, head_dim)
-                hidden = _later(stop - begin, stop - seen, window, query.shape[1] // key.shape[1], query.device)
-                mixed = _mix(
-                    queries, keys[:, seen:stop], values[:, seen:stop], hidden, scaling=scaling, softcap=softcap
-                )
+                bias = self._prompt_bias(stop - begin, stop - seen, window, query.shape[1] // key.shape[1])
+                mixed = _mix(queries, keys[:, seen:stop], values[:, seen:stop], bias, scaling=scaling, softcap=softcap)
                 result[first + begin - start : first + stop - start] = mixed.reshape(
                     query.shape[1], stop - begin, -1
                 ).transpose(0, 1)
             first += span.tokens
         return result.unsqueeze(0)
 
-    def _too_far(self, group: _Group, window: int | None, device: torch.device) -> Tensor:
-        """(rows, 1, 1, longest): True where a decoding row must not look; one per lane and window, not per layer."""
-        place = (group.lane.capacity, window)
-        if place not in self._hidden:
-            distance = group.positions[:, None] - torch.arange(group.longest, device=device)
-            hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
-            self._hidden[place] = hidden[:, None, None, :]
-        return self._hidden[place]
+    def _decoding_bias(self, group: _Group, window: int | None) -> Tensor:
+        """(rows, 1, 1, capacity): minus infinity where a decoding row must not look."""
+        place = ("decoding", group.lane.capacity, window)
+        if place not in self._biases:
+            distance = group.positions[:, None] - torch.arange(group.lane.capacity)
+            self._biases[place] = _bias(distance, window)[:, None, None, :]
+        return self._biases[place]
+
+    def _prompt_bias(self, rows: int, columns: int, window: int | None, group: int) -> Tensor:
+        """(group * rows, columns): minus infinity where a prompt's token must not look; the last row sees all."""
+        place = (rows, columns, window)
+        if place not in self._biases:
+            distance = torch.arange(columns - rows, columns)[:, None] - torch.arange(columns)
+            self._biases[place] = _bias(distance, window).repeat(group, 1)
+        return self._biases[place]
 
 
-def _groups(lanes: dict[int, _Lane], spans: Sequence[Span]) -> Iterable[_Group]:
+def _bias(distance: Tensor, window: int | None) -> Tensor:
+    hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
+    return torch.zeros(distance.shape).masked_fill_(hidden, float("-inf"))
+
+
+def _groups(lanes: dict[int, _Lane], spans: Sequence[Span]) -> Iterator[_Group]:
     first = 0
     while first < len(spans):
         capacity, end = spans[first].row.capacity, first
@@ -273,13 +300,12 @@ def _groups(lanes: dict[int, _Lane], spans: Sequence[Span]) -> Iterable[_Group]:
             torch.tensor([r.slot for r in rows]),
             torch.tensor([r.length for r in rows]),
             [r.slot for r in rows] == list(range(len(rows))),
-            max(r.length for r in rows) + 1,
         )
         first = end
 
 
 def _mix(
-    query: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, *, scaling: float, softcap: float | None
+    query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, scaling: float, softcap: float | None
 ) -> Tensor:
     """Softmax attention with the same roundings as training's: scores in fp32, probabilities in the values' type.
 
@@ -287,19 +313,13 @@ def _mix(
         query: (…, kv_heads, rows, head_dim), the heads that share a key head stacked along the rows.
         keys: (…, kv_heads, columns, head_dim).
         values: (…, kv_heads, columns, head_dim).
-        hidden: True where a row must not look; broadcasts to (…, kv_heads, rows, columns).
+        bias: 0 or minus infinity, fp32; broadcasts to (…, kv_heads, rows, columns).
         scaling: factor of the scores.
         softcap: see :class:`tuneward.modeling.attention.Layout`.
     """
-    scores = torch.matmul(query, keys.transpose(-1, -2)).float().mul_(scaling)
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    scores.masked_fill_(hidden, float("-inf"))
+    scores = torch.matmul(query, keys.transpose(-1, -2)).float()
+    if softcap is None:
+        scores = torch.add(bias, scores, alpha=scaling)
+    else:
+        scores = torch.tanh(scores * (scaling / softcap)).mul_(softcap).add_(bias)
     return torch.matmul(torch.softmax(scores, dim=-1).to(values.dtype), values)
-
-
-def _later(rows: int, columns: int, window: int | None, group: int, device: torch.device) -> Tensor:
-    """(group * rows, columns): True where a prompt's token must not look; its last row sees the last column."""
-    distance = torch.arange(columns - rows, columns, device=device)[:, None] - torch.arange(columns, device=device)
-    hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
-    return hidden.repeat(group, 1)

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.adapter_bank import AdapterBank, LoadedAdapter
-from tuneward.modeling.cache import CachedRow, KeyValueCache, Span
+from tuneward.modeling.cache import CachedRow, KeyValueCache, Span, capacity_for
 
 #: Prompt tokens per step: few enough that rows which decode wait little, many enough for full matrix products.
 PREFILL_TOKENS = 1024
@@ -68,11 +68,23 @@ class Decoder:
         self._prefill_tokens, self._share = prefill_tokens, share_prefixes
         self._cache = KeyValueCache()
         self.rows: list[Row] = []
+        row = self.join([0])
+        self.step()
+        self._token_bytes = self._cache.token_bytes
+        self.leave(row)
 
     @property
     def cache_bytes(self) -> int:
         """Memory of all keys and values."""
         return self._cache.bytes
+
+    def bytes_for(self, tokens: int) -> int:
+        """Memory of the keys and values of a row with ``tokens`` tokens."""
+        return capacity_for(tokens) * self._token_bytes
+
+    def tokens_in(self, cache_bytes: int) -> int:
+        """The longest row that memory of this size holds."""
+        return cache_bytes // self._token_bytes * 4 // 5
 
     def join(self, ids: Sequence[int], *, adapter: LoadedAdapter | None = None) -> Row:
         """A row begins with the prompt ``ids`` (at least one)."""

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from tuneward.digests import canonical_json, digest_value
 from tuneward.errors import Fault
 from tuneward.registry.figures import limits, number, performance
-from tuneward.registry.provenance import Provenance, digest_of
+from tuneward.registry.provenance import Provenance
+from tuneward.storage.repository import noun_digest
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.7.schema.json"
 
@@ -82,7 +83,7 @@ def _model(provenance: Provenance) -> dict[str, Any]:
     }
     if approval is not None:
         facts |= {
-            "approval:digest": digest_of(approval),
+            "approval:digest": noun_digest(approval),
             "approval:risk_class": approval.risk_class,
             "approval:policy": approval.policy or "",
             "approval:self_granted": approval.self_granted,
@@ -132,6 +133,7 @@ def _model_card(provenance: Provenance) -> dict[str, Any]:
 
 def _base(provenance: Provenance, *, ref: str = _BASE) -> dict[str, Any]:
     base = provenance.base
+    # A local path says nothing to an outsider, and often names a person: it stays out.
     component: dict[str, Any] = {
         "type": "machine-learning-model",
         "bom-ref": ref,
@@ -142,7 +144,7 @@ def _base(provenance: Provenance, *, ref: str = _BASE) -> dict[str, Any]:
             {
                 "base:parameters": base.parameters,
                 "base:context_tokens": base.context_tokens,
-                "base:source": canonical_json(base.source).decode(),
+                "base:source": canonical_json({k: v for k, v in base.source.items() if k != "path"}).decode(),
             }
         ),
     }
@@ -226,12 +228,10 @@ def _formula(provenance: Provenance) -> dict[str, Any]:
 
 def package_url(source: Mapping[str, Any]) -> str | None:
     """The base's package URL, pinned to a version or commit; None for a local folder."""
-    name, version = source.get("package") or source.get("wheel"), source.get("version")
-    if source.get("kind") == "wheel" and name and version:
-        return f"pkg:pypi/{quote(str(name).lower().replace('_', '-'))}@{quote(str(version))}"
-    repository, revision = source.get("repository") or source.get("repo"), source.get("revision")
-    if source.get("kind") == "hub" and repository and revision:
-        return f"pkg:huggingface/{quote(str(repository))}@{quote(str(revision))}"
+    if source.get("kind") == "wheel" and {"package", "version"} <= source.keys():
+        return f"pkg:pypi/{quote(str(source['package']).lower().replace('_', '-'))}@{quote(str(source['version']))}"
+    if source.get("kind") == "hub" and {"model", "revision"} <= source.keys():
+        return f"pkg:huggingface/{quote(str(source['model']))}@{quote(str(source['revision']))}"
     return None
 
 

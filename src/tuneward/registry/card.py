@@ -56,7 +56,7 @@ def _context(provenance: Provenance) -> dict[str, Any]:
         ),
         "rows": table(report, fields=False),
         "field_rows": table(report, fields=True),
-        "comparisons": report["fields"],
+        "fields": report["fields"],
         "limits": limits(report),
         "failures": [(model, sorted(counts.items())) for model, counts in sorted(report["failures"].items()) if counts],
     }

@@ -4,7 +4,7 @@ Place on the road: shared by AIBOM and model card. Reads ``report.json`` as plai
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -13,33 +13,32 @@ def number(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _names(report: Mapping[str, Any]) -> list[str]:
-    """Figures of the whole task first, then those of single fields, each by name."""
-    return sorted(report["figures"], key=lambda name: (name.startswith("task.fields."), name))
+def _figures(report: Mapping[str, Any], *, fields: bool) -> list[tuple[str, Mapping[str, Any]]]:
+    """Figures of the whole task by name, or (``fields``) the F1 of each field by the field's name."""
+    found = {name: field["f1"] for name, field in report["fields"].items()} if fields else report["figures"]
+    return sorted(found.items())
 
 
 def performance(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """CycloneDX ``performanceMetrics``: base, tuned and difference of every figure, single fields by their F1."""
-    metrics = []
-    for name in _names(report):
-        figure = report["figures"][name]
-        if name.startswith("task.fields.") and not name.endswith(".f1"):
-            continue
-        for slice_, value, interval in (
-            ("tuned", figure["tuned"], figure["interval"]),
-            ("base", figure["base"], figure["base_interval"]),
-            ("difference, tuned minus base", figure["difference"], figure["difference_interval"]),
-        ):
-            if value is not None:
-                metrics.append(
-                    {
-                        "type": name,
-                        "value": number(value),
-                        "slice": f"{slice_}; {figure['n']} held-out items",
-                        "confidenceInterval": {"lowerBound": number(interval[0]), "upperBound": number(interval[1])},
-                    }
-                )
-    return metrics
+    named = _figures(report, fields=False)
+    named += [(f"task.fields.{field}.f1", figure) for field, figure in _figures(report, fields=True)]
+    return [metric for name, figure in named for metric in _metrics(name, figure)]
+
+
+def _metrics(name: str, figure: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for model, value, interval in (
+        ("tuned", figure["tuned"], figure["interval"]),
+        ("base", figure["base"], figure["base_interval"]),
+        ("difference, tuned minus base", figure["difference"], figure["difference_interval"]),
+    ):
+        if value is not None:
+            yield {
+                "type": name,
+                "value": number(value),
+                "slice": f"{model}; {figure['n']} held-out items",
+                "confidenceInterval": {"lowerBound": number(interval[0]), "upperBound": number(interval[1])},
+            }
 
 
 def limits(report: Mapping[str, Any]) -> list[str]:
@@ -52,25 +51,18 @@ def limits(report: Mapping[str, Any]) -> list[str]:
 
 def table(report: Mapping[str, Any], *, fields: bool) -> list[dict[str, str]]:
     """Rows of the before/after table: of the whole task, or (``fields``) the F1 of each field."""
-    rows = []
-    for name in _names(report):
-        single = name.startswith("task.fields.")
-        if single != fields or (single and not name.endswith(".f1")):
-            continue
-        figure = report["figures"][name]
-        shown = name.removeprefix("task.fields.").removesuffix(".f1") if single else name.removeprefix("task.")
-        rows.append(
-            {
-                "name": shown,
-                "n": str(figure["n"]),
-                "base": _with_interval(figure["base"], figure["base_interval"]),
-                "tuned": _with_interval(figure["tuned"], figure["interval"]),
-                "difference": _with_interval(figure["difference"], figure["difference_interval"], sign="+"),
-                "p_value": "undefined" if figure["p_value"] is None else f"{figure['p_value']:.2g}",
-                "test": figure["test"] or "none",
-            }
-        )
-    return rows
+    return [
+        {
+            "name": name.removeprefix("task."),
+            "n": str(figure["n"]),
+            "base": _with_interval(figure["base"], figure["base_interval"]),
+            "tuned": _with_interval(figure["tuned"], figure["interval"]),
+            "difference": _with_interval(figure["difference"], figure["difference_interval"], sign="+"),
+            "p_value": "undefined" if figure["p_value"] is None else f"{figure['p_value']:.2g}",
+            "test": figure["test"] or "none",
+        }
+        for name, figure in _figures(report, fields=fields)
+    ]
 
 
 def _with_interval(value: float | None, interval: list[float] | None, *, sign: str = "") -> str:

@@ -1,11 +1,11 @@
 """Provenance: everything that one version rests on, handed in as plain nouns.
 
 Place on the road: ``workflows.register`` collects it from storage; statement, AIBOM and model card are made from it,
-and ``verify`` makes the statement again from the same. Knows no database and no evaluation code: the report is plain JSON.
+and ``verify`` makes the statement again from the same. Knows no database and no evaluation code.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuneward.digests import digest_value
@@ -88,8 +88,3 @@ class Provenance:
             yield "the approval's dataset", self.approval.dataset, self.dataset.id
         if self.adapter_files:
             yield "the adapter's file list", digest_value(self.adapter_files), adapter.id
-
-
-def digest_of(noun: Approval) -> str:
-    """SHA-256 over the canonical JSON of a noun's fields: the digest under which the audit log knows it."""
-    return digest_value({entry.name: getattr(noun, entry.name) for entry in fields(noun)})

@@ -4,7 +4,7 @@ Place on the road: ``register`` calls :func:`make_papers` and stores the folder;
 call :func:`check_version`. Functions return values; storing them is the workflow's part.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -149,8 +149,8 @@ def _check_row(
         statement=papers.statement_digest,
         key_id=key_id,
         created_at=provenance.created_at,
+        tool_version=provenance.tool_version,
     )
-    names = ("project", "number", "adapter", "base", "dataset", "run", "approval", "evaluation", "statement", "key_id")
     return [
         Fault(
             "TW-PROOF-027",
@@ -158,6 +158,6 @@ def _check_row(
             place,
             "find out which of the two was changed: the audit log names every write",
         )
-        for name in (*names, "created_at")
+        for name in [field.name for field in fields(version)]
         if getattr(version, name) != getattr(expected, name)
     ]

@@ -7,6 +7,7 @@ engine's names are digests, made here.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from tuneward.storage.site import Site
 Check = Callable[[Deployment], list[Fault]]
 
 _PREFIX = "adapter-"
+#: A refused deployment is not checked again for every request: checking hashes files.
+_REFUSED_SECONDS = 5.0
 
 
 def engine_name(adapter: str) -> str:
@@ -70,6 +73,7 @@ class Router:
         self._count = threading.Lock()  # held for a moment; an answer's end never waits for a load
         self._verified: dict[str, ModelVersion] = {}  # deployment id → its version, checked but not loaded yet
         self._routes: dict[str, Route] = {}  # deployment id → route, checked and loaded
+        self._refused: dict[str, tuple[float, TunewardError]] = {}  # deployment id → when and why
         self._under_way: Counter[tuple[str, str]] = Counter()  # (base, adapter) → answers being written
 
     def verify(self) -> list[tuple[Deployment, ModelVersion]]:
@@ -130,7 +134,7 @@ class Router:
                 raise ServingError(
                     Fault("TW-SERV-042", f"the model {alias!r} does not exist", "model", "GET /v1/models lists them")
                 )
-            route = self._routes.get(deployment.id) or self._admit(deployment)
+            route = self._routes.get(deployment.id) or self._admit_late(deployment)
             place = (route.version.base, route.version.adapter)
             with self._count:
                 self._under_way[place] += 1
@@ -153,6 +157,17 @@ class Router:
             fault = Fault("TW-SERV-040", f"its version {deployment.version} is not registered", cure="deploy again")
             raise ServingError(_placed(fault, deployment))
         return version
+
+    def _admit_late(self, deployment: Deployment) -> Route:
+        """Admit a deployment that came after the start; what refused it is remembered for a while."""
+        since, error = self._refused.get(deployment.id, (0.0, None))
+        if error is not None and time.monotonic() - since < _REFUSED_SECONDS:
+            raise error
+        try:
+            return self._admit(deployment)
+        except TunewardError as refused:
+            self._refused[deployment.id] = (time.monotonic(), refused)
+            raise
 
     def _admit(self, deployment: Deployment) -> Route:
         """Check a deployment and load its adapter where the engine does not hold it."""

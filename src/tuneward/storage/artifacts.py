@@ -27,7 +27,7 @@ from typing import Any
 
 from tuneward.digests import canonical_json, digest_bytes, digest_file
 from tuneward.errors import Fault, ProofError, StorageError
-from tuneward.storage.files import copy_hashing, explained, files_under, flush, flush_folder, is_plain
+from tuneward.storage.files import copy_hashing, explained, files_under, flush, flush_folder, is_plain, names_under
 from tuneward.storage.stamps import Stamp, read_stamps, write_stamps
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -217,7 +217,7 @@ class Artifacts:
             regular = stat.S_ISREG(status.st_mode) and status.st_size == entry["bytes"]
             if not regular or (known.get(name) != stamps[name] and digest_file(path) != entry["digest"]):
                 faults[name] = "changed"
-        for name in _names_in(folder):
+        for name in names_under(folder):
             if name not in manifest:
                 faults[name] = "extra"
         if not faults and stamps != known:
@@ -225,6 +225,7 @@ class Artifacts:
         return faults
 
     def _materialise(self, digest: str, manifest: dict[str, dict[str, Any]]) -> None:
+        stamps = dict[str, Stamp]()
         with self._staging() as staging:
             folder = staging / "tree"
             for name, entry in manifest.items():
@@ -232,21 +233,21 @@ class Artifacts:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     os.link(blob, target)
-                    right = digest_file(target) == entry["digest"]
                 except OSError as error:
                     if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}:
                         raise
-                    right = copy_hashing(blob, target)[0] == entry["digest"]
+                    copy_hashing(blob, target)
                     target.chmod(0o444)
-                if not right:
+                stamps[name] = Stamp.of(target.lstat())  # before hashing: a write in between shows
+                if digest_file(target) != entry["digest"]:
                     raise ProofError(_changed(digest, name))
             try:
                 folder.rename(self._tree(digest))
+                write_stamps(self.folder / "stamps" / digest, stamps)
             except OSError as error:
                 if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise  # another process was faster; its folder is the same
             flush_folder(self.folder / "trees")
-        self._folder_faults(digest, manifest, trust_stamps=False)
 
     def _install(self, staged: Path, target: Path, digest: str) -> None:
         """Move a staged file to its place, unless it is there already with the right bytes."""
@@ -322,12 +323,6 @@ def _parse_manifest(text: bytes, digest: str) -> dict[str, dict[str, Any]]:
     if not sound:
         raise StorageError(Fault("TW-STOR-011", "not the manifest of a tree", digest, "store the folder again"))
     return dict(manifest)
-
-
-def _names_in(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not path.is_dir():
-            yield path.relative_to(folder).as_posix()
 
 
 def _missing(digest: str) -> Fault:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, exc, text
+from sqlalchemy import URL, Connection, create_engine, event, exc, text
 
 from tuneward.digests import canonical_json
 from tuneward.errors import Fault, StorageError
@@ -41,7 +41,7 @@ class Database:
         StorageError: when the URL is not understood or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         try:
             # parameters are hidden so that no error text ever carries a row's values
             self.engine = create_engine(
@@ -61,7 +61,7 @@ class Database:
     @classmethod
     def at(cls, path: Path) -> "Database":
         """The SQLite database in the file ``path``."""
-        return cls(f"sqlite:///{path}")
+        return cls(URL.create("sqlite", database=str(path)))
 
     @property
     def _is_sqlite(self) -> bool:

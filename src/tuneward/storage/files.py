@@ -107,16 +107,16 @@ def files_under(folder: Path) -> list[tuple[str, Path]]:
         raise StorageError(refused(folder, "is not a folder"))
     found: list[tuple[str, Path]] = []
     faults: list[Fault] = []
-    for path in sorted(folder.rglob("*")):
+    for name in sorted(names_under(folder)):
+        path = folder / name
         mode = path.lstat().st_mode
-        name = path.relative_to(folder).as_posix()
         if stat.S_ISLNK(mode):
             faults.append(refused(path, "is a symbolic link"))
         elif stat.S_ISREG(mode):
             if not is_plain(name):
                 faults.append(refused(path, "has a name that is no plain UTF-8 path"))
             found.append((name, path))
-        elif not stat.S_ISDIR(mode):
+        else:
             faults.append(refused(path, "is no regular file"))
     if not found and not faults:
         faults.append(refused(folder, "holds no file"))
@@ -125,9 +125,25 @@ def files_under(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
+def names_under(folder: Path) -> Iterator[str]:
+    """Relative POSIX paths of everything under a folder that is no folder itself; a link is named, not followed.
+
+    Raises:
+        OSError: when a folder inside cannot be listed (a listing with a hole would pass for a whole one).
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for root, folders, files in os.walk(folder, onerror=stop):
+        inside = Path(root).relative_to(folder)
+        for name in [*files, *(name for name in folders if (Path(root) / name).is_symlink())]:
+            yield (inside / name).as_posix()
+
+
 def is_plain(name: object) -> bool:
-    """Whether a name is a relative POSIX path that stays inside its folder on every system."""
-    if not isinstance(name, str) or not name or any(mark in name for mark in "\\\0") or ":" in name.split("/")[0]:
+    """Whether a name is a relative POSIX path that stays inside its folder."""
+    if not isinstance(name, str) or not name or any(mark in name for mark in "\\\0"):
         return False
     try:
         name.encode()

@@ -3,8 +3,9 @@
 Place on the road: step 0 (``init``) makes it, every other step opens it. Knows where things are and which format they
 have; knows nothing of projects, roles or keys' contents.
 
-Layout of ``.tuneward``: ``site.json`` (id and format), ``site.db`` (SQLite), ``artifacts/``, ``log/`` (exported
-checkpoints), ``runs/`` (scratch of each run), ``keys/`` (0700), ``lock`` and ``lock-serve``. POSIX only (``flock``).
+Layout of ``.tuneward`` (0700, since prepared rows are inside): ``site.json`` (id and format), ``site.db`` (SQLite),
+``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``keys/``, ``lock``, ``lock-serve``.
+POSIX only (``flock``).
 """
 
 import fcntl
@@ -83,7 +84,6 @@ class Site:
                 for name in ("log", "runs", "keys"):
                     (building / name).mkdir()
                 (building / "keys").chmod(0o700)
-                building.chmod(0o755)
                 Artifacts(building / "artifacts")
                 database = _database(building)
                 bring_up_to_date(database)

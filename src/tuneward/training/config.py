@@ -5,7 +5,7 @@ Place on the road: validated with the project, frozen into the Run as canonical 
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tuneward.configuration import Section
 from tuneward.modeling.config import AdapterConfig
@@ -36,7 +36,8 @@ class TrainingConfig(Section):
     """Tokens of one optimizer step, prompt included; a step holds at least one whole row."""
 
     window_tokens: int = Field(default=2048, ge=1)
-    """Tokens that pass through the model at once; more needs more memory, the result is the same."""
+    """Tokens that pass through the model at once; never more than ``batch_tokens``. More needs more memory, the
+    result is the same."""
 
     loss_on: Literal["answers", "all"] = "answers"
     """Which tokens are learned: those of the assistant's answers, or all."""
@@ -58,9 +59,3 @@ class TrainingConfig(Section):
 
     head_memory_mib: int = Field(default=64, ge=1)
     """Memory for a chunk of logits, in MiB; logits never exist whole."""
-
-    @model_validator(mode="after")
-    def _windows_fit(self) -> "TrainingConfig":
-        if "window_tokens" in self.model_fields_set and self.window_tokens > self.batch_tokens:
-            raise ValueError("window_tokens must not exceed batch_tokens")
-        return self

@@ -117,7 +117,7 @@ def train(
         job: what to train on what.
         chat: tokenizer and template of the job's base.
         emit: receives the events of the process protocol as plain dicts.
-        stop: asked often; True stops the run at a checkpoint.
+        stop: asked before each window; True stops the run at a checkpoint.
         device: ``cpu`` or ``cuda``.
 
     Raises:

@@ -49,7 +49,7 @@ class Loop:
         config: the training section.
         checkpoints: where state is kept.
         emit: receives the events ``resumed``, ``step`` and ``checkpoint``.
-        stop: asked after each window; True ends the run at a checkpoint.
+        stop: asked before each window; True ends the run at a checkpoint.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class Loop:
         records: list[str] = []
         with _memory_explained(step):
             for indices in step.windows:
+                if self.stop():
+                    return None
                 window = Window.pack([self.rows[i] for i in indices], device=self.device)
                 records.extend(window.records)
                 loss = self.loss(window) / step.trained
                 loss.backward()
                 total += loss.detach()
-                if self.stop():
-                    return None
         value = float(total)
         norm = float(clip_gradients(self.parameters.values(), self.config.clip_norm))
         if not math.isfinite(value) or not math.isfinite(norm):

@@ -5,12 +5,15 @@ on unless ``x-should-retry`` says no; a refusal must not come back three times a
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
 from tuneward.errors import Fault, GovernanceError, ProofError, ServingError, TunewardError
+
+_log = logging.getLogger("tuneward.gateway")
 
 #: Code of the first fault → (status, OpenAI's type, OpenAI's code where clients know one).
 _BY_CODE: dict[str, tuple[int, str, str | None]] = {
@@ -24,6 +27,7 @@ _BY_CODE: dict[str, tuple[int, str, str | None]] = {
     "TW-SERV-046": (413, "invalid_request_error", None),
     "TW-SERV-047": (404, "invalid_request_error", None),
     "TW-SERV-049": (504, "server_error", None),
+    "TW-SERV-051": (408, "invalid_request_error", None),
 }
 _BY_CLASS: tuple[tuple[type[TunewardError], tuple[int, str, str | None]], ...] = (
     (GovernanceError, (403, "permission_error", None)),
@@ -61,18 +65,22 @@ class HttpError:
 
 
 def http_error(error: TunewardError) -> HttpError:
-    """Map an error of ours; all its faults stand in the message, the first one names status and field."""
+    """Map an error of ours.
+
+    The caller's own faults are all told, the first names status and field. Of ours the caller learns no place and no
+    cure (they name files of the site): those go to the gateway's log.
+    """
     first = error.faults[0]
     by_class = next((entry for kind, entry in _BY_CLASS if isinstance(error, kind)), _OTHERWISE)
     status, kind, code = _BY_CODE.get(first.code, by_class)
-    caller = status < 500 and first.code in _BY_CODE
-    return HttpError(
-        status=status,
-        message="; ".join(_sentence(fault) for fault in error.faults),
-        type=kind,
-        param=(first.place or None) if caller and status != 401 else None,
-        code=code or first.code,
-    )
+    if status < 500 and first.code in _BY_CODE:
+        message = "; ".join(_sentence(fault) for fault in error.faults)
+        param = (first.place or None) if status != 401 else None
+        return HttpError(status, message, kind, param, code or first.code)
+    _log.error("answered %d: %s", status, error)
+    codes = ", ".join(dict.fromkeys(fault.code for fault in error.faults))
+    what = first.message if isinstance(error, ServingError) and not first.place else "this cannot be answered now"
+    return HttpError(status, f"{what}; the gateway's operator finds more in its log [{codes}]", kind, None, first.code)
 
 
 def internal_error() -> HttpError:

@@ -9,11 +9,12 @@ import datetime
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from anyio import fail_after
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from tuneward.errors import TunewardError
+from tuneward.errors import Fault, ServingError, TunewardError
 from tuneward.web.auth import caller
 from tuneward.web.errors import http_error, internal_error
 from tuneward.web.openai_replies import DONE, ChatShape, CompletionShape, Shape, event, usage_chunk
@@ -21,6 +22,8 @@ from tuneward.web.openai_requests import ChatRequest, CompletionRequest, R, read
 from tuneward.web.streaming import EventStream, unless_left
 from tuneward.workflows.answer import Begun, Desk, Piece
 
+#: A body of the largest size takes a second on any network; who sends slower holds a connection for nothing.
+_BODY_SECONDS = 60.0
 #: nginx's word for "the client closed the request"; nobody is there to read it.
 _CLIENT_LEFT = 499
 
@@ -57,9 +60,13 @@ def routes(desk: Desk) -> APIRouter:
 async def _generate(request: Request, desk: Desk, model: type[R], shape: Shape) -> Response:
     key = await caller(request, desk)
     try:
-        body = await request.body()
+        with fail_after(_BODY_SECONDS):
+            body = await request.body()
     except ClientDisconnect:
         return Response(status_code=_CLIENT_LEFT)
+    except TimeoutError:
+        what = f"the body did not arrive within {_BODY_SECONDS:g} seconds"
+        raise ServingError(Fault("TW-SERV-051", what, cure="send it at once")) from None
     asked: Any = read_request(body, model)
     answer = desk.answer(key, asked.to_ask())
     if asked.stream:

@@ -55,7 +55,7 @@ def request(workspace: Workspace, justification: str) -> ApprovalResult:
     if road.approval:
         return ApprovalResult(approval=road.approval, reused=True, next="tuneward train")
     if road.requested:
-        return ApprovalResult(road.requested, reused=True, next=_decide(road.requested))
+        return ApprovalResult(road.requested, reused=True, next=decide(road.requested))
     approval = approvals.request(
         workspace.office,
         project=workspace.project.project,
@@ -64,7 +64,7 @@ def request(workspace: Workspace, justification: str) -> ApprovalResult:
         justification=justification,
         risk_class=workspace.project.risk_class,
     )
-    return ApprovalResult(approval=approval, reused=False, next=_decide(approval))
+    return ApprovalResult(approval=approval, reused=False, next=decide(approval))
 
 
 def grant(office: Office, approval_id: str, reason: str) -> ApprovalResult:
@@ -93,7 +93,7 @@ def show(office: Office, approval_id: str) -> ApprovalResult:
     """
     with office.site.database.read() as c:
         approval = require(c, Approval, approval_id)
-    return ApprovalResult(approval, reused=True, next="tuneward train" if approval.decided_by else _decide(approval))
+    return ApprovalResult(approval, reused=True, next="tuneward train" if approval.decided_by else decide(approval))
 
 
 def list_requests(office: Office, project: str | None = None) -> ApprovalList:
@@ -103,5 +103,6 @@ def list_requests(office: Office, project: str | None = None) -> ApprovalList:
         return ApprovalList(approvals=tuple(reversed(find(c, Approval, **wanted))))
 
 
-def _decide(approval: Approval) -> str:
+def decide(approval: Approval) -> str:
+    """The command that decides a request."""
     return f'tuneward approve grant {approval.id} --reason "…"'

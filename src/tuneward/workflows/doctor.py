@@ -101,7 +101,11 @@ def _amount(name: str, found: int, wanted: int, cure: str) -> Check:
 
 def _packages() -> Check:
     absent = []
-    for requirement in importlib.metadata.requires("tuneward") or []:
+    try:
+        requirements = importlib.metadata.requires("tuneward") or []
+    except importlib.metadata.PackageNotFoundError:
+        return Check("packages", "note", "Tuneward runs from its source tree", "pip install -c constraints.txt -e .")
+    for requirement in requirements:
         name = requirement.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip()
         if "extra ==" in requirement:
             continue

@@ -12,6 +12,7 @@ from pydantic import Field
 from tuneward.configuration import Section, load_section
 from tuneward.data.config import DataConfig
 from tuneward.evaluation.config import EvaluationConfig
+from tuneward.modeling.licences import Use as Use
 from tuneward.serving.config import ServingConfig
 from tuneward.training.config import TrainingConfig
 
@@ -30,7 +31,7 @@ class Project(Section):
     base: str = Field(min_length=1)
     """Base model: a name of the catalogue, a hub id with its revision (`org/name@commit`), or a local folder."""
 
-    use: Literal["research", "internal", "hosted", "weights"] = "internal"
+    use: Use = "internal"
     """Declared use, checked against the base's licence: research only, inside the organisation, offered to others as a
     service, or weights handed out."""
 

@@ -3,6 +3,8 @@
 Place on the road: under ``register``, which signs it, and ``verify``, which gathers it again and compares.
 """
 
+from typing import cast
+
 from tuneward import __version__
 from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
@@ -11,7 +13,7 @@ from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Adapter, Run
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.change import Office
-from tuneward.modeling.licences import duties
+from tuneward.modeling.licences import Use, duties
 from tuneward.registry.provenance import Provenance
 from tuneward.storage.repository import require
 
@@ -56,6 +58,6 @@ def provenance_of(
         report=read_report(artifacts.tree(evaluation.report)),
         created_at=created_at,
         tool_version=tool_version,
-        duties=duties(base.licence, use),
+        duties=duties(base.licence, cast(Use, use)),
         adapter_files=artifacts.manifest(adapter.id),
     )

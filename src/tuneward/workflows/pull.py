@@ -7,7 +7,7 @@ from pathlib import Path
 from tuneward.domain.base import Base
 from tuneward.errors import ModelError
 from tuneward.governance.change import Office, change, permit
-from tuneward.modeling.licences import check
+from tuneward.modeling.licences import Use, check
 from tuneward.modeling.pull import pull as fetch
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
@@ -33,7 +33,7 @@ def pull(
     office: Office,
     reference: str,
     *,
-    use: str = "internal",
+    use: Use = "internal",
     licence: str | None = None,
     beside: Path = Path(),
     progress: Progress = SILENT,
@@ -84,7 +84,7 @@ def _located(reference: str, beside: Path) -> str:
     return str(folder.resolve()) if folder.is_dir() else reference
 
 
-def refuse_forbidden_use(licence: str, use: str) -> None:
+def refuse_forbidden_use(licence: str, use: Use) -> None:
     """Raise what the licence has against the declared use.
 
     Raises:

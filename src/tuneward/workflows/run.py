@@ -82,7 +82,10 @@ def run(
         return result
 
     project = workspace.project
-    step("pull", lambda: pull(workspace.office, project.base, use=project.use, beside=workspace.folder, progress=progress))
+    step(
+        "pull",
+        lambda: pull(workspace.office, project.base, use=project.use, beside=workspace.folder, progress=progress),
+    )
     step("prepare", lambda: prepare(workspace, progress=progress))
     if workspace.office.policy.approval_required:
         step("approve", lambda: _approve(workspace))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tuneward.workflows.approve import decide
 from tuneward.workflows.road import STEPS, Road, next_step, survey
 from tuneward.workflows.workspace import Workspace
 
@@ -97,7 +98,7 @@ def _command(step: str | None, road: Road, workspace: Workspace) -> str:
     if step is None:
         return "tuneward serve"
     if step == "approve":
-        return f"tuneward approve grant {road.requested.id}" if road.requested else "tuneward approve request"
+        return decide(road.requested) if road.requested else "tuneward approve request"
     if step == "pull":
         return f"tuneward pull {workspace.project.base}"
     if step == "register" and road.evaluation and not road.evaluation.passed:

@@ -35,7 +35,7 @@ class PolicyFile(Section):
     """What happens to training rows that also stand in the test set: they leave, or the step stops."""
     on_finding: dict[str, FindingAction]
     """Kind of finding → ``allow | redact | drop | block``; ``*`` is for every kind that is not named."""
-    may: dict[Action | Literal["*"], tuple[Role, ...]]
+    may: dict[Literal[Action, "*"], tuple[Role, ...]]
     """Action → roles that may do it; ``*`` is for every action that is not named."""
 
     @field_validator("on_finding")
