@@ -35,12 +35,15 @@ def introduced_by(text: str, start: int) -> str | None:
     """Say which word introduces the number at ``start``: ``phone``, ``card``, ``reference`` or None.
 
     The nearest word in the 48 characters before counts, and only if no other digit stands between: in
-    ``policy 88, call 0151…`` the second number is introduced by a phone word.
+    ``policy 88, call 0151…`` the second number is introduced by a phone word. Where a phone word follows a reference
+    word (``the reference of the phone call: …``) it may be either, and neither is said.
     """
     window = text[max(0, start - WINDOW_CHARACTERS) : start]
-    last = None
+    last, words = None, set()
     for found in _WORD.finditer(window):
+        words = {found.lastgroup} if last is None or _DIGIT.search(window, last.end(), found.start()) else words
+        words.add(found.lastgroup)
         last = found
     if last is None or _DIGIT.search(window, last.end()):
         return None
-    return last.lastgroup
+    return None if last.lastgroup == "phone" and "reference" in words else last.lastgroup
