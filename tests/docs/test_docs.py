@@ -29,7 +29,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_command_that_the_readme_names_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^tuneward ([a-z]+)", text, flags=re.MULTILINE)) | set(re.findall(r"bin/tuneward ([a-z]+)", text))
+    named = set(re.findall(r"^tuneward ([a-z]+)", text, flags=re.MULTILINE)) | set(
+        re.findall(r"bin/tuneward ([a-z]+)", text)
+    )
     written = {page.stem.split("-")[0] for page in (ROOT / "docs" / "commands").glob("*.md")}
     assert named
     assert named <= written
