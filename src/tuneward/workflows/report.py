@@ -45,7 +45,7 @@ class AnswerSummary(TypedDict):
 class StepSummary(TypedDict):
     """One step of the road: its name, what it came to in a few words, and how long it took.
 
-    ``state`` is ``done``, ``kept`` (its inputs had not changed, so nothing was done again), ``refused`` or ``not reached``.
+    ``state`` is ``done``, ``kept`` (inputs unchanged, nothing done again), ``refused`` or ``not reached``.
     """
 
     name: str
