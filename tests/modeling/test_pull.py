@@ -17,7 +17,7 @@ import torch
 from gguf import GGUFWriter, TokenType
 from safetensors.torch import load_file, save_file
 from tests.modeling.hub_stand_in import COMMIT, MODEL, HubStandIn
-from tests.tiny import CHATML, make_tiny_base
+from tests.tiny import ARCHITECTURES, CHATML, make_tiny_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tuneward.domain.record import Message
@@ -169,7 +169,10 @@ BROKEN = {
     "a tensor too few": (lambda b: replace_weights(b, lambda w: w.pop("model.norm.weight")), "TW-BASE-007"),
     "config makes no sense": (lambda b: rewrite(b / "config.json", num_attention_heads="many"), "TW-BASE-007"),
     "no context": (lambda b: rewrite(b / "config.json", max_position_embeddings=0), "TW-BASE-007"),
-    "code of its own": (lambda b: rewrite(b / "config.json", auto_map={"AutoModel": "m.M"}), "TW-BASE-010"),
+    "code of its own": (
+        lambda b: rewrite(b / "config.json", auto_map={"AutoModel": "m.M"}, architectures=["OwnForCausalLM"]),
+        "TW-BASE-010",
+    ),
     "quantised": (lambda b: rewrite(b / "config.json", quantization_config={"bits": 4}), "TW-BASE-010"),
     "no text model": (lambda b: rewrite(b / "config.json", architectures=["BertModel"]), "TW-BASE-010"),
     "no tokenizer": (lambda b: (b / "tokenizer.json").unlink(), "TW-BASE-020"),
@@ -186,6 +189,35 @@ def test_refuses_broken_folders(base, tmp_path, name):
     breaking, code = BROKEN[name]
     breaking(base)
     assert refused(str(base), tmp_path) == [code]
+
+
+def test_all_faults_come_together(base, tmp_path):
+    cut(base)
+    (base / "chat_template.jinja").unlink()
+    (base / "README.md").unlink()
+    rewrite(base / "config.json", quantization_config={"bits": 4})
+    expected = ["TW-BASE-005", "TW-BASE-010", "TW-BASE-021", "TW-BASE-040"]
+    assert refused(str(base), tmp_path) == expected
+
+
+def test_code_beside_a_known_architecture_is_left_out_and_never_run(base, tmp_path):
+    trap = tmp_path / "ran"
+    (base / "modeling_own.py").write_text(f"open({str(trap)!r}, 'w')")
+    rewrite(base / "config.json", auto_map={"AutoModelForCausalLM": "modeling_own.Own"})
+    rewrite(base / "tokenizer_config.json", auto_map={"AutoTokenizer": ["modeling_own.Own", None]})
+    pulled = pull(str(base), tmp_path / "out")
+    assert not trap.exists()
+    for name in ("config.json", "tokenizer_config.json"):
+        assert "auto_map" not in json.loads((pulled.folder / name).read_text())
+    AutoModelForCausalLM.from_pretrained(pulled.folder)
+    AutoTokenizer.from_pretrained(pulled.folder)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_takes_over_every_architecture_that_tests_know(tmp_path, architecture):
+    base = make_tiny_base(tmp_path / "origin", architecture=architecture)
+    pulled = pull(str(base), tmp_path / "out", licence="MIT")
+    assert pulled.parameters == AutoModelForCausalLM.from_pretrained(base).num_parameters()
 
 
 def test_refuses_a_tokenizer_larger_than_the_embedding(tmp_path):
