@@ -54,6 +54,7 @@ def test_what_is_no_email_address_is_left_alone(text):
         ("on 2024-03-17 0170 1234567 rang", "0170 1234567"),
         ("policy 8831, call 0170 1234567", "0170 1234567"),
         ("phone 212-555-0123-Office", "212-555-0123"),
+        ("Policy number to follow.\nMarcus\n(606) 555-0156", "(606) 555-0156"),
         ("about my contract call 0170 1234567", "0170 1234567"),
     ],
 )
