@@ -5,12 +5,14 @@ composition (``workflows.project``). This file knows the manner of settings, not
 """
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tuneward.errors import ConfigError, Fault
 
@@ -20,6 +22,19 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_number(cls, values: Any) -> Any:
+        """YAML's ``yes``, ``on`` and ``true`` are no ones: where a number is wanted they stay words."""
+        if not isinstance(values, Mapping):
+            return values
+        accepted = {field.alias or name: _plain_types(field.annotation) for name, field in cls.model_fields.items()}
+        numbers = {name for name, types in accepted.items() if types & {int, float} and bool not in types}
+        return {
+            name: str(value).lower() if isinstance(value, bool) and name in numbers else value
+            for name, value in values.items()
+        }
+
     def canonical(self) -> dict[str, Any]:
         """The settings as plain JSON values, defaults filled in: what is digested and frozen into a run."""
         return self.model_dump(mode="json")
@@ -27,6 +42,10 @@ class Section(BaseModel):
 
 S = TypeVar("S", bound=Section)
 Path_ = tuple[str | int, ...]
+_QUOTED = re.compile(r"'([^']*)'")
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"  # `<<: *name`
+_MOST_SETTINGS = 100_000  # more lines than this come from aliases of aliases only
 
 
 def load_section(path: Path, model: type[S]) -> S:
@@ -62,11 +81,13 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, int]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
         mark = getattr(error, "problem_mark", None)
         place = f"{name}:{mark.line + 1}" if mark else name
         problem = getattr(error, "problem", None) or "not valid YAML"
         raise ConfigError(Fault("TW-CONF-002", problem, place, "check indentation, colons and quotes")) from None
+    except RecursionError:
+        raise ConfigError(Fault("TW-CONF-002", "nested too deeply", name, "see docs/settings.md")) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -76,18 +97,34 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, int]]:
     lines: dict[Path_, int] = {}
     faults: list[Fault] = []
     if node is not None:
-        _walk(node, (), lines, faults, name)
+        _walk(node, (), lines=lines, faults=faults, name=name, above=frozenset())
     if faults:
         raise ConfigError(faults)
     return values, lines
 
 
-def _walk(node: yaml.Node, at: Path_, lines: dict[Path_, int], faults: list[Fault], name: str) -> None:
+def _walk(
+    node: yaml.Node, at: Path_, *, lines: dict[Path_, int], faults: list[Fault], name: str, above: frozenset[int]
+) -> None:
+    if id(node) in above or len(lines) > _MOST_SETTINGS:
+        faults.append(
+            Fault(
+                "TW-CONF-002",
+                "an alias (`*name`) leads into itself or repeats too much",
+                f"{name}:{node.start_mark.line + 1}",
+                "write the settings out",
+            )
+        )
+        raise ConfigError(faults)
+    within = above | {id(node)}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            here = (*at, key.value)
+            here = (*at, str(key.value))
             line = key.start_mark.line + 1
-            if here in lines:
+            if key.tag not in {_TEXT, _MERGE}:
+                message = f"the name `{key.value}` is read as {key.tag.rpartition(':')[2]}, not as text"
+                faults.append(Fault("TW-CONF-002", message, f"{name}:{line}", "put it in quotes"))
+            if here in lines and key.tag != _MERGE:
                 faults.append(
                     Fault(
                         "TW-CONF-006",
@@ -97,11 +134,11 @@ def _walk(node: yaml.Node, at: Path_, lines: dict[Path_, int], faults: list[Faul
                     )
                 )
             lines[here] = line
-            _walk(value, here, lines, faults, name)
+            _walk(value, here, lines=lines, faults=faults, name=name, above=within)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             lines[(*at, index)] = value.start_mark.line + 1
-            _walk(value, (*at, index), lines, faults, name)
+            _walk(value, (*at, index), lines=lines, faults=faults, name=name, above=within)
 
 
 def validate(
@@ -115,52 +152,105 @@ def validate(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = [_fault(item, values, model, file, lines or {}) for item in error.errors()]
-        raise ConfigError(faults) from None
+        raise ConfigError(_faults(error.errors(), values, model=model, file=file, lines=lines or {})) from None
 
 
-def _fault(item: Any, values: Any, model: type[Section], file: str, lines: Mapping[Path_, int]) -> Fault:
-    location: Path_ = tuple(part for part in item["loc"] if not _is_branch_tag(part))
+def _faults(
+    items: Iterable[Any], values: Any, *, model: type[Section], file: str, lines: Mapping[Path_, int]
+) -> list[Fault]:
+    """One fault per setting: the branches of a union complain one by one, and are joined."""
+    kinds = {"extra_forbidden": "TW-CONF-003", "missing": "TW-CONF-005"}
+    grouped: dict[tuple[Path_, str], list[Any]] = {}
+    for item in items:
+        code = kinds.get(item["type"], "TW-CONF-004")
+        grouped.setdefault((_location(item, values), code), []).append(item)
+    return [
+        _fault(location, code, found, model=model, file=file, lines=lines)
+        for (location, code), found in grouped.items()
+    ]
+
+
+def _fault(
+    location: Path_, code: str, items: list[Any], *, model: type[Section], file: str, lines: Mapping[Path_, int]
+) -> Fault:
     dotted = _dotted(location)
     line = next((lines[location[:n]] for n in range(len(location), 0, -1) if location[:n] in lines), None)
     place = f"{file}:{line}" if file and line else (file or dotted)
-    kind = item["type"]
-    if kind == "extra_forbidden":
+    if code == "TW-CONF-003":
         known = _known_keys(model, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         cure = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}"
-        return Fault("TW-CONF-003", f"unknown setting `{dotted}`", place, cure)
-    if kind == "missing":
-        return Fault("TW-CONF-005", f"`{dotted}` is missing", place, f"add `{location[-1]}:` (see docs/settings.md)")
-    message = item["msg"].removeprefix("Value error, ")
-    given = item.get("input")
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return Fault("TW-CONF-004", f"`{dotted}`: {message[0].lower() + message[1:]}{shown}", place, "see docs/settings.md")
+        return Fault(code, f"unknown setting `{dotted}`", place, cure)
+    if code == "TW-CONF-005":
+        return Fault(code, f"`{dotted}` is missing", place, f"add `{location[-1]}:` (see docs/settings.md)")
+    reasons = [item["msg"].removeprefix("Value error, ") for item in items]
+    message = ", or ".join(dict.fromkeys(reason[:1].lower() + reason[1:] for reason in reasons))
+    given = items[0].get("input")
+    shown = f", not {_shortened(given)}" if isinstance(given, str | int | float | bool) else ""
+    contexts = [item.get("ctx", {}) for item in items]
+    named = "".join(f"{context.get('expected', '')} {context.get('expected_tags', '')}" for context in contexts)
+    wrong = str(contexts[0].get("tag", given))
+    near = difflib.get_close_matches(wrong, _QUOTED.findall(named), n=1, cutoff=0.6)
+    cure = f"did you mean `{near[0]}`?" if near else "see docs/settings.md"
+    return Fault(code, f"{f'`{dotted}`: ' if dotted else ''}{message}{shown}", place, cure)
 
 
-def _is_branch_tag(part: str | int) -> bool:
-    """Pydantic puts the name of a union's branch into the location; such tags are no keys of the file."""
-    return isinstance(part, str) and ("[" in part or part in {"str", "int", "float", "bool", "literal"})
+def _location(item: Any, values: Any) -> Path_:
+    """The setting's path in the file: pydantic's, without the names that it gives to branches of unions and to keys."""
+    path: list[str | int] = []
+    current = values
+    for number, part in enumerate(item["loc"], start=1):
+        if isinstance(current, Mapping):
+            if part in current:
+                current = current[part]
+            elif number == len(item["loc"]) and item["type"] == "missing":
+                current = None
+            else:
+                continue
+            path.append(part)
+        elif isinstance(current, list | tuple) and isinstance(part, int) and part < len(current):
+            current = current[part]
+            path.append(part)
+    return tuple(path)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _known_keys(model: type[Section], location: Path_) -> list[str]:
-    current: Any = model
+    current: list[Any] = [model]
     for part in location:
-        if isinstance(part, int):
-            continue
-        field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
-        if field is None:
-            return []
-        current = _section_in(field.annotation)
-        if current is None:
-            return []
-    return [info.alias or name for name, info in current.model_fields.items()]
+        if not isinstance(part, int):
+            fields = [
+                field
+                for section in current
+                for name, field in section.model_fields.items()
+                if part in (name, field.alias)
+            ]
+            if fields:  # none: the key of a mapping whose values are sections
+                current = [section for field in fields for section in _sections_in(field.annotation)]
+    return list(
+        dict.fromkeys(field.alias or name for section in current for name, field in section.model_fields.items())
+    )
 
 
-def _section_in(annotation: Any) -> Any:
+def _sections_in(annotation: Any) -> list[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for arg in get_args(annotation) if (found := _section_in(arg)) is not None), None)
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _sections_in(argument)]
+
+
+def _plain_types(annotation: Any) -> set[Any]:
+    """The types that a value may have at its top: ``int | None`` → int and None, ``tuple[int, ...]`` → tuple."""
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)}
+    if get_origin(annotation) is Annotated:
+        return _plain_types(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return {found for argument in get_args(annotation) for found in _plain_types(argument)}
+    return {get_origin(annotation) or annotation}
 
 
 def _dotted(location: Path_) -> str:

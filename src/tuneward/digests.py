@@ -44,22 +44,57 @@ def keyed_digest(key: bytes, data: bytes) -> str:
     return hmac.new(key, data, hashlib.sha256).hexdigest()
 
 
-def merkle_root(leaves: Iterable[bytes]) -> str:
-    """Root of the RFC 9162 (section 2.1.1) Merkle tree over ``leaves``, in hex.
+class MerkleTree:
+    """The RFC 9162 (section 2.1.1) Merkle tree, grown leaf by leaf.
 
     Leaf hash ``H(0x00 || d)``, node hash ``H(0x01 || left || right)``, the empty tree ``H("")``. Keeps one hash per
-    level, so memory is logarithmic in the number of leaves.
+    complete subtree, so memory is logarithmic in the number of leaves, and a tree can be put away and grown on.
+
+    Attributes:
+        size: number of leaves.
     """
-    stack: list[tuple[int, bytes]] = []  # (height, hash) of complete subtrees, heights falling
-    for leaf in leaves:
-        height, node = 0, hashlib.sha256(b"\x00" + leaf).digest()
-        while stack and stack[-1][0] == height:
-            node = hashlib.sha256(b"\x01" + stack.pop()[1] + node).digest()
+
+    def __init__(self, peaks: Iterable[tuple[int, str]] = ()) -> None:
+        self._stack = [(height, bytes.fromhex(node)) for height, node in peaks]
+        self.size = sum(1 << height for height, _ in self._stack)
+
+    def append(self, leaf: bytes) -> None:
+        """Add a leaf's data (not its hash)."""
+        self.append_hash(leaf_hash(leaf))
+
+    def append_hash(self, node: bytes) -> None:
+        """Add a leaf by its hash."""
+        height = 0
+        while self._stack and self._stack[-1][0] == height:
+            node = hashlib.sha256(b"\x01" + self._stack.pop()[1] + node).digest()
             height += 1
-        stack.append((height, node))
-    if not stack:
-        return hashlib.sha256(b"").hexdigest()
-    _, root = stack.pop()
-    while stack:
-        root = hashlib.sha256(b"\x01" + stack.pop()[1] + root).digest()
-    return root.hex()
+        self._stack.append((height, node))
+        self.size += 1
+
+    @property
+    def peaks(self) -> tuple[tuple[int, str], ...]:
+        """Heights and hashes of the complete subtrees, left to right: ``MerkleTree(tree.peaks)`` is the same tree."""
+        return tuple((height, node.hex()) for height, node in self._stack)
+
+    @property
+    def root(self) -> str:
+        """The root, in hex."""
+        if not self._stack:
+            return hashlib.sha256(b"").hexdigest()
+        root = self._stack[-1][1]
+        for _, node in reversed(self._stack[:-1]):
+            root = hashlib.sha256(b"\x01" + node + root).digest()
+        return root.hex()
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Hash of a leaf of the Merkle tree: ``H(0x00 || leaf)``."""
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def merkle_root(leaves: Iterable[bytes]) -> str:
+    """Root of the Merkle tree over ``leaves``, in hex (see :class:`MerkleTree`)."""
+    tree = MerkleTree()
+    for leaf in leaves:
+        tree.append(leaf)
+    return tree.root

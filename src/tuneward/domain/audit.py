@@ -1,4 +1,4 @@
-"""AuditEvent: one line of the log; Edge: one line of the lineage."""
+"""AuditEvent: one line of the log; LogCheckpoint: its signed state; Edge: one line of the lineage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +32,25 @@ class AuditEvent:
     policy: str
     writes: tuple[Mapping[str, Any], ...]
     detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LogCheckpoint:
+    """A signed statement of how long the log was and what stood in it.
+
+    Attributes:
+        size: number of events covered: seq 0 to size - 1.
+        root: Merkle root over them, in hex.
+        note: the signed note (C2SP ``tlog-checkpoint``), the text that is exported.
+        peaks: ``[height, hash]`` of the complete subtrees, so that the next checkpoint need not read old events.
+        created_at: UTC, ISO 8601.
+    """
+
+    size: int
+    root: str
+    note: str
+    peaks: tuple[tuple[int, str], ...]
+    created_at: str
 
 
 @dataclass(frozen=True)

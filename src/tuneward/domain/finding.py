@@ -1,4 +1,4 @@
-"""Finding: what an inspection saw in a text, never the text itself."""
+"""Finding: what an inspection saw in a text, never the text itself; FindingEntry: what the register keeps of it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,3 +23,30 @@ class Finding:
     end: int
     confidence: float
     rule: str
+
+
+@dataclass(frozen=True)
+class FindingEntry:
+    """A finding's place in the register: where it was, and what was done about it. No content.
+
+    Attributes:
+        dataset: the dataset's id.
+        record: the record's id (the row itself may have been dropped).
+        field: which text of the record, such as ``messages[0]``.
+        kind: see :class:`Finding`.
+        start: see :class:`Finding`.
+        end: see :class:`Finding`.
+        confidence: see :class:`Finding`.
+        rule: see :class:`Finding`.
+        action: what the policy did: ``allow | redact | drop | block``.
+    """
+
+    dataset: str
+    record: str
+    field: str
+    kind: str
+    start: int
+    end: int
+    confidence: float
+    rule: str
+    action: str

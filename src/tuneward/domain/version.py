@@ -20,6 +20,7 @@ class ModelVersion:
         papers: digest of the artefact tree with ``aibom.cdx.json``, ``model-card.md`` and ``statement.dsse.json``.
         statement: SHA-256 of the signed statement's envelope.
         key_id: id of the signing key.
+        tool_version: version of Tuneward that registered it.
         created_at: UTC, ISO 8601.
     """
 
@@ -35,6 +36,7 @@ class ModelVersion:
     papers: str
     statement: str
     key_id: str
+    tool_version: str
     created_at: str
 
 

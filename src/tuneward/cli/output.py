@@ -1,0 +1,76 @@
+"""What commands print: results on stdout (for people, or one JSON object with ``--json``), all else on stderr."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tuneward.errors import TunewardError
+
+#: Columns where no terminal tells its width: wide enough that no id is broken.
+PLAIN_WIDTH = 160
+
+stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ProjectFolder = Annotated[
+    Path, typer.Option("--project", "-p", help="The project's folder.", show_default="the current folder")
+]
+HERE = Path()
+
+R = TypeVar("R")
+
+
+def show(result: R, human: Callable[[R], None], *, as_json: bool) -> None:
+    """Print a workflow's result, and in human form the next command."""
+    if as_json:
+        typer.echo(json.dumps(plain(result), ensure_ascii=False, indent=2))
+        return
+    human(result)
+    if following := getattr(result, "next", ""):
+        stdout.print(f"next: [bold]{following}[/bold]")
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON values: dataclasses become objects, tuples lists, paths text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def print_error(error: TunewardError, *, as_json: bool) -> None:
+    """Print every fault: as the documented object on stdout with ``--json``, else readable on stderr."""
+    if as_json:
+        typer.echo(json.dumps(error.to_json(), ensure_ascii=False, indent=2))
+        return
+    count = len(error.faults)
+    stderr.print(f"{'refused' if count == 1 else f'refused, for {count} reasons'}:", style="bold red")
+    for fault in error.faults:
+        where = f"{fault.place}: " if fault.place else ""
+        stderr.print(f"  {fault.code}  {where}{fault.message}", markup=False)
+        if fault.cure:
+            stderr.print(f"      cure: {fault.cure}", style="green", markup=False)
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table in the house's style."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def short(digest: str) -> str:
+    """The first twelve characters of a digest or the whole of a short id."""
+    return digest[:12] if len(digest) == 64 else digest

@@ -1,0 +1,122 @@
+"""Progress on stderr: a live bar in a terminal, a line now and then elsewhere (logs, CI)."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+from tuneward.cli.output import stderr
+from tuneward.progress import Progress
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, as in 3:07."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def figures_text(figures: dict[str, float | str]) -> str:
+    """Figures as a reader wants them beside a bar."""
+    parts = []
+    for name, value in figures.items():
+        if name == "remaining_seconds":
+            parts.append(f"{duration(float(value))} left")
+        elif name == "tokens_per_second":
+            parts.append(f"{float(value):,.0f} tokens/s")
+        elif isinstance(value, float):
+            parts.append(f"{name.replace('_', ' ')} {value:.3f}")
+        else:
+            parts.append(f"{name.replace('_', ' ')} {value}")
+    return ", ".join(parts)
+
+
+class Bar:
+    """A live bar with rate, figures and time left; implements :class:`tuneward.progress.Progress`."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._began = 0.0
+
+    def begin(self, title: str, *, total: int | None = None, unit: str = "") -> None:
+        """See the protocol."""
+        self._began = time.monotonic()
+        self._task = self._bars.add_task(title, total=total, unit=unit, figures="")
+
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        """See the protocol."""
+        if self._task is None:
+            return
+        self._bars.advance(self._task, amount)
+        task = next(task for task in self._bars.tasks if task.id == self._task)
+        if "remaining_seconds" not in figures and task.total and task.completed:
+            passed = time.monotonic() - self._began
+            figures["remaining_seconds"] = passed * (task.total - task.completed) / task.completed
+        self._bars.update(self._task, figures=figures_text(figures))
+
+    def say(self, text: str) -> None:
+        """See the protocol."""
+        self._bars.console.print(text, style="dim", markup=False)
+
+    def end(self) -> None:
+        """See the protocol."""
+        if self._task is not None:
+            self._bars.update(self._task, figures="")
+            self._bars.stop_task(self._task)
+            self._task = None
+
+
+class Lines:
+    """A line at the beginning, now and then, and at the end, where no terminal is watching."""
+
+    def __init__(self) -> None:
+        self._title, self._unit = "", ""
+        self._total: int | None = None
+        self._done = 0
+        self._began = self._printed = 0.0
+
+    def begin(self, title: str, *, total: int | None = None, unit: str = "") -> None:
+        """See the protocol."""
+        self._title, self._unit, self._total, self._done = title, unit, total, 0
+        self._began = self._printed = time.monotonic()
+        amount = f": {total:,} {unit}" if total else ""
+        stderr.print(f"{title}{amount}", markup=False)
+
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        """See the protocol."""
+        self._done += amount
+        if time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            of = f"/{self._total}" if self._total else ""
+            stderr.print(f"{self._title} {self._done}{of} {figures_text(figures)}", markup=False)
+
+    def say(self, text: str) -> None:
+        """See the protocol."""
+        stderr.print(text, markup=False)
+
+    def end(self) -> None:
+        """See the protocol."""
+        if self._title:
+            stderr.print(f"{self._title}: done in {duration(time.monotonic() - self._began)}", markup=False)
+            self._title = ""
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[Progress]:
+    """The progress receiver that fits where stderr goes."""
+    if not stderr.is_terminal:
+        yield Lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with RichProgress(*columns, console=stderr) as bars:
+        yield Bar(bars)

@@ -1,0 +1,68 @@
+"""Commands of proof: `verify`, `log`."""
+
+from typing import Annotated
+
+import typer
+
+from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stdout, table
+from tuneward.errors import ProofError
+from tuneward.workflows.log import CheckpointResult, LogResult, export_checkpoint, read_log
+from tuneward.workflows.verify import VerifyResult
+from tuneward.workflows.verify import verify as walk
+from tuneward.workflows.workspace import open_office
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands into the app."""
+    app.command()(verify)
+    app.command()(log)
+
+
+def verify(
+    subject: Annotated[
+        str | None, typer.Argument(help="An answer (chatcmpl-…), deployment or version; the newest when not given.")
+    ] = None,
+    project: ProjectFolder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Walk the chain of proof back to the rows, offline; name every link that does not hold."""
+    result = walk(open_office(project.resolve()), subject)
+    show(result, show_chain, as_json=as_json)
+    if not result.verified:
+        raise typer.Exit(ProofError.exit_code)
+
+
+def show_chain(result: VerifyResult) -> None:
+    """The chain, link by link."""
+    for link in result.links:
+        mark = "[green]✓[/green]" if link.holds else "[red]✗[/red]"
+        stdout.print(f" {mark} {link.name:<11}{short(link.subject):<34}{link.says}")
+        for fault in link.faults:
+            stdout.print(f"     {fault.code} {fault.message}", style="red", markup=False)
+    stdout.print("[bold green]verified[/bold green]" if result.verified else "[bold red]NOT verified[/bold red]")
+
+
+def log(
+    last: Annotated[int, typer.Option(min=1, help="How many events to show.")] = 20,
+    subject: Annotated[str | None, typer.Option(help="Only events about this id.")] = None,
+    checkpoint: Annotated[bool, typer.Option("--checkpoint", help="Export a signed checkpoint instead.")] = False,
+    project: ProjectFolder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Show the audit log, or export a signed checkpoint of it."""
+    office = open_office(project.resolve())
+    if checkpoint:
+        show(export_checkpoint(office), _note, as_json=as_json)
+    else:
+        show(read_log(office, last=last, subject=subject), _events, as_json=as_json)
+
+
+def _note(result: CheckpointResult) -> None:
+    stdout.print(result.note, markup=False)
+
+
+def _events(result: LogResult) -> None:
+    rows = table("", "seq", "at", "actor", "action", "subject", "decision")
+    for event in result.events:
+        rows.add_row(str(event.seq), event.at[:19], event.actor, event.action, short(event.subject), event.decision)
+    stdout.print(rows)

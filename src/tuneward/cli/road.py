@@ -1,0 +1,216 @@
+"""Commands of the road itself: `prepare`, `train`, `evaluate`, `register`, `deploy`, `run`, `status`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
+from tuneward.cli.progress_bar import duration, progress_on_stderr
+from tuneward.workflows.deploy import DeployResult
+from tuneward.workflows.deploy import deploy as activate
+from tuneward.workflows.evaluate import EvaluateResult
+from tuneward.workflows.evaluate import evaluate as measure
+from tuneward.workflows.prepare import PrepareResult
+from tuneward.workflows.prepare import prepare as make_dataset
+from tuneward.workflows.register import RegisterResult
+from tuneward.workflows.register import register as enter
+from tuneward.workflows.run import RunResult, StepDone
+from tuneward.workflows.run import run as walk
+from tuneward.workflows.status import StatusResult
+from tuneward.workflows.status import status as look
+from tuneward.workflows.train import TrainResult
+from tuneward.workflows.train import train as fit
+from tuneward.workflows.workspace import open_workspace
+
+GATE_SAYS_NO = 6
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands into the app."""
+    for command in (prepare, train, evaluate, register, deploy, run, status):
+        app.command()(command)
+
+
+def prepare(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+    """Read, inspect, clean and fingerprint the rows; write the data card."""
+    with progress_on_stderr() as progress:
+        result = make_dataset(open_workspace(project), progress=progress)
+    show(result, show_prepared, as_json=as_json)
+
+
+def show_prepared(result: PrepareResult) -> None:
+    """What came in, what left and why."""
+    dataset = result.dataset
+    stdout.print(
+        f"{dataset.id}: {dataset.train_rows} rows to train on, {dataset.test_rows} held out{_again(result.reused)}"
+    )
+    for line in said(dataset.counts):
+        stdout.print(f"  {line}", markup=False)
+    stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}")
+
+
+def said(counts: Mapping[str, Any]) -> list[str]:
+    """What came in, what left and why, and what was found, in a line each."""
+    lines = []
+    for split in ("train", "test"):
+        part = counts[split]
+        left = [f"{number} {reason.replace('_', ' ')}" for reason, number in part["dropped"].items() if number]
+        line = f"{split}: {part['read']} read, {part['kept']} kept"
+        lines.append(f"{line}; left out: {', '.join(left)}" if left else line)
+    for kind, actions in counts["findings"].items():
+        done = ", ".join(f"{number} {action}" for action, number in actions.items())
+        lines.append(f"found {kind.replace('_', ' ')}: {done}")
+    seen = {
+        "contradictions": "prompts with contradicting answers, kept",
+        "near_duplicates": "near-duplicates in train, kept",
+        "near_test": "training rows close to a test row, kept",
+        "test_duplicates": "test rows that stand twice, kept",
+        "outside_schema": "answers that break the task's schema, kept",
+    }
+    lines += [f"{counts[name]} {what}" for name, what in seen.items() if counts.get(name)]
+    return lines
+
+
+def train(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+    """Train the adapter; Ctrl-C keeps a checkpoint, the same command goes on."""
+    with progress_on_stderr() as progress:
+        result = fit(open_workspace(project), progress=progress)
+    show(result, show_trained, as_json=as_json)
+
+
+def show_trained(result: TrainResult) -> None:
+    """The finished run."""
+    figures = result.run.figures
+    stdout.print(
+        f"{result.run.id}: loss {figures['first_loss']:.3f} → {figures['final_loss']:.3f} over {figures['steps']} "
+        f"steps, {figures['tokens']:,} tokens in {duration(figures['seconds'])} "
+        f"({figures['tokens_per_second']:,.0f} tokens/s), peak memory {figures['peak_bytes'] / 1e9:.1f} GB"
+        + _again(result.reused)
+    )
+    stdout.print(f"adapter {short(result.adapter.id)}: {result.adapter.parameters:,} parameters")
+
+
+def evaluate(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+    """Measure tuned against base on the held-out items; the gate judges."""
+    with progress_on_stderr() as progress:
+        result = measure(open_workspace(project), progress=progress)
+    show(result, show_evaluated, as_json=as_json)
+    if not result.evaluation.passed:
+        raise typer.Exit(GATE_SAYS_NO)
+
+
+def show_evaluated(result: EvaluateResult) -> None:
+    """Before and after, and the verdict."""
+    rows = table("", "figure", "base", "tuned", "difference [95% interval]", "n", "p")
+    for name, figure in result.report["figures"].items():
+        if name.startswith("task.fields.") and not name.endswith(".f1"):
+            continue  # precision, recall and agreement of single fields stand in the report
+        rows.add_row(
+            name,
+            _value(figure["base"]),
+            _value(figure["tuned"]),
+            _difference(figure["difference"], figure["difference_interval"]),
+            str(figure["n"]),
+            _p_value(figure["p_value"]),
+        )
+    stdout.print(rows)
+    for missing in result.report.get("not_measured", ()):
+        stdout.print(f"not measured: {missing['name']} ({missing['reason']})", markup=False)
+    for reason in result.evaluation.reasons:
+        stdout.print(f"  {reason}", markup=False)
+    verdict = "[green]gate passed[/green]" if result.evaluation.passed else "[red]gate says no[/red]"
+    stdout.print(f"{result.evaluation.id}: {verdict}{_again(result.reused)}")
+
+
+def register(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+    """Register the evaluated run as a version with AIBOM, model card and signature."""
+    with progress_on_stderr() as progress:
+        result = enter(open_workspace(project), progress=progress)
+    show(result, show_registered, as_json=as_json)
+
+
+def show_registered(result: RegisterResult) -> None:
+    """The version and its papers."""
+    version = result.version
+    stdout.print(
+        f"{version.id}: {version.project} version {version.number}, signed with key {version.key_id}"
+        f"{_again(result.reused)}\npapers  {result.papers}\nadapter {result.adapter}"
+    )
+
+
+def deploy(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+    """Let the current version be served, after its chain and its adapter were checked."""
+    with progress_on_stderr() as progress:
+        result = activate(open_workspace(project), progress=progress)
+    show(result, show_deployed, as_json=as_json)
+
+
+def show_deployed(result: DeployResult) -> None:
+    """The active deployment."""
+    deployment = result.deployment
+    stdout.print(
+        f"{deployment.id}: model {deployment.alias!r} serves {deployment.version}; its adapter moves the base's "
+        f"log-probabilities by {deployment.canary_difference:.2f} on average{_again(result.reused)}"
+    )
+
+
+SHOW: dict[str, Any] = {
+    "prepare": show_prepared,
+    "train": show_trained,
+    "evaluate": show_evaluated,
+    "register": show_registered,
+    "deploy": show_deployed,
+}
+
+
+def told(done: StepDone) -> None:
+    """One line per step of a walk, on stderr."""
+    how = "nothing changed" if done.reused else duration(done.seconds)
+    stderr.print(f"[bold]{done.step:<9}[/bold] done ({how})")
+
+
+def run(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+    """Walk all steps; stop at the first gate that says no. What is current is not done again."""
+    with progress_on_stderr() as progress:
+        result = walk(open_workspace(project), progress=progress, told=told)
+    show(result, show_walked, as_json=as_json)
+
+
+def show_walked(result: RunResult) -> None:
+    """Every step's own result."""
+    for done in result.steps:
+        if done.step in SHOW:
+            SHOW[done.step](done.result)
+
+
+def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+    """Show the road: what is done, what is stale, and the next command."""
+
+    def human(result: StatusResult) -> None:
+        marks = {"done": "✓", "stale": "≠", "waiting": "…", "open": " ", "not needed": "-"}
+        stdout.print(f"{result.project} (policy {result.policy})")
+        for state in result.steps:
+            stdout.print(f" {marks[state.state]} {state.step:<9} {state.state:<10} {state.says}", markup=False)
+
+    show(look(open_workspace(project)), human, as_json=as_json)
+
+
+def _again(reused: bool) -> str:
+    return " (nothing changed)" if reused else ""
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _difference(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.3f}" + (f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else "")
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

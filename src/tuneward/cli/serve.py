@@ -1,0 +1,82 @@
+"""Commands of serving: `serve` and `chat`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tuneward.cli.output import HERE, Json, ProjectFolder, show, stderr, stdout
+from tuneward.cli.progress_bar import progress_on_stderr
+from tuneward.domain.record import Message
+from tuneward.workflows.chat import ChatResult, Conversation, conversation
+from tuneward.workflows.serving import ServeResult
+from tuneward.workflows.serving import serve as run_gateway
+from tuneward.workflows.workspace import open_workspace
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands into the app."""
+    app.command()(serve)
+    app.command()(chat)
+
+
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = None,
+    project: ProjectFolder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Serve every active deployment behind an OpenAI-compatible gateway, until Ctrl-C."""
+
+    def human(result: ServeResult) -> None:
+        stdout.print(f"serving {', '.join(result.models)} at {result.url}; Ctrl-C stops it")
+        if result.key:
+            stdout.print(f"key (shown this once): {result.key}", markup=False)
+
+    with progress_on_stderr() as progress:
+        run_gateway(
+            open_workspace(project), port=port, ready=lambda r: show(r, human, as_json=as_json), progress=progress
+        )
+
+
+def chat(
+    message: Annotated[
+        str | None, typer.Argument(help="One message; `-` reads it from stdin; without it, a conversation.")
+    ] = None,
+    history: Annotated[bool, typer.Option(help="Send earlier turns along.")] = False,
+    project: ProjectFolder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Talk to the deployed model through the gateway; every answer can be verified."""
+    workspace = open_workspace(project)
+    text = sys.stdin.read() if message == "-" else message
+    with progress_on_stderr() as progress, conversation(workspace, progress=progress) as line:
+        if text is not None:
+            show(line.ask((Message("user", text),)), _answer, as_json=as_json)
+            return
+        stderr.print("Write or paste a message, end it with an empty line. Ctrl-D ends the conversation.", style="dim")
+        _converse(line, history=history, as_json=as_json)
+
+
+def _converse(line: Conversation, *, history: bool, as_json: bool) -> None:
+    turns: list[Message] = []
+    while text := _read_message():
+        turns = [*turns, Message("user", text)] if history else [Message("user", text)]
+        result = line.ask(tuple(turns))
+        turns.append(Message("assistant", result.answer))
+        show(result, _answer, as_json=as_json)
+
+
+def _read_message() -> str:
+    """Lines up to an empty one; empty at the end of input."""
+    stderr.print("> ", end="")
+    lines: list[str] = []
+    for raw in sys.stdin:
+        if not raw.strip() and lines:
+            break
+        if raw.strip():
+            lines.append(raw.rstrip("\n"))
+    return "\n".join(lines)
+
+
+def _answer(result: ChatResult) -> None:
+    stdout.print(result.answer, markup=False)

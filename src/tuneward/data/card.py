@@ -1,0 +1,193 @@
+"""The data card: what came in, what left and why, on one page and as JSON.
+
+Place on the road: the last step of ``data.dataset.build``; the approver reads it. Names rows by file and line, never by
+their text, and holds no time of day: the same data give the same card.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import numpy as np
+
+from tuneward.data.config import DataConfig
+from tuneward.data.files import DataFile
+from tuneward.data.lengths import Lengths
+from tuneward.data.overlap import Overlap, Pair
+from tuneward.data.records import Reading
+from tuneward.data.schema import AnswerCheck
+from tuneward.data.screening import Screening
+from tuneward.domain.policy import Policy
+from tuneward.domain.record import Record, Split
+
+_NAMED: Final = 20
+_BINS: Final = 24
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that the card tells of."""
+
+    title: str
+    config: DataConfig
+    policy: Policy
+    context_tokens: int
+    files: tuple[DataFile, ...]
+    reading: Reading
+    screening: Screening
+    overlap: Overlap
+    lengths: Mapping[Split, Lengths]
+    check: AnswerCheck
+    fingerprint: str
+
+
+def make_card(story: Story) -> dict[str, Any]:
+    """The card as JSON values; ``card.json`` in the prepared dataset."""
+    config, policy = story.config, story.policy
+    return {
+        "format": "tuneward-data-card/1",
+        "title": story.title,
+        "fingerprint": story.fingerprint,
+        "counts": _counts(story),
+        "files": [
+            {
+                "name": file.name,
+                "split": file.split,
+                "bytes": file.bytes,
+                "sha256": file.digest,
+                "columns": story.reading.columns.get(file.name, ""),
+            }
+            for file in story.files
+        ],
+        "legal": {
+            "legal_basis": config.legal_basis,
+            "licence": config.licence,
+            "subject_column": config.subject,
+            "policy": f"{policy.name} {policy.version}",
+            "on_finding": dict(policy.on_finding),
+            "contamination": policy.contamination,
+        },
+        "settings": {
+            "too_long": config.too_long,
+            "context_tokens": story.context_tokens,
+            "system": config.system,
+        },
+        "lengths": {
+            "train_tokens": histogram(story.lengths["train"].tokens),
+            "train_answer_tokens": histogram(story.lengths["train"].answer_tokens),
+            "test_tokens": histogram(story.lengths["test"].tokens),
+        },
+        "places": _places(story),
+        "not_checked": [
+            "names, postal addresses, national identifiers and health data are not looked for yet",
+            "near-duplicates are compared by shingles of their prompts, not by meaning",
+        ],
+    }
+
+
+def _counts(story: Story) -> dict[str, Any]:
+    overlap, screening = story.overlap, story.screening
+    dropped: dict[Split, dict[str, int]] = {}
+    for split in ("train", "test"):
+        dropped[split] = {
+            "finding": sum(record.split == split for record in screening.dropped),
+            "duplicate": len(overlap.duplicates) if split == "train" else 0,
+            "contamination": len(overlap.contaminated) if split == "train" else 0,
+            "too_long": len(story.lengths[split].dropped),
+        }
+    counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
+    counts["findings"] = screening.counts()
+    counts["rows_with_findings"] = len({item.record for item in screening.findings})
+    counts["contradictions"] = len(overlap.contradictions)
+    counts["near_duplicates"] = len(overlap.near)
+    counts["near_test"] = len(overlap.near_test)
+    counts["test_duplicates"] = len(overlap.test_duplicates)
+    counts["repaired_characters"] = story.reading.repaired_characters
+    counts["without_subject"] = story.reading.without_subject if story.config.subject else None
+    counts["outside_schema"] = len(story.check.outside) if story.check.active else None
+    return counts
+
+
+def _split_counts(story: Story, split: Split, dropped: dict[str, int]) -> dict[str, Any]:
+    """A split's rows; law: ``read == kept - pieces + split_rows + sum(dropped)``."""
+    lengths = story.lengths[split]
+    return {
+        "files": sum(file.split == split for file in story.files),
+        "read": story.reading.rows[split],
+        "dropped": dropped,
+        "split_rows": len(lengths.split),
+        "pieces": sum(pieces for _, pieces in lengths.split),
+        "lost_turns": lengths.lost_turns,
+        "kept": len(lengths.kept),
+        "tokens": sum(lengths.tokens),
+        "answer_tokens": sum(lengths.answer_tokens),
+        "subjects": len({record.subject for record in lengths.kept if record.subject}),
+    }
+
+
+def _places(story: Story) -> dict[str, Any]:
+    """Up to twenty rows for every reason, by file and line."""
+    by_kind: dict[str, dict[str, str]] = {}
+    for item in story.screening.findings:
+        places = by_kind.setdefault(item.finding.kind, {})
+        if len(places) < _NAMED:
+            places.setdefault(item.source, item.action)
+    overlap, lengths = story.overlap, story.lengths
+    return {
+        "findings": {
+            kind: [{"row": row, "action": action} for row, action in places.items()]
+            for kind, places in sorted(by_kind.items())
+        },
+        "duplicate": _pairs(overlap.duplicates),
+        "contamination": _pairs(overlap.contaminated),
+        "contradiction": _pairs(overlap.contradictions),
+        "near_duplicate": _pairs(overlap.near),
+        "near_test": _pairs(overlap.near_test),
+        "test_duplicate": _pairs(overlap.test_duplicates),
+        "finding_dropped": _rows(story.screening.dropped),
+        "too_long": _rows([*lengths["train"].dropped, *lengths["test"].dropped]),
+        "split": _rows(record for record, _ in lengths["train"].split),
+        "outside_schema": _rows(story.check.outside),
+    }
+
+
+def _pairs(pairs: Sequence[Pair]) -> list[dict[str, str]]:
+    return [{"row": str(record.source), "like": str(other.source)} for record, other in pairs[:_NAMED]]
+
+
+def _rows(records: Iterable[Record]) -> list[dict[str, str]]:
+    return [{"row": str(record.source)} for record, _ in zip(records, range(_NAMED), strict=False)]
+
+
+def histogram(values: Sequence[int]) -> dict[str, Any] | None:
+    """Counts in 24 bins of equal width, with minimum, median, 95th percentile and maximum; None without values."""
+    if not values:
+        return None
+    array = np.asarray(values)
+    width = max(1, -(-(int(array.max()) + 1) // _BINS))
+    binned = Counter((array // width).tolist())
+    return {
+        "n": len(values),
+        "bin_width": width,
+        "counts": [binned.get(index, 0) for index in range(_BINS)],
+        "min": int(array.min()),
+        "median": int(np.median(array)),
+        "p95": int(np.percentile(array, 95)),
+        "max": int(array.max()),
+    }
+
+
+def render_card(card: Mapping[str, Any]) -> str:
+    """The card as one HTML page that loads nothing from anywhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    return environment.get_template("card.html").render(card=card)

@@ -1,0 +1,85 @@
+"""Settings of the data: which files, which columns, on what legal ground.
+
+Place on the road: the ``data`` section of ``tuneward.yaml``; read by ``prepare``. Knows no file's content.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tuneward.configuration import Section
+
+LegalBasis = Literal[
+    "consent",
+    "contract",
+    "legal_obligation",
+    "vital_interests",
+    "public_task",
+    "legitimate_interests",
+    "no_personal_data",
+]
+TooLong = Literal["refuse", "drop", "split"]
+
+
+class DataConfig(Section):
+    """What is prepared, and what is known about it."""
+
+    train: tuple[str, ...] = Field(min_length=1)
+    """Files that train, relative to the project's folder or absolute; ``*``, ``?`` and ``**`` are patterns."""
+
+    test: tuple[str, ...] = ()
+    """Files held out for evaluation, written like ``train``."""
+
+    messages: str | None = None
+    """Column that holds whole conversations (a list of ``role`` and ``content``); guessed when absent."""
+
+    prompt: str | None = None
+    """Column that holds the prompt; guessed when absent."""
+
+    answer: str | None = None
+    """Column that holds the answer; guessed when absent."""
+
+    system: str | None = None
+    """System message put before every conversation that has none of its own."""
+
+    subject: str | None = None
+    """Column that names the data subject; kept only as a keyed pseudonym."""
+
+    legal_basis: LegalBasis | None = None
+    """Ground on which personal data are processed (GDPR Art. 6(1)), or ``no_personal_data``."""
+
+    licence: str | None = None
+    """Licence of the data, as an SPDX name where there is one."""
+
+    too_long: TooLong = "refuse"
+    """What happens to rows longer than the context: ``refuse`` all, ``drop`` the row, ``split`` conversations."""
+
+    context_tokens: int | None = Field(default=None, ge=16)
+    """Longest row in tokens; the base's own context when absent."""
+
+    @field_validator("train", "test", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("train", "test")
+    @classmethod
+    def _names_are_given(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not name.strip() or "\0" in name for name in value):
+            raise ValueError("a file name is empty")
+        return value
+
+    @field_validator("messages", "prompt", "answer", "subject", "system", "licence")
+    @classmethod
+    def _not_blank(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("is blank; leave the setting out instead")
+        return value
+
+    @model_validator(mode="after")
+    def _columns_agree(self) -> "DataConfig":
+        if self.messages and (self.prompt or self.answer):
+            raise ValueError("`messages` is given, so `prompt` and `answer` must not be")
+        if bool(self.prompt) != bool(self.answer):
+            raise ValueError("`prompt` and `answer` are given together or not at all")
+        return self

@@ -1,0 +1,259 @@
+"""Building a dataset: files in, prepared rows with a fingerprint out.
+
+Place on the road: what ``workflows.prepare`` calls; joins the other files of this room in their order (files, records,
+screening, overlap, lengths, card). Writes nothing until asked, and then only into the folder it is given. Knows neither
+site nor audit log.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneward.data.card import Story, make_card, render_card
+from tuneward.data.config import DataConfig
+from tuneward.data.faults import Faults
+from tuneward.data.files import DataFile, find_files
+from tuneward.data.lengths import ChatTemplate, Lengths, Ruler
+from tuneward.data.overlap import find_overlap
+from tuneward.data.records import Reading, RecordMaker
+from tuneward.data.schema import AnswerCheck
+from tuneward.data.screening import RowFinding, Screening
+from tuneward.digests import canonical_json, keyed_digest, merkle_root
+from tuneward.domain.dataset import RecordEntry
+from tuneward.domain.finding import FindingEntry
+from tuneward.domain.policy import Policy
+from tuneward.domain.record import Record, Split
+from tuneward.errors import DataError, Fault, ModelError
+from tuneward.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows that may train and rows that test, with everything that was decided on the way.
+
+    Attributes:
+        train: training rows in file order.
+        test: test rows in file order.
+        digests: keyed digest of each row's canonical JSON, train first: the fingerprint's leaves.
+        fingerprint: :func:`fingerprint_of` the digests.
+        findings: what inspection found; no text.
+        counts: what came in, what left and why, findings by kind and action.
+        card: the data card as JSON.
+    """
+
+    train: tuple[Record, ...]
+    test: tuple[Record, ...]
+    digests: tuple[str, ...]
+    fingerprint: str
+    findings: tuple[RowFinding, ...]
+    counts: Mapping[str, Any]
+    card: Mapping[str, Any]
+
+    def entries(self, dataset: str) -> list[RecordEntry]:
+        """Each row's place in the lineage of the dataset with this id, train first."""
+        placed = [*enumerate(self.train), *enumerate(self.test)]
+        return [
+            RecordEntry(
+                id=record.id,
+                dataset=dataset,
+                position=position,
+                split=record.split,
+                subject=record.subject,
+                digest=digest,
+                source=str(record.source),
+            )
+            for (position, record), digest in zip(placed, self.digests, strict=True)
+        ]
+
+    def finding_entries(self, dataset: str) -> list[FindingEntry]:
+        """What the register keeps of each finding, for the dataset with this id."""
+        return [
+            FindingEntry(
+                dataset=dataset,
+                record=found.record,
+                field=found.field,
+                action=found.action,
+                **dataclasses.asdict(found.finding),
+            )
+            for found in self.findings
+        ]
+
+    def write(self, folder: Path) -> None:
+        """Write ``train.jsonl``, ``test.jsonl``, ``findings.jsonl``, ``card.json`` and ``card.html`` into a new folder.
+
+        The same rows, settings and keys give the same bytes.
+
+        Raises:
+            DataError: when the folder exists or cannot be written; nothing is left behind then.
+        """
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+        try:
+            for name, records in (("train.jsonl", self.train), ("test.jsonl", self.test)):
+                with (folder / name).open("wb") as handle:
+                    handle.writelines(canonical_row(record) + b"\n" for record in records)
+            with (folder / "findings.jsonl").open("wb") as handle:
+                handle.writelines(canonical_json(finding.to_json()) + b"\n" for finding in self.findings)
+            card = json.dumps(self.card, indent=2, ensure_ascii=False, allow_nan=False)
+            (folder / "card.json").write_text(card + "\n", encoding="utf-8")
+            (folder / "card.html").write_text(render_card(self.card), encoding="utf-8")
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise _unwritable(folder, error) from None
+
+
+def build(
+    config: DataConfig,
+    *,
+    project_folder: Path,
+    chat: ChatTemplate,
+    context_tokens: int,
+    policy: Policy,
+    record_key: bytes,
+    subject_key: bytes,
+    schema: Mapping[str, Any] | None = None,
+    title: str = "",
+    progress: Progress = SILENT,
+) -> Prepared:
+    """Read, check, screen, deduplicate and measure the project's data.
+
+    Args:
+        config: the project's ``data`` section.
+        project_folder: the folder that relative names start from.
+        chat: the base's chat template and tokenizer.
+        context_tokens: the longest row that the base takes.
+        policy: says what happens to findings and to rows that also stand in the test set.
+        record_key: the site's key for record ids and row digests.
+        subject_key: the site's key for pseudonyms.
+        schema: JSON schema that answers should keep; those that do not are counted and named, not removed.
+        title: heads the card; the project's name.
+        progress: told of every row.
+
+    Raises:
+        DataError: every fault of every row, up to fifty and a count of the others.
+        ModelError: when the chat template renders no row.
+    """
+    faults = Faults()
+    context = _context(config, context_tokens, faults)
+    files = find_files(config, project_folder=project_folder, faults=faults)
+    reading = Reading()
+    screening = Screening(policy=policy, faults=faults)
+    check = AnswerCheck(schema)
+    maker = RecordMaker(config=config, record_key=record_key, subject_key=subject_key, faults=faults, reading=reading)
+    read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
+    overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)
+    ruler = Ruler(chat=chat, context_tokens=context, too_long=config.too_long, record_key=record_key, faults=faults)
+    measured = _measure(ruler, {"train": overlap.kept, "test": read["test"]}, faults=faults, progress=progress)
+    for split in ("train", "test"):
+        if reading.rows[split] and not measured[split].kept and not len(faults):
+            cure = "see which rows the settings and the policy drop, or add rows"
+            message = f"none of {reading.rows[split]:,} rows is left"
+            faults.add("TW-DATA-020", message, place=f"data.{split}", cure=cure)
+    faults.raise_if_any()
+
+    train, test = tuple(measured["train"].kept), tuple(measured["test"].kept)
+    digests = tuple(keyed_digest(record_key, canonical_row(record)) for record in (*train, *test))
+    fingerprint = fingerprint_of(digests)
+    story = Story(
+        title=title or project_folder.resolve().name,
+        config=config,
+        policy=policy,
+        context_tokens=context,
+        files=tuple(files),
+        reading=reading,
+        screening=screening,
+        overlap=overlap,
+        lengths=measured,
+        check=check,
+        fingerprint=fingerprint,
+    )
+    card = make_card(story)
+    return Prepared(
+        train=train,
+        test=test,
+        digests=digests,
+        fingerprint=fingerprint,
+        findings=tuple(screening.findings),
+        counts=card["counts"],
+        card=card,
+    )
+
+
+def canonical_row(record: Record) -> bytes:
+    """The row as it is written and digested: canonical JSON on one line, without the line end."""
+    return canonical_json(record.to_json())
+
+
+def fingerprint_of(digests: Iterable[str]) -> str:
+    """Merkle root (RFC 9162) over keyed row digests in hex, train first, each split in file order."""
+    return merkle_root(bytes.fromhex(digest) for digest in digests)
+
+
+def read_records(path: Path) -> list[Record]:
+    """The rows of ``train.jsonl`` or ``test.jsonl`` of a prepared dataset, in order."""
+    return [Record.from_json(json.loads(line)) for line in path.read_bytes().splitlines()]
+
+
+def fingerprint_of_folder(folder: Path, record_key: bytes) -> str:
+    """The fingerprint, made anew from the rows that a written dataset holds."""
+    lines = (line for name in ("train.jsonl", "test.jsonl") for line in (folder / name).read_bytes().splitlines())
+    return fingerprint_of(keyed_digest(record_key, line) for line in lines)
+
+
+def _context(config: DataConfig, context_tokens: int, faults: Faults) -> int:
+    if config.context_tokens is not None and config.context_tokens > context_tokens:
+        faults.add(
+            "TW-DATA-027",
+            f"{config.context_tokens:,} tokens are asked for, the base takes {context_tokens:,}",
+            place="data.context_tokens",
+            cure=f"set it to at most {context_tokens}, or leave it out",
+        )
+        return context_tokens
+    return config.context_tokens or context_tokens
+
+
+def _read(
+    files: list[DataFile], *, maker: RecordMaker, screening: Screening, check: AnswerCheck, progress: Progress
+) -> dict[Split, list[Record]]:
+    rows: dict[Split, list[Record]] = {"train": [], "test": []}
+    progress.begin("reading and inspecting rows", unit="rows")
+    for file in files:
+        for record in maker.records(file):
+            progress.advance()
+            screened = screening.screen(record)
+            if screened:
+                check.look(screened)
+                rows[file.split].append(screened)
+    progress.end()
+    return rows
+
+
+def _measure(
+    ruler: Ruler, rows: Mapping[Split, list[Record]], *, faults: Faults, progress: Progress
+) -> dict[Split, Lengths]:
+    measured: dict[Split, Lengths] = {}
+    progress.begin("measuring rows in tokens", total=sum(len(r) for r in rows.values()), unit="rows")
+    for split, records in rows.items():
+        try:
+            measured[split] = ruler.measure(records, progress=progress)
+        except ModelError as error:
+            if not len(faults):
+                raise
+            for fault in error.faults:
+                faults.add(fault.code, fault.message, place=fault.place, cure=fault.cure)
+            measured[split] = Lengths()
+    progress.end()
+    return measured
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    cure = "free some space" if error.errno == 28 else "check the folder and its permissions"
+    return DataError(
+        Fault("TW-DATA-028", error.strerror or "the disk refuses", str(folder), f"{cure}, then run it again")
+    )

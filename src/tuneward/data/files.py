@@ -1,0 +1,131 @@
+"""Files: from the patterns of ``tuneward.yaml`` to files with a digest.
+
+Place on the road: the first step of ``data.dataset.build``. Relative names stay inside the project's folder. Knows no
+format.
+"""
+
+import difflib
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneward.data.config import DataConfig
+from tuneward.data.faults import Faults
+from tuneward.digests import digest_file
+from tuneward.domain.record import Split
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file to read.
+
+    Attributes:
+        path: where it lies.
+        name: as the project names it: relative to its folder, or absolute.
+        digest: SHA-256 of its bytes.
+        bytes: its size.
+        split: whether its rows train or test.
+    """
+
+    path: Path
+    name: str
+    digest: str
+    bytes: int
+    split: Split
+
+
+def find_files(config: DataConfig, *, project_folder: Path, faults: Faults) -> list[DataFile]:
+    """Resolve ``train`` and ``test``, train first, each in the order given, patterns sorted, no file twice.
+
+    Missing and empty files, folders, paths that lead out of the project and files on both sides become faults.
+    """
+    files: list[DataFile] = []
+    seen: dict[Path, Split] = {}
+    wanted: list[tuple[Split, int, str]] = [("train", i, p) for i, p in enumerate(config.train)]
+    wanted += [("test", i, p) for i, p in enumerate(config.test)]
+    for split, index, pattern in wanted:
+        for path in _match(pattern, f"data.{split}[{index}]", project_folder, faults):
+            real = path.resolve()
+            if seen.get(real) == split:
+                continue
+            name = path.as_posix() if Path(pattern).is_absolute() else path.relative_to(project_folder).as_posix()
+            if real in seen:
+                faults.add(
+                    "TW-DATA-026",
+                    f"`{name}` trains and tests",
+                    place=f"data.{split}[{index}]",
+                    cure="keep one of the two",
+                )
+                continue
+            seen[real] = split
+            file = _open(path, name, split, faults)
+            if file:
+                files.append(file)
+    return files
+
+
+def file_digests(config: DataConfig, project_folder: Path) -> dict[str, list[str]]:
+    """Name → split and SHA-256 of every file that the settings name: what a dataset is made of.
+
+    Raises:
+        DataError: a file is missing, empty or outside the project (all faults).
+    """
+    faults = Faults()
+    files = find_files(config, project_folder=project_folder, faults=faults)
+    faults.raise_if_any()
+    return {file.name: [file.split, file.digest] for file in files}
+
+
+def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> list[Path]:
+    literal = project_folder / pattern
+    if literal.exists():
+        found = [literal]
+    else:
+        found = [project_folder / name for name in _expand(pattern, project_folder)]
+        found = [path for path in found if path.is_file()]
+    if not found:
+        faults.add("TW-DATA-001", f"`{pattern}` does not exist", place=setting, cure=_nearby(literal))
+        return []
+    if Path(pattern).is_absolute():
+        return found
+    inside = []
+    for path in found:
+        if path.resolve().is_relative_to(project_folder.resolve()):
+            inside.append(path)
+        else:
+            faults.add(
+                "TW-DATA-003",
+                f"`{pattern}` leads out of the project's folder",
+                place=setting,
+                cure="copy the file into the project, or name it by its absolute path",
+            )
+    return inside
+
+
+def _expand(pattern: str, folder: Path) -> list[str]:
+    return sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute names
+
+
+def _nearby(missing: Path) -> str:
+    try:
+        names = [path.name for path in missing.parent.iterdir() if path.is_file()]
+    except OSError:
+        return f"there is no folder `{missing.parent.name}`; check the path"
+    close = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`?" if close else "check the path; it is relative to the project's folder"
+
+
+def _open(path: Path, name: str, split: Split, faults: Faults) -> DataFile | None:
+    if not path.is_file():
+        faults.add("TW-DATA-005", "is not a file", place=name, cure="name the files in it, as in `data/*.jsonl`")
+        return None
+    try:
+        size = path.stat().st_size
+        digest = digest_file(path)
+    except OSError as error:
+        faults.add("TW-DATA-005", f"cannot be read: {error.strerror}", place=name, cure="check its permissions")
+        return None
+    if size == 0:
+        faults.add("TW-DATA-002", "has no bytes", place=name, cure="fill it, or take it out of tuneward.yaml")
+        return None
+    return DataFile(path=path, name=name, digest=digest, bytes=size, split=split)

@@ -1,0 +1,109 @@
+"""Overlap: duplicates, contradictory answers and training rows that also stand in the test set.
+
+Place on the road: ``data.screening`` → here → ``data.lengths``. Equality is that of the normal form, and near-equality
+that of shingles (``inspection.duplicates``). Exact duplicates within train go, the first stays; what stands in the test
+set goes or blocks as the policy says; the rest is counted and named, never removed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tuneward.data.faults import Faults
+from tuneward.domain.policy import Policy
+from tuneward.domain.record import Record
+from tuneward.inspection.duplicates import NearDuplicates, normal_form
+
+Pair = tuple[Record, Record]
+
+
+@dataclass
+class Overlap:
+    """What was found; of each pair the second stands earlier, or in the test set.
+
+    Attributes:
+        kept: training rows that remain.
+        duplicates: training rows removed, with the row they repeat.
+        contaminated: training rows removed, with the test row that asks the same.
+        contradictions: training rows that answer an earlier row's prompt otherwise.
+        test_duplicates: test rows that repeat another.
+        near: training rows that nearly equal an earlier one's prompt.
+        near_test: training rows whose prompt nearly equals a test row's.
+    """
+
+    kept: list[Record] = field(default_factory=list)
+    duplicates: list[Pair] = field(default_factory=list)
+    contaminated: list[Pair] = field(default_factory=list)
+    contradictions: list[Pair] = field(default_factory=list)
+    test_duplicates: list[Pair] = field(default_factory=list)
+    near: list[Pair] = field(default_factory=list)
+    near_test: list[Pair] = field(default_factory=list)
+
+
+def find_overlap(train: Sequence[Record], test: Sequence[Record], *, policy: Policy, faults: Faults) -> Overlap:
+    """Compare all rows with one another in time linear in their text.
+
+    Args:
+        train: training rows in file order.
+        test: test rows in file order.
+        policy: its ``contamination`` says ``drop`` or ``block``.
+        faults: receives contaminated rows where the policy blocks.
+    """
+    result = Overlap()
+    asked_in_test: dict[bytes, Record] = {}
+    seen_test: dict[bytes, Record] = {}
+    for record in test:
+        *_, (prompt, whole) = _digests(record)
+        asked_in_test.setdefault(prompt, record)
+        if (first := seen_test.setdefault(whole, record)) is not record:
+            result.test_duplicates.append((record, first))
+    seen: dict[bytes, Record] = {}
+    prompts: dict[bytes, Record] = {}
+    for record in train:
+        digests = list(_digests(record))
+        hit = next((asked_in_test[prompt] for prompt, _ in digests if prompt in asked_in_test), None)
+        prompt, whole = digests[-1]
+        if hit:
+            result.contaminated.append((record, hit))
+        elif (first := seen.setdefault(whole, record)) is not record:
+            result.duplicates.append((record, first))
+        else:
+            result.kept.append(record)
+            if (first := prompts.setdefault(prompt, record)) is not record:
+                result.contradictions.append((record, first))
+    _find_near(result, test)
+    if policy.contamination == "block":
+        for record, other in result.contaminated:
+            message = f"the same prompt is tested at {other.source}"
+            cure = f"delete one of the two (policy `{policy.name}` blocks contamination)"
+            faults.add("TW-DATA-025", message, place=str(record.source), cure=cure)
+    return result
+
+
+def _digests(record: Record) -> Iterator[tuple[bytes, bytes]]:
+    """For every answer: digest of what was said before it, and with it. System messages do not count."""
+    state = hashlib.blake2b(digest_size=16)
+    prompt = state.digest()
+    for message in record.messages:
+        if message.role == "system":
+            continue
+        if message.role == "assistant":
+            prompt = state.digest()
+        text = normal_form(message.content).encode("utf-8", "surrogatepass")
+        state.update(b"%s %d " % (message.role.encode(), len(text)) + text)
+        if message.role == "assistant":
+            yield prompt, state.digest()
+
+
+def _find_near(result: Overlap, test: Sequence[Record]) -> None:
+    index = NearDuplicates()
+    rows = [*test, *result.kept]
+    exact: dict[str, int] = {}
+    for position, record in enumerate(rows):
+        text = normal_form("\n".join(m.content for m in record.prompt if m.role != "system"))
+        if exact.setdefault(text, position) != position:
+            continue
+        earlier = index.first_like(position, text)
+        if earlier is None or position < len(test):
+            continue
+        (result.near_test if earlier < len(test) else result.near).append((record, rows[earlier]))

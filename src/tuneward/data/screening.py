@@ -1,0 +1,177 @@
+"""Screening: what the policy does with what inspection found in a record.
+
+Place on the road: ``data.records`` → here → ``data.overlap``. Each message is inspected, each finding gets the action
+that the policy gives its kind, and the record is kept, rewritten or left out. The texts go no further than this file:
+what is kept of a finding is its kind, place, confidence and rule.
+"""
+
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tuneward.data.faults import Faults
+from tuneward.domain.finding import Action, Finding
+from tuneward.domain.policy import Policy
+from tuneward.domain.record import Message, Record
+from tuneward.inspection.detectors import inspect
+from tuneward.inspection.overlaps import clusters, resolve
+from tuneward.inspection.redaction import decide, placeholder, redact, strictest
+
+_MAX_REPEATED_VALUES: Final = 100
+
+
+@dataclass(frozen=True)
+class RowFinding:
+    """A finding, where it was found and what was done.
+
+    Attributes:
+        record: the record's id.
+        split: train or test.
+        source: ``file:line``.
+        field: ``messages[N].content``; the span counts characters of this text as it was read.
+        finding: kind, span, confidence and rule.
+        action: what the policy did.
+    """
+
+    record: str
+    split: str
+    source: str
+    field: str
+    finding: Finding
+    action: Action
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of ``findings.jsonl``."""
+        return {
+            "record": self.record,
+            "split": self.split,
+            "source": self.source,
+            "field": self.field,
+            **dataclasses.asdict(self.finding),
+            "action": self.action,
+        }
+
+
+@dataclass
+class Screening:
+    """Screens records one by one and remembers what was found.
+
+    Attributes:
+        policy: decides by kind of finding.
+        faults: receives rows that the policy blocks.
+        findings: everything found, in the order of the rows.
+        dropped: rows left out.
+        blocked: kind → rows that the policy blocks.
+    """
+
+    policy: Policy
+    faults: Faults
+    findings: list[RowFinding] = field(default_factory=list)
+    dropped: list[Record] = field(default_factory=list)
+    blocked: Counter[str] = field(default_factory=Counter)
+
+    def screen(self, record: Record) -> Record | None:
+        """Return the record as it may train, or None where the policy drops or blocks it."""
+        found = [inspect(message.content) for message in record.messages]
+        if not any(found):
+            return record
+        found = _with_repeats(record.messages, found)
+        action = strictest(self._action(finding) for in_message in found for finding in in_message)
+        for index, in_message in enumerate(found):
+            for finding in in_message:
+                self.findings.append(
+                    RowFinding(
+                        record=record.id,
+                        split=record.split,
+                        source=str(record.source),
+                        field=f"messages[{index}].content",
+                        finding=finding,
+                        action=self._action(finding),
+                    )
+                )
+        if action == "block":
+            kinds = sorted({f.kind for m in found for f in m if self._action(f) == "block"})
+            self.blocked.update(kinds)
+            cure = "take it out of the row, or change the policy's `on_finding`"
+            message = f"policy `{self.policy.name}` blocks {', '.join(kinds)}"
+            self.faults.add("TW-DATA-024", message, place=str(record.source), cure=cure)
+            return None
+        if action == "drop":
+            self.dropped.append(record)
+            return None
+        if action == "allow":
+            return record
+        messages = tuple(self._rewrite(message, spans) for message, spans in zip(record.messages, found, strict=True))
+        return dataclasses.replace(record, messages=messages)
+
+    def _action(self, finding: Finding) -> Action:
+        return decide(finding.kind, self.policy.on_finding)
+
+    def _rewrite(self, message: Message, findings: list[Finding]) -> Message:
+        text = redact(message.content, findings, self.policy.on_finding)
+        if message.role == "assistant" and text != message.content and _is_json(message.content) and not _is_json(text):
+            chosen = [f for f in findings if self._action(f) == "redact"]
+            text = _redact_json(message.content, chosen)
+        return Message(message.role, text)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Kind → action → number of findings."""
+        counted: dict[str, Counter[str]] = defaultdict(Counter)
+        for item in self.findings:
+            counted[item.finding.kind][item.action] += 1
+        return {kind: dict(sorted(actions.items())) for kind, actions in sorted(counted.items())}
+
+
+def _with_repeats(messages: tuple[Message, ...], found: list[list[Finding]]) -> list[list[Finding]]:
+    """Add every other place of the record where a found value stands again, so that a prompt and its answer agree.
+
+    A phone number may be known by the word before it in the mail, and stand alone in the answer.
+    """
+    values: dict[str, Finding] = {}
+    for message, in_message in zip(messages, found, strict=True):
+        for finding in in_message:
+            if len(values) < _MAX_REPEATED_VALUES:
+                values.setdefault(message.content[finding.start : finding.end], finding)
+    extended = []
+    for message, in_message in zip(messages, found, strict=True):
+        more = [
+            dataclasses.replace(model, start=start, end=start + len(value), rule=f"{model.rule}.repeated")
+            for value, model in values.items()
+            for start in _occurrences(message.content, value)
+        ]
+        known = {(f.kind, f.start, f.end) for f in in_message}
+        new = [f for f in more if (f.kind, f.start, f.end) not in known]
+        extended.append(resolve([*in_message, *new]) if new else in_message)
+    return extended
+
+
+def _occurrences(text: str, value: str) -> Iterator[int]:
+    start = text.find(value)
+    while start >= 0:
+        end = start + len(value)
+        joined_before = start > 0 and text[start - 1].isalnum() and value[0].isalnum()
+        joined_after = end < len(text) and text[end].isalnum() and value[-1].isalnum()
+        escaped = start > 1 and text[start - 2] == "\\"
+        if not joined_after and (escaped or not joined_before):
+            yield start
+        start = text.find(value, end)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _redact_json(text: str, findings: list[Finding]) -> str:
+    """Redact JSON text where a finding is a bare number: the placeholder takes quotes, so that it stays JSON."""
+    for group in reversed(list(clusters(findings))):
+        start, end = group[0].start, max(f.end for f in group)
+        name = placeholder(max(group, key=lambda f: (f.confidence, f.kind)).kind)
+        bare = text[:start].rstrip()[-1:] in {":", ",", "["} and text[end:].lstrip()[:1] in {",", "}", "]"}
+        text = text[:start] + (f'"{name}"' if bare else name) + text[end:]
+    return text

@@ -1,0 +1,92 @@
+"""API keys: who may call the gateway.
+
+Place on the road: ``serve`` makes one, the gateway looks up every caller's. Only a keyed digest is kept; the key itself
+is shown once. Knows no HTTP.
+"""
+
+import difflib
+import hmac
+import re
+import secrets
+from dataclasses import replace
+
+from tuneward.digests import keyed_digest
+from tuneward.domain.policy import Member
+from tuneward.domain.version import ApiKey
+from tuneward.errors import Fault, GovernanceError
+from tuneward.governance.change import change
+from tuneward.governance.keys import Keys
+from tuneward.governance.office import Office
+from tuneward.ids import new_id
+from tuneward.storage import repository
+from tuneward.storage.database import now
+from tuneward.storage.site import Site
+
+_FORM = re.compile(r"tuneward-[A-Za-z0-9_-]{43}")  # 32 random bytes; the prefix lets scanners recognise a leaked key
+
+
+def create(office: Office, name: str, member: str) -> tuple[str, ApiKey]:
+    """Make a key that acts on behalf of a member; its text is returned here and nowhere else.
+
+    Raises:
+        GovernanceError: when there is no such member or the name is empty.
+    """
+    text = f"tuneward-{secrets.token_urlsafe(32)}"
+    key = ApiKey(
+        id=new_id("key"),
+        name=name.strip(),
+        member=member,
+        key_hash=_hash(office.keys, text),
+        created_at=now(),
+        revoked_at=None,
+    )
+    with change(office, "key.create", key.id) as made:
+        faults = []
+        if not key.name:
+            faults.append(Fault("TW-GOV-014", "the key has no name", "name", "say whom or what it is for"))
+        if repository.get(made.connection, Member, member) is None:
+            faults.append(Fault("TW-GOV-001", f"`{member}` is no member of this site", member, "an owner adds members"))
+        if faults:
+            raise GovernanceError(faults)
+        made.put(key)
+        made.note(member=member)
+    return text, key
+
+
+def find(site: Site, keys: Keys, text: str) -> ApiKey | None:
+    """The key that this text opens, or None when there is none or it is revoked.
+
+    Looks up a keyed digest, so that the time taken says nothing about how much of a guess was right.
+    """
+    if not _FORM.fullmatch(text):
+        return None
+    wanted = _hash(keys, text)
+    with site.database.read() as connection:
+        key = repository.latest(connection, ApiKey, key_hash=wanted)
+    if key is None or not hmac.compare_digest(key.key_hash, wanted) or key.revoked_at is not None:
+        return None
+    return key
+
+
+def revoke(office: Office, key_id: str) -> ApiKey:
+    """End a key, at once and for good.
+
+    Raises:
+        GovernanceError: when there is no such key or it is revoked already.
+    """
+    with change(office, "key.revoke", key_id) as made:
+        key = repository.get(made.connection, ApiKey, key_id)
+        if key is None:
+            known = [k.id for k in repository.find(made.connection, ApiKey, order="-created_at") if not k.revoked_at]
+            near = difflib.get_close_matches(key_id, known, n=3, cutoff=0.8) or known[:3]
+            cure = f"there are: {', '.join(near)}" if near else "there is no key to revoke"
+            raise GovernanceError(Fault("TW-GOV-014", "there is no such key", key_id, cure))
+        if key.revoked_at is not None:
+            raise GovernanceError(Fault("TW-GOV-014", f"is revoked since {key.revoked_at}", key_id, "nothing is to do"))
+        revoked = replace(key, revoked_at=now())
+        made.put(revoked)
+    return revoked
+
+
+def _hash(keys: Keys, text: str) -> str:
+    return keyed_digest(keys.secret("api-keys"), text.encode())

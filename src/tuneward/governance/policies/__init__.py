@@ -1,0 +1,91 @@
+"""Policies: the rules of a site as data; three are built in, a site may bring its own file.
+
+Place on the road: loaded before every step; ``prepare`` reads what to do about findings, ``change`` who may do what,
+``approvals`` whether one person may do both. Knows nothing of what is governed beyond the names of actions.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from tuneward.configuration import Section, load_section
+from tuneward.digests import digest_value
+from tuneward.domain.finding import Action as FindingAction
+from tuneward.domain.policy import Policy
+from tuneward.errors import Fault, GovernanceError
+from tuneward.governance.actions import Action, Role
+
+#: The policies that come with Tuneward, mildest first.
+BUILT_IN: tuple[str, ...] = ("solo", "team", "regulated")
+
+
+class PolicyFile(Section):
+    """A policy as it is written down."""
+
+    name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    """How events and approvals name the policy: small letters, digits, ``.``, ``_``, ``-``."""
+    version: str = Field(min_length=1)
+    """Raise it with every change of the rules; events also carry the digest of the rules themselves."""
+    self_approval: bool
+    """Whether whoever asks may also grant; the record says so either way."""
+    approval_required: bool
+    """Whether a training needs a granted approval."""
+    contamination: Literal["drop", "block"]
+    """What happens to training rows that also stand in the test set: they leave, or the step stops."""
+    on_finding: dict[str, FindingAction]
+    """Kind of finding → ``allow | redact | drop | block``; ``*`` is for every kind that is not named."""
+    may: dict[Literal[Action, "*"], tuple[Role, ...]]
+    """Action → roles that may do it; ``*`` is for every action that is not named."""
+
+    @field_validator("on_finding")
+    @classmethod
+    def _names_the_rest(cls, value: dict[str, FindingAction]) -> dict[str, FindingAction]:
+        if "*" not in value:
+            raise ValueError('say what happens to all other kinds of finding: `"*": redact`')
+        return value
+
+    def policy(self) -> Policy:
+        """The noun; its version ends in the first 12 digits of the digest of the rules."""
+        rules = self.canonical()
+        return Policy(
+            name=self.name,
+            version=f"{self.version}+{digest_value(rules)[:12]}",
+            may={str(action): tuple(roles) for action, roles in self.may.items()},
+            self_approval=self.self_approval,
+            on_finding=dict(self.on_finding),
+            approval_required=self.approval_required,
+            contamination=self.contamination,
+        )
+
+
+def load_policy(name_or_path: str | Path) -> Policy:
+    """The built-in policy of this name, or the policy in this YAML file.
+
+    Raises:
+        GovernanceError: when it is neither.
+        ConfigError: when the file is wrong; all faults at once, with lines.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in BUILT_IN:
+        path = Path(__file__).parent / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        raise GovernanceError(
+            Fault(
+                "TW-GOV-003",
+                f"`{name_or_path}` is neither a built-in policy nor a file",
+                "policy",
+                f"choose {', '.join(BUILT_IN)} or name a policy file",
+            )
+        )
+    return load_section(path, PolicyFile).policy()
+
+
+def label(policy: Policy) -> str:
+    """Name and version as events and approvals carry them: ``solo@1+0123456789ab``."""
+    return f"{policy.name}@{policy.version}"
+
+
+def roles_for(policy: Policy, action: str) -> tuple[str, ...] | None:
+    """The roles that may do an action; None when the policy says nothing about it."""
+    return policy.may.get(action, policy.may.get("*"))

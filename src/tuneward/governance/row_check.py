@@ -1,0 +1,70 @@
+"""Row check: are the governed rows the ones that the log committed?
+
+Place on the road: ``verify``, after ``audit.check_log`` has found the log sound; a row changed, removed or slipped in
+behind the log's back is named here. Knows kinds and digests, not what rows mean.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tuneward.domain.audit import Edge
+from tuneward.domain.dataset import Dataset, RecordEntry
+from tuneward.domain.finding import FindingEntry
+from tuneward.errors import Fault
+from tuneward.governance import audit
+from tuneward.governance.change import edge_name, rows_digest
+from tuneward.storage import repository
+from tuneward.storage.site import Site
+
+_UNGOVERNED = {"audit_event", "log_checkpoint"}  # the log itself: check_log's business
+_BULK: tuple[Any, ...] = (RecordEntry, FindingEntry)
+_CURE = "restore it from a backup, and find out who wrote to the database"
+
+
+def check_rows(site: Site) -> tuple[Fault, ...]:
+    """Compare every governed row with the last event that committed it.
+
+    Raises:
+        StorageError: when the database cannot be read.
+    """
+    with site.database.read() as connection:
+        return tuple(faults_in(connection))
+
+
+def faults_in(connection: Connection) -> Iterator[Fault]:
+    """What :func:`check_rows` finds, on an open connection."""
+    committed: dict[tuple[str, str], str] = {}
+    for event in audit.events(connection, decision="done"):
+        for write in event.writes:
+            committed[write["kind"], write["id"]] = write["digest"]
+        for rows in event.detail.get("rows", ()):
+            committed[rows["kind"], rows["dataset"]] = rows["digest"]
+    present: set[tuple[str, str]] = set()
+    for kind, name, digest in _stored(connection):
+        present.add((kind, name))
+        wanted = committed.get((kind, name))
+        if wanted is None:
+            yield Fault("TW-PROOF-009", "no event of the log wrote it", f"{kind} {name}", _CURE)
+        elif wanted != digest:
+            yield Fault("TW-PROOF-008", "was changed behind the log's back", f"{kind} {name}", _CURE)
+    for kind, name in sorted(committed.keys() - present):
+        yield Fault("TW-PROOF-008", "was removed behind the log's back", f"{kind} {name}", _CURE)
+
+
+def _stored(connection: Connection) -> Iterator[tuple[str, str, str]]:
+    """Kind, name and digest of every governed row; records and findings by dataset."""
+    noun_type: Any
+    for kind, noun_type in repository.KINDS.items():
+        if kind in _UNGOVERNED or noun_type in _BULK:
+            continue
+        for noun in repository.find(connection, noun_type):
+            name = edge_name(noun) if isinstance(noun, Edge) else noun.id
+            yield kind, name, repository.noun_digest(noun)
+    datasets = [dataset.id for dataset in repository.find(connection, Dataset)]
+    for noun_type in _BULK:
+        for dataset in datasets:
+            rows = repository.find(connection, noun_type, dataset=dataset)
+            if rows:
+                yield repository.kind_of(rows[0]), dataset, rows_digest(rows)

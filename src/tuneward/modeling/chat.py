@@ -1,0 +1,300 @@
+"""Chat: messages to token ids and back, with labels on exactly the tokens that the model has to write.
+
+Place on the road: between data and everything that computes: ``prepare`` counts with it, training takes its labels, the
+engine its prompts and its end. Knows tokenizer and template; imports neither torch nor transformers.
+
+What it proves for every example, or else refuses it: the prompt's ids are the first ids of the example, so what is
+trained is what will be served; the trained ids decode to the answer; the answer's end is one control token, and it is
+trained. A control token written inside a message stays plain text: no message can end its turn or open another.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from tokenizers import AddedToken, Tokenizer
+
+from tuneward.digests import digest_file, digest_value
+from tuneward.domain.record import Message
+from tuneward.errors import Fault, ModelError
+from tuneward.modeling.template import Answer, Layout, Template
+
+IGNORED = -100  # the label that a loss leaves out (torch.nn.CrossEntropyLoss.ignore_index)
+NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+OTHER_TEXT = "clean the text of unusual characters, or take a base whose tokenizer has bytes to fall back on"
+
+
+@dataclass(frozen=True)
+class Example:
+    """Ids of one conversation.
+
+    Attributes:
+        ids: token ids up to the last answer's end.
+        labels: same length; the id itself where the loss counts, else -100. Not shifted.
+    """
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+class Chat:
+    """Tokenizer and chat template of one base; make it with :meth:`load`.
+
+    Attributes:
+        stop_ids: ids at which generation ends.
+        pad_id: id that fills rows; never trained for being padding.
+        vocabulary: one more than the largest id that the tokenizer gives.
+        digest: SHA-256 over tokenizer, template and the ids that end an answer.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, template: Template, *, eos_ids: Sequence[int], pad_id: int | None, digest: str
+    ) -> None:
+        self._tokenizer, self._template = tokenizer, template
+        added = tokenizer.get_added_tokens_decoder()
+        self._specials = {token.content: number for number, token in added.items() if token.special}
+        longest_first = sorted(self._specials, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        probe = template.layout([Message("user", "question"), Message("assistant", "answer")])
+        self.stop_ids: frozenset[int] = frozenset([self._end_of_turn(probe, probe.answers[0]), *eos_ids])
+        self.pad_id: int = min(self.stop_ids) if pad_id is None else pad_id
+        self.vocabulary: int = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        self.digest: str = digest_value({"files": digest, "stop": sorted(self.stop_ids), "pad": self.pad_id})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Chat":
+        """Read ``tokenizer.json``, ``tokenizer_config.json``, ``chat_template.jinja`` and ``generation_config.json``.
+
+        Raises:
+            ModelError: no tokenizer, no template, or one of them unusable; all that is wrong at once.
+        """
+        faults: list[Fault] = []
+        config = _read_json(folder / "tokenizer_config.json", faults)
+        generation = _read_json(folder / "generation_config.json", faults)
+        names = {name: _token_text(config[name]) for name in NAMES if config.get(name)}
+        tokenizer = _load_tokenizer(folder, config, faults)
+        template = _load_template(folder, config, names, faults)
+        if tokenizer is None or template is None or faults:
+            raise ModelError(faults)
+        named = {name: tokenizer.token_to_id(token) for name, token in names.items()}
+        eos = generation.get("eos_token_id") or []
+        eos_ids = [eos] if isinstance(eos, int) else list(eos)
+        if named.get("eos_token") is not None:
+            eos_ids.append(named["eos_token"])
+        pad_id = named.get("pad_token", named.get("eos_token"))
+        files = {"tokenizer": digest_file(folder / "tokenizer.json"), "template": template.source, "config": config}
+        return cls(tokenizer, template, eos_ids=eos_ids, pad_id=pad_id, digest=digest_value(files))
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Ids after which the model writes the next answer.
+
+        Raises:
+            ModelError: the template refuses the messages, or the tokenizer cannot give them back.
+        """
+        layout = self._template.layout([*messages, Message("assistant", "x")])
+        return self._encode(layout, end=layout.answers[-1].start)[0]
+
+    def example(self, messages: Sequence[Message], *, loss_on: Literal["answers", "all"] = "answers") -> Example:
+        """Ids and labels of a conversation; what follows the last answer is left out.
+
+        Raises:
+            ModelError: no answer, an empty answer, or a proof that fails (see the file's opening).
+        """
+        texts = [m.content for m in messages if m.role == "assistant"]
+        if not texts or not all(text.strip() for text in texts):
+            raise ModelError(Fault("TW-BASE-026", "an answer is empty, or there is none", "", "drop or fill the row"))
+        layout = self._template.layout(messages)
+        ids, starts = self._encode(layout, end=len(layout.text))
+        labels, last = [IGNORED] * len(ids), 0
+        for text, answer, start in zip(texts, layout.answers, starts, strict=True):
+            last = ids.index(self._end_of_turn(layout, answer), start) + 1
+            labels[start:last] = ids[start:last]
+            self._prove(text, ids[start : last - 1])
+        return Example(ids=tuple(ids[:last]), labels=tuple(ids[:last] if loss_on == "all" else labels[:last]))
+
+    def text_ids(self, text: str) -> list[int]:
+        """Ids of plain text without a template, with the start token where the tokenizer itself sets one."""
+        ids: list[int] = self._tokenizer.encode(text).ids
+        return ids
+
+    def decode(self, ids: Sequence[int], *, control: bool = False) -> str:
+        """Text of ``ids``, without control tokens unless ``control``."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not control)
+        return text
+
+    def streamer(self) -> "Streamer":
+        """A decoder for one answer that takes its ids one by one."""
+        return Streamer(self)
+
+    def _end_of_turn(self, layout: Layout, answer: Answer) -> int:
+        match = self._special.match(layout.text[answer.end : answer.tail].lstrip())
+        if match is None:
+            raise ModelError(
+                Fault(
+                    "TW-BASE-024",
+                    "after an answer the template writes no control token, so a tuned model would never stop",
+                    "chat template",
+                    "let the template write the tokenizer's end token directly after each answer",
+                )
+            )
+        return self._specials[match.group()]
+
+    def _encode(self, layout: Layout, *, end: int) -> tuple[list[int], list[int]]:
+        """Ids of ``layout.text[:end]``, and the index of the first id of each answer that begins before ``end``."""
+        text = layout.text[:end]
+        starts = [answer.start for answer in layout.answers if answer.start < end]
+        meant = [
+            match.span()
+            for begin, stop in layout.literals
+            for match in self._special.finditer(layout.text, begin, min(stop, end))
+        ]
+        ids = self._ids(text)
+        if meant == [match.span() for match in self._special.finditer(text)]:
+            prompts = [self._ids(text[:start]) for start in starts]
+            if all(ids[: len(prompt)] == prompt for prompt in prompts):
+                return ids, [len(prompt) for prompt in prompts]
+        # A message holds the text of a control token, or an answer's first token would reach into its prompt. Each
+        # answer is then encoded by itself, as the model writes it: later turns see the ids that earlier turns trained.
+        ids, marks = self._encode_pieces(text, meant, starts)
+        known = self._encode(layout, end=starts[-1])[0] if starts else []
+        if self.decode(ids, control=True) != text or ids[: len(known)] != known:
+            raise ModelError(
+                Fault("TW-BASE-025", "the tokenizer does not give a message back as it was", "", OTHER_TEXT)
+            )
+        return ids, marks
+
+    def _encode_pieces(
+        self, text: str, meant: Sequence[tuple[int, int]], starts: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        ids: list[int] = []
+        marks: list[int] = []
+        cuts = sorted({0, len(text), *starts, *(edge for span in meant for edge in span)})
+        for begin, end in pairwise(cuts):
+            if begin in starts:
+                marks.append(len(ids))
+            if (begin, end) in meant:
+                ids.append(self._specials[text[begin:end]])
+            else:
+                ids.extend(self._plain.encode(text[begin:end], add_special_tokens=False).ids)
+        return ids, marks
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    @cached_property
+    def _plain(self) -> Tokenizer:
+        """The same tokenizer, but it reads control tokens as plain text."""
+        tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    def _prove(self, answer: str, ids: Sequence[int]) -> None:
+        """The ids say the answer, but for white space around it and the tokenizer's own normal form."""
+        decoded = self.decode(ids, control=True).strip()
+        if decoded == answer.strip():
+            return
+        normalizer = self._tokenizer.normalizer
+        if normalizer is None or decoded != normalizer.normalize_str(answer).strip():
+            raise ModelError(
+                Fault("TW-BASE-025", "the tokenizer does not give an answer back as it was", "", OTHER_TEXT)
+            )
+
+
+class Streamer:
+    """Turns ids into text as they come; what it gave out never changes.
+
+    Law: the pieces given out, joined, equal ``chat.decode(ids)``. What ends in half a character is
+    held back.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._window: list[int] = []  # ids from a character's border on
+        self._known = 0  # ids of the window whose text is out
+
+    def push(self, token: int) -> str:
+        """Text that ``token`` completes; often empty."""
+        self._window.append(token)
+        text = self._new_text()
+        if text.endswith("\ufffd"):
+            return ""
+        return self._give(text)
+
+    def finish(self) -> str:
+        """What is still held back."""
+        return self._give(self._new_text())
+
+    def _new_text(self) -> str:
+        before = self._chat.decode(self._window[: self._known])
+        return self._chat.decode(self._window)[len(before) :]
+
+    def _give(self, text: str) -> str:
+        if text:
+            self._window = self._window[self._known :]
+            self._known = len(self._window)
+        return text
+
+
+def _load_tokenizer(folder: Path, config: Mapping[str, Any], faults: list[Fault]) -> Tokenizer | None:
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        cure = "take a base whose folder has tokenizer.json (transformers' save_pretrained writes it)"
+        faults.append(Fault("TW-BASE-020", "tokenizer.json is missing", str(folder), cure))
+        return None
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception for every fault
+        faults.append(Fault("TW-BASE-020", f"cannot be read: {error}", str(file), "fetch the base again"))
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    for number, added in sorted((config.get("added_tokens_decoder") or {}).items(), key=lambda item: int(item[0])):
+        token = AddedToken(**{key: value for key, value in added.items() if key != "__type"})
+        if tokenizer.id_to_token(int(number)) is None or token.special:
+            (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
+        if tokenizer.token_to_id(token.content) != int(number):
+            message = f"tokenizer.json gives {token.content!r} another id than tokenizer_config.json's {number}"
+            faults.append(Fault("TW-BASE-020", message, str(folder), "fetch the base again"))
+    return tokenizer
+
+
+def _load_template(
+    folder: Path, config: Mapping[str, Any], names: Mapping[str, str], faults: list[Fault]
+) -> Template | None:
+    file, source = folder / "chat_template.jinja", config.get("chat_template")
+    if file.is_file():
+        source = file.read_text(encoding="utf-8")
+    elif isinstance(source, list):  # several named templates, as transformers keeps them
+        source = {entry["name"]: entry["template"] for entry in source}.get("default")
+    if not source:
+        cure = (
+            "take the instruction-tuned model of the same family, or put a chat_template.jinja into the base's folder"
+        )
+        faults.append(Fault("TW-BASE-021", "there is no chat template", str(folder), cure))
+        return None
+    try:
+        return Template(source, names)
+    except ModelError as error:
+        faults.extend(error.faults)
+        return None
+
+
+def _read_json(file: Path, faults: list[Fault]) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_bytes()) if file.is_file() else {}
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        faults.append(Fault("TW-BASE-005", "is not a JSON object", str(file), "fetch the base again"))
+        return {}
+    return value
+
+
+def _token_text(token: Any) -> str:
+    return token["content"] if isinstance(token, dict) else str(token)

@@ -1,0 +1,77 @@
+"""The machine as training and inference see it: torch, devices, number formats, memory, disk.
+
+Place on the road: asked by ``doctor``. torch is imported only when asked for.
+"""
+
+import importlib.metadata
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was found.
+
+    Attributes:
+        torch: version, or None when torch cannot be imported.
+        device: name of the first CUDA device, or ``cpu``.
+        threads: threads that torch would use.
+        native_bf16: whether the processor or device multiplies bf16 itself (AVX512-BF16, AMX, Arm bf16, CUDA ≥ 8.0).
+        memory_bytes: memory that new processes can have now.
+        disk_bytes: free bytes where the site lies.
+    """
+
+    torch: str | None
+    device: str
+    threads: int
+    native_bf16: bool
+    memory_bytes: int
+    disk_bytes: int
+
+
+def look(folder: Path) -> Machine:
+    """Look at the machine; ``folder`` says whose disk is meant (its nearest existing parent counts)."""
+    while not folder.exists():
+        folder = folder.parent
+    memory, disk = available_memory_bytes(), shutil.disk_usage(folder).free
+    try:
+        import torch
+    except ImportError:
+        return Machine(None, "cpu", os.cpu_count() or 1, False, memory, disk)
+    cuda = torch.cuda.is_available()
+    return Machine(
+        torch=importlib.metadata.version("torch"),
+        device=torch.cuda.get_device_name(0) if cuda else "cpu",
+        threads=torch.get_num_threads(),
+        native_bf16=torch.cuda.is_bf16_supported() if cuda else cpu_multiplies_bf16(),
+        memory_bytes=memory,
+        disk_bytes=disk,
+    )
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the processor lists a bf16 instruction set (Linux); False where it cannot be told."""
+    try:
+        listed = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    words = set(listed.split())
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def available_memory_bytes() -> int:
+    """Memory that can be had without swapping: the kernel's estimate, bounded by a container's limit."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        if limit != "max":
+            available = min(available, int(limit) - used)
+    except (OSError, ValueError):
+        pass
+    return available

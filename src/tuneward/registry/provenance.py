@@ -1,0 +1,90 @@
+"""Provenance: everything that one version rests on, handed in as plain nouns.
+
+Place on the road: ``workflows.register`` collects it from storage; statement, AIBOM and model card are made from it,
+and ``verify`` makes the statement again from the same. Knows no database and no evaluation code.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuneward.digests import digest_value
+from tuneward.domain.approval import Approval
+from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
+from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.run import Adapter, Run
+from tuneward.errors import Fault
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a version rests on.
+
+    Attributes:
+        number: 1, 2, 3… within the project.
+        purpose: what the project is for, in the project's own words.
+        base: the base model.
+        dataset: the prepared rows.
+        run: the training.
+        adapter: what the run left.
+        approval: the granted approval, or None where the policy asks for none.
+        evaluation: the comparison and the gate's verdict.
+        report: ``report.json`` of the evaluation.
+        created_at: UTC, ISO 8601; the only time that enters the papers beside the run's.
+        tool_version: version of Tuneward that makes the papers.
+        duties: what the base's licence asks of whoever uses or passes on the model, one sentence each.
+        adapter_files: path → ``{"digest", "bytes"}`` of the adapter's artefact tree.
+    """
+
+    number: int
+    purpose: str
+    base: Base
+    dataset: Dataset
+    run: Run
+    adapter: Adapter
+    approval: Approval | None
+    evaluation: Evaluation
+    report: Mapping[str, Any]
+    created_at: str
+    tool_version: str
+    duties: tuple[str, ...] = ()
+    adapter_files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.run.project
+
+    def faults(self) -> list[Fault]:
+        """One fault for each pair of nouns that do not belong together."""
+        return [
+            Fault(
+                "TW-REG-002", f"{what}: {left} is not {right}", f"version {self.number}", "register the run's own nouns"
+            )
+            for what, left, right in self._pairs()
+            if left != right
+        ]
+
+    def _pairs(self) -> Iterator[tuple[str, object, object]]:
+        run, evaluation, adapter = self.run, self.evaluation, self.adapter
+        yield "the run's base", run.base, self.base.id
+        yield "the run's dataset", run.dataset, self.dataset.id
+        yield "the run's adapter", run.adapter, adapter.id
+        yield "the run's approval", run.approval, self.approval.id if self.approval else None
+        yield "the run's status", run.status, "finished"
+        yield "the adapter's run", adapter.run, run.id
+        yield "the adapter's base", adapter.base, self.base.id
+        yield "the dataset's base", self.dataset.base, self.base.id
+        yield "the dataset's project", self.dataset.project, run.project
+        yield "the evaluation's project", evaluation.project, run.project
+        yield "the evaluation's run", evaluation.run, run.id
+        yield "the evaluation's adapter", evaluation.adapter, adapter.id
+        yield "the evaluation's base", evaluation.base, self.base.id
+        yield "the evaluation's dataset", evaluation.dataset, self.dataset.id
+        if self.approval:
+            yield "the approval's status", self.approval.status, "granted"
+            yield "the approval's project", self.approval.project, run.project
+            yield "the approval's dataset", self.approval.dataset, self.dataset.id
+        if self.adapter_files:
+            yield "the adapter's file list", digest_value(self.adapter_files), adapter.id

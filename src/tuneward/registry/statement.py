@@ -1,0 +1,92 @@
+"""The statement that is signed: this adapter came from these rows, this approval, this run and this evaluation.
+
+Place on the road: made by ``register``, made again from the records by ``verify`` and compared. Holds ids, digests,
+names and the verdict; no text of any row and no name of any person.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tuneward.digests import digest_value
+from tuneward.errors import Fault
+from tuneward.registry.provenance import Provenance
+from tuneward.registry.signing import STATEMENT_TYPE
+from tuneward.storage.repository import noun_digest
+
+#: Names the meaning of the predicate; a changed meaning gets a new URI, and this one stays readable.
+PREDICATE_TYPE = "https://tuneward.dev/attestation/version/v1"
+
+
+def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> dict[str, Any]:
+    """Build the in-toto Statement v1 of a version.
+
+    Args:
+        provenance: what the version rests on.
+        aibom: SHA-256 of the AIBOM's bytes.
+        model_card: SHA-256 of the model card's bytes.
+
+    Returns:
+        Plain JSON without floating-point numbers, so that every language agrees on its canonical bytes. The subject's
+        digest is that of the adapter's artefact tree: SHA-256 over its manifest (path → digest and bytes) as
+        canonical JSON.
+    """
+    base, dataset, run, evaluation = provenance.base, provenance.dataset, provenance.run, provenance.evaluation
+    approval = provenance.approval
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {"name": f"{provenance.project}/{provenance.number}/adapter", "digest": {"sha256": provenance.adapter.id}}
+        ],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "project": provenance.project,
+            "number": provenance.number,
+            "created_at": provenance.created_at,
+            "base": {"digest": base.id, "name": base.name, "licence": base.licence},
+            "dataset": {"id": dataset.id, "fingerprint": dataset.fingerprint, "tree": dataset.tree},
+            "run": {
+                "id": run.id,
+                "config": digest_value(run.config),
+                "inputs": run.inputs_digest,
+                "seed": run.seed,
+            },
+            "approval": None if approval is None else {"id": approval.id, "digest": noun_digest(approval)},
+            "evaluation": {
+                "id": evaluation.id,
+                "report": evaluation.report,
+                "gate": digest_value(evaluation.gate),
+                "passed": evaluation.passed,
+                "reasons": list(evaluation.reasons),
+            },
+            "papers": {"aibom": aibom, "model_card": model_card},
+            "tool": {"name": "tuneward", "version": provenance.tool_version},
+        },
+    }
+
+
+def compare_statements(signed: Mapping[str, Any], expected: Mapping[str, Any], *, place: str) -> list[Fault]:
+    """One fault for every leaf in which the signed statement is not the one that the records ask for."""
+    cure = "find out which of the two was changed: the audit log names every write"
+    return [
+        Fault("TW-PROOF-025", f"`{path}` is {_shown(left)} as signed, {_shown(right)} in the records", place, cure)
+        for path, left, right in _differences(signed, expected, "")
+    ]
+
+
+_ABSENT = object()
+
+
+def _differences(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        for key in sorted({*left, *right}):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _differences(left.get(key, _ABSENT), right.get(key, _ABSENT), inner)
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for index, (one, two) in enumerate(zip(left, right, strict=True)):
+            yield from _differences(one, two, f"{path}[{index}]")
+    elif left != right or type(left) is not type(right):
+        yield path, left, right
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is _ABSENT else f"{str(value)[:80]!r}"

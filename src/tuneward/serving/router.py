@@ -1,0 +1,206 @@
+"""Router: the gateway's table alias → deployment → adapter digest → the engine's name for it.
+
+Place on the road: inside ``workflows/serve``. It reads the site's active deployments, lets only checked ones through,
+and keeps the engines' loaded adapters in step with them. What "checked" means is handed in (``check``); over and
+above it every adapter's files are hashed right before they are loaded. Clients never name files or adapters: the
+engine's names are digests, made here.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tuneward.domain.version import Deployment, ModelVersion
+from tuneward.errors import Fault, ProofError, ServingError, TunewardError
+from tuneward.serving.client import AsyncEngineClient, EngineClient
+from tuneward.storage.repository import find, get
+from tuneward.storage.site import Site
+
+#: All faults of a deployment: signature, approval, gate, digests. Empty means that it may be served.
+Check = Callable[[Deployment], list[Fault]]
+
+_PREFIX = "adapter-"
+#: A refused deployment is not checked again for every request: checking hashes files.
+_REFUSED_SECONDS = 5.0
+
+
+def engine_name(adapter: str) -> str:
+    """The engine's name for an adapter: the same bytes always have the same name, other bytes never."""
+    return _PREFIX + adapter
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine: one client to manage it, one to answer through it."""
+
+    manage: EngineClient
+    answer: AsyncEngineClient
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where one answer goes.
+
+    Attributes:
+        deployment: under the alias that the client named.
+        version: the model version behind it.
+        engine: the engine that holds the version's base.
+        model: the adapter's name there.
+    """
+
+    deployment: Deployment
+    version: ModelVersion
+    engine: Engine
+    model: str
+
+
+class Router:
+    """Keeps routes; safe to use from many threads.
+
+    Args:
+        site: whose deployments are served.
+        check: tells a deployment's faults; called before its adapter is loaded.
+    """
+
+    def __init__(self, site: Site, *, check: Check) -> None:
+        self._site = site
+        self._check = check
+        self._engines: dict[str, Engine] = {}
+        self._lock = threading.RLock()  # held while adapters load
+        self._count = threading.Lock()  # held for a moment; an answer's end never waits for a load
+        self._verified: dict[str, ModelVersion] = {}  # deployment id → its version, checked but not loaded yet
+        self._routes: dict[str, Route] = {}  # deployment id → route, checked and loaded
+        self._refused: dict[str, tuple[float, TunewardError]] = {}  # deployment id → when and why
+        self._under_way: Counter[tuple[str, str]] = Counter()  # (base, adapter) → answers being written
+
+    def verify(self) -> list[tuple[Deployment, ModelVersion]]:
+        """Check every active deployment, before any engine is started for it.
+
+        Raises:
+            TunewardError: all faults of all deployments, each with its alias.
+        """
+        found: list[Fault] = []
+        kind: type[TunewardError] = ServingError
+        deployments = self.active()
+        for deployment in deployments:
+            try:
+                self._verified[deployment.id] = self._version(deployment)
+            except TunewardError as error:
+                kind = kind if found else type(error)
+                found += error.faults
+        if found:
+            raise kind(found)
+        return [(deployment, self._verified[deployment.id]) for deployment in deployments]
+
+    def start(self, engines: Mapping[str, Engine]) -> list[Route]:
+        """Load the adapters of every active deployment, and unload what no deployment names.
+
+        Args:
+            engines: base digest → engine.
+
+        Raises:
+            TunewardError: what forbids or hinders one of them; then nothing must be served.
+        """
+        with self._lock:
+            self._engines = dict(engines)
+            active = self.active()
+            for deployment in active:
+                self._admit(deployment)
+            self._unload_dropped(active)
+            return list(self._routes.values())
+
+    def active(self) -> list[Deployment]:
+        """The deployments that the site's database calls active now."""
+        with self._site.database.read() as connection:
+            return find(connection, Deployment, status="active")
+
+    @contextmanager
+    def lease(self, alias: str) -> Iterator[Route]:
+        """The route of ``alias`` for one answer; its adapter stays loaded until the block ends.
+
+        A deployment that became active since the last call is checked and loaded first; one that was replaced is
+        unloaded when its last answer has ended.
+
+        Raises:
+            ServingError: ``TW-SERV-042`` for an unknown alias, else what forbids the deployment.
+        """
+        with self._lock:
+            active = self.active()
+            deployment = next((d for d in reversed(active) if d.alias == alias), None)
+            if deployment is None:
+                raise ServingError(
+                    Fault("TW-SERV-042", f"the model {alias!r} does not exist", "model", "GET /v1/models lists them")
+                )
+            route = self._routes.get(deployment.id) or self._admit_late(deployment)
+            place = (route.version.base, route.version.adapter)
+            with self._count:
+                self._under_way[place] += 1
+            if self._routes.keys() - {d.id for d in active}:
+                self._unload_dropped(active)
+        try:
+            yield route
+        finally:
+            with self._count:
+                self._under_way[place] -= 1
+
+    def _version(self, deployment: Deployment) -> ModelVersion:
+        """The version behind a deployment, after all checks."""
+        faults = [_placed(fault, deployment) for fault in self._check(deployment)]
+        if faults:
+            raise ProofError(faults)
+        with self._site.database.read() as connection:
+            version = get(connection, ModelVersion, deployment.version)
+        if version is None:
+            fault = Fault("TW-SERV-040", f"its version {deployment.version} is not registered", cure="deploy again")
+            raise ServingError(_placed(fault, deployment))
+        return version
+
+    def _admit_late(self, deployment: Deployment) -> Route:
+        """Admit a deployment that came after the start; what refused it is remembered for a while."""
+        since, error = self._refused.get(deployment.id, (0.0, None))
+        if error is not None and time.monotonic() - since < _REFUSED_SECONDS:
+            raise error
+        try:
+            return self._admit(deployment)
+        except TunewardError as refused:
+            self._refused[deployment.id] = (time.monotonic(), refused)
+            raise
+
+    def _admit(self, deployment: Deployment) -> Route:
+        """Check a deployment and load its adapter where the engine does not hold it."""
+        version = self._verified.pop(deployment.id, None) or self._version(deployment)
+        engine = self._engines.get(version.base)
+        if engine is None:
+            fault = Fault("TW-SERV-040", "its base is not loaded in any engine", cure="start `tuneward serve` again")
+            raise ServingError(_placed(fault, deployment))
+        name = engine_name(version.adapter)
+        if name not in engine.manage.models():
+            changed = self._site.artifacts.check(version.adapter)
+            if changed:
+                what = f"adapter files are missing, changed or extra: {', '.join(changed)}"
+                fault = Fault("TW-SERV-037", what, cure="restore the artefact store, or train again")
+                raise ProofError(_placed(fault, deployment))
+            engine.manage.load_adapter(name, self._site.artifacts.tree(version.adapter))
+        route = Route(deployment=deployment, version=version, engine=engine, model=name)
+        self._routes[deployment.id] = route
+        return route
+
+    def _unload_dropped(self, active: list[Deployment]) -> None:
+        ids = {deployment.id for deployment in active}
+        for identity in [i for i in self._routes if i not in ids]:
+            route = self._routes[identity]
+            if not self._under_way[route.version.base, route.version.adapter]:
+                del self._routes[identity]
+        wanted = {(route.version.base, route.model) for route in self._routes.values()}
+        for base, engine in self._engines.items():
+            for name in engine.manage.models():
+                if name.startswith(_PREFIX) and (base, name) not in wanted:
+                    engine.manage.unload_adapter(name)
+
+
+def _placed(fault: Fault, deployment: Deployment) -> Fault:
+    place = f"deployment {deployment.alias} ({deployment.id})"
+    return Fault(fault.code, fault.message, f"{place}: {fault.place}" if fault.place else place, fault.cure)

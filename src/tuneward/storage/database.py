@@ -1,0 +1,151 @@
+"""Database: connections and transactions on the site's records.
+
+Place on the road: under every step; ``governance.change`` and ``repository`` are handed its connections. Knows SQLite
+(the embedded default) and PostgreSQL, and no table.
+
+A write transaction excludes every other writer from its first moment on (``BEGIN IMMEDIATE``, or an advisory lock on
+PostgreSQL), so that what it read still holds when it commits and the audit log's numbers have no gap.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, create_engine, event, exc, text
+
+from tuneward.digests import canonical_json
+from tuneward.errors import Fault, StorageError
+
+#: How long a writer waits for another process's transaction.
+BUSY_TIMEOUT_SECONDS = 30
+_WRITES = "tuneward_writes"  # execution option that turns BEGIN into BEGIN IMMEDIATE
+_ADVISORY_LOCK = 0x54554E45  # "TUNE": one writer at a time on PostgreSQL
+
+
+def now() -> str:
+    """This moment in UTC, ISO 8601 with microseconds and ``+00:00``."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Database:
+    """A pool of connections to one database.
+
+    Args:
+        url: SQLAlchemy URL; :meth:`at` makes the one for an SQLite file.
+
+    Raises:
+        StorageError: when the URL is not understood or its driver is not installed.
+    """
+
+    def __init__(self, url: str | URL) -> None:
+        try:
+            # parameters are hidden so that no error text ever carries a row's values
+            self.engine = create_engine(
+                url, hide_parameters=True, json_serializer=lambda value: canonical_json(value).decode()
+            )
+        except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
+            raise StorageError(
+                Fault("TW-STOR-006", f"the database URL cannot be used: {error}", cure="see TUNEWARD_DATABASE_URL")
+            ) from None
+        self.place = str(self.engine.url.database if self._is_sqlite else self.engine.url.render_as_string())
+        self._writer = threading.Lock()  # fairer and faster among threads than SQLite's polling
+        self._writing = threading.local()
+        if self._is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @classmethod
+    def at(cls, path: Path) -> "Database":
+        """The SQLite database in the file ``path``."""
+        return cls(URL.create("sqlite", database=str(path)))
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database and is rolled back at the end.
+
+        Raises:
+            StorageError: when the database cannot be read.
+        """
+        with self._explained(), self.engine.connect() as connection, connection.begin() as transaction:
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end, and is rolled back when the body raises.
+
+        Must not be entered twice by one thread.
+
+        Raises:
+            StorageError: when the database cannot be written, another process holds it for longer than
+                ``BUSY_TIMEOUT_SECONDS``, or a row contradicts a constraint.
+        """
+        assert not getattr(self._writing, "now", False), "a write inside a write would wait for itself"
+        with self._writer, self._explained():
+            self._writing.now = True
+            try:
+                with self.engine.connect() as plain:
+                    connection = plain.execution_options(**{_WRITES: True})
+                    with connection.begin():
+                        if not self._is_sqlite:
+                            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+                        yield connection
+            finally:
+                self._writing.now = False
+
+    def close(self) -> None:
+        """Close every pooled connection; the database opens again at the next use."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.IntegrityError as error:
+            raise StorageError(
+                Fault(
+                    "TW-STOR-008", str(error.orig), self.place, "a row with this name exists, or one it names does not"
+                )
+            ) from error
+        except (exc.DBAPIError, exc.TimeoutError) as error:
+            raise StorageError(_database_fault(error, self.place)) from error
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # we begin and commit ourselves
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _database_fault(error: Exception, place: str) -> Fault:
+    reason = str(getattr(error, "orig", error))
+    if "full" in reason and isinstance(getattr(error, "orig", None), sqlite3.Error):
+        return Fault("TW-STOR-007", "nothing was written: " + reason, place, "free some space and try again")
+    cures = {
+        "locked": "another program holds the database; end it and try again",
+        "readonly": "check the permissions of the file and its folder",
+        "not a database": "the file was overwritten; restore it from a backup",
+        "malformed": "the file is damaged; restore it from a backup",
+        "unable to open": "check that the site's folder is there and writable",
+    }
+    cure = next((cure for mark, cure in cures.items() if mark in reason), "check the database")
+    return Fault("TW-STOR-006", reason, place, cure)

@@ -1,0 +1,1 @@
+"""Migrations of the site's database, run by ``storage.schema``; add one with ``storage/migrations/script.py.mako``."""

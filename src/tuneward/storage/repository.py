@@ -1,0 +1,196 @@
+"""Repository: nouns to rows and back, one explicit dict from noun to table.
+
+Place on the road: under every step, on a connection that somebody else opened. Writes of governed state go through
+``governance.change``, which calls this. Knows no rule about who may write what.
+
+Law: ``get(c, type(noun), noun.id) == noun`` after ``insert(c, noun)``, for nouns made of JSON values.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+from sqlalchemy import Connection, Select, Table, and_, select
+
+from tuneward.digests import canonical_json, digest_bytes
+from tuneward.domain.approval import Approval
+from tuneward.domain.audit import AuditEvent, Edge, LogCheckpoint
+from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset, RecordEntry
+from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.finding import FindingEntry
+from tuneward.domain.policy import Member
+from tuneward.domain.run import Adapter, Run
+from tuneward.domain.version import ApiKey, Deployment, ModelVersion
+from tuneward.errors import Fault, StorageError
+from tuneward.storage import tables
+
+Noun = TypeVar("Noun")
+
+#: Noun → its table and the column in whose order it is read where the caller names none.
+TABLES: dict[type, tuple[Table, str]] = {
+    Base: (tables.base, "created_at"),
+    Dataset: (tables.dataset, "created_at"),
+    RecordEntry: (tables.record, "position"),
+    FindingEntry: (tables.finding, "record"),
+    Approval: (tables.approval, "requested_at"),
+    Run: (tables.run, "started_at"),
+    Adapter: (tables.adapter, "created_at"),
+    Evaluation: (tables.evaluation, "created_at"),
+    ModelVersion: (tables.version, "created_at"),
+    Deployment: (tables.deployment, "created_at"),
+    ApiKey: (tables.api_key, "created_at"),
+    Member: (tables.member, "created_at"),
+    AuditEvent: (tables.audit_event, "seq"),
+    LogCheckpoint: (tables.log_checkpoint, "size"),
+    Edge: (tables.edge, "parent"),
+}
+KINDS: dict[str, type] = {table.name: noun for noun, (table, _) in TABLES.items()}
+
+
+def kind_of(noun: object) -> str:
+    """The kind under which lineage and log name a noun: ``run``, ``version`` and so on."""
+    return TABLES[type(noun)][0].name
+
+
+def canonical_noun(noun: object) -> bytes:
+    """Canonical JSON of a noun's fields.
+
+    Raises:
+        StorageError: when a value has no JSON form (NaN, infinity, an object).
+    """
+    try:
+        return canonical_json(_values(noun))
+    except (ValueError, TypeError) as error:
+        name = f"{kind_of(noun)} {getattr(noun, 'id', '')}".rstrip()
+        raise StorageError(
+            Fault("TW-STOR-013", f"no JSON form: {error}", name, "store finite numbers, texts, lists and mappings")
+        ) from None
+
+
+def noun_digest(noun: object) -> str:
+    """SHA-256 over :func:`canonical_noun`: what the log commits to."""
+    return digest_bytes(canonical_noun(noun))
+
+
+def insert(connection: Connection, noun: object) -> None:
+    """Add one row.
+
+    Raises:
+        StorageError: at once or at commit, when the row contradicts what is there or a value has no JSON form.
+    """
+    insert_many(connection, [noun])
+
+
+def insert_many(connection: Connection, nouns: Iterable[object]) -> None:
+    """Add many rows; nouns of one type travel in one statement.
+
+    Raises:
+        StorageError: see :func:`insert`.
+    """
+    rows: dict[type, list[dict[str, Any]]] = {}
+    for noun in nouns:
+        canonical_noun(noun)
+        rows.setdefault(type(noun), []).append(_values(noun))
+    for noun_type, values in rows.items():
+        connection.execute(TABLES[noun_type][0].insert(), values)
+
+
+def update(connection: Connection, noun: object) -> None:
+    """Replace the row that has the noun's primary key.
+
+    Raises:
+        StorageError: when no such row is there.
+    """
+    canonical_noun(noun)
+    table, values = TABLES[type(noun)][0], _values(noun)
+    same = and_(*(column == values[column.name] for column in table.primary_key))
+    if connection.execute(table.update().where(same).values(values)).rowcount != 1:
+        raise StorageError(
+            Fault("TW-STOR-008", f"there is no {table.name} to change", str(getattr(noun, "id", "")), "add it first")
+        )
+
+
+def get(connection: Connection, noun_type: type[Noun], noun_id: str) -> Noun | None:
+    """The noun with this id, or None. Of records, whose ids return in every dataset, ask :func:`find`."""
+    table = TABLES[noun_type][0]
+    assert [column.name for column in table.primary_key] == ["id"], f"{noun_type.__name__} has no id of its own"
+    row = connection.execute(_select(noun_type).where(table.c.id == noun_id)).mappings().first()
+    return None if row is None else _noun(noun_type, row)
+
+
+def require(connection: Connection, noun_type: type[Noun], noun_id: str) -> Noun:
+    """The noun with this id.
+
+    Raises:
+        StorageError: when it is not there.
+    """
+    found = get(connection, noun_type, noun_id)
+    if found is None:
+        kind = TABLES[noun_type][0].name
+        raise StorageError(
+            Fault("TW-STOR-014", f"there is no {kind} of this id", noun_id, "restore the database from a backup")
+        )
+    return found
+
+
+def find(connection: Connection, noun_type: type[Noun], *, order: str | None = None, **equals: Any) -> list[Noun]:
+    """The nouns whose fields equal what is asked for (None matches an empty field).
+
+    Args:
+        connection: an open connection.
+        noun_type: what to read.
+        order: a field; ``-field`` for falling order; None for the order of birth.
+        equals: field=value.
+    """
+    statement = _ordered(noun_type, order).where(*_conditions(noun_type, equals))
+    return [_noun(noun_type, row) for row in connection.execute(statement).mappings()]
+
+
+def latest(connection: Connection, noun_type: type[Noun], **equals: Any) -> Noun | None:
+    """The one born last among those that :func:`find` would return, or None."""
+    order = "-" + TABLES[noun_type][1]
+    statement = _ordered(noun_type, order).where(*_conditions(noun_type, equals)).limit(1)
+    row = connection.execute(statement).mappings().first()
+    return None if row is None else _noun(noun_type, row)
+
+
+def _conditions(noun_type: type, equals: Mapping[str, Any]) -> list[Any]:
+    table = TABLES[noun_type][0]
+    return [table.c[name].is_(None) if value is None else table.c[name] == value for name, value in equals.items()]
+
+
+def _select(noun_type: type) -> Select[Any]:
+    table = TABLES[noun_type][0]
+    return select(*(table.c[name] for name in _fields(noun_type)))
+
+
+def _ordered(noun_type: type, order: str | None) -> Select[Any]:
+    table, birth = TABLES[noun_type]
+    name = order or birth
+    columns = [table.c[name.removeprefix("-")], *table.primary_key]
+    return _select(noun_type).order_by(*(c.desc() if name.startswith("-") else c for c in columns))
+
+
+@cache
+def _fields(noun_type: Any) -> dict[str, bool]:
+    """Field → whether it is a tuple, which JSON brings back as a list."""
+    hints = get_type_hints(noun_type)
+    return {field.name: get_origin(hints[field.name]) is tuple for field in fields(noun_type)}
+
+
+def _values(noun: object) -> dict[str, Any]:
+    noun_type: Any = type(noun)
+    values = {name: getattr(noun, name) for name in _fields(noun_type)}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _noun(noun_type: Any, row: Mapping[Any, Any]) -> Any:
+    return noun_type(
+        **{name: _tuple(row[name]) if is_tuple else row[name] for name, is_tuple in _fields(noun_type).items()}
+    )
+
+
+def _tuple(value: list[Any]) -> tuple[Any, ...]:
+    return tuple(_tuple(item) if isinstance(item, list) else item for item in value)

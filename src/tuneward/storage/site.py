@@ -1,0 +1,205 @@
+"""Site: the folder in which everything of one installation lives.
+
+Place on the road: step 0 (``init``) makes it, every other step opens it. Knows where things are and which format they
+have; knows nothing of projects, roles or keys' contents.
+
+Layout of ``.tuneward`` (0700, since prepared rows are inside): ``site.json`` (id and format), ``site.db`` (SQLite),
+``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``keys/``, ``lock``, ``lock-serve``.
+POSIX only (``flock``).
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tuneward.digests import canonical_json
+from tuneward.errors import Fault, StorageError
+from tuneward.ids import new_id
+from tuneward.settings import Settings
+from tuneward.storage.artifacts import Artifacts
+from tuneward.storage.database import Database, now
+from tuneward.storage.files import explained, write_atomically
+from tuneward.storage.schema import bring_up_to_date
+
+#: Name of a site's folder inside a project or above it.
+FOLDER_NAME = ".tuneward"
+#: Layout of the folder; raised when an older Tuneward could not read it.
+FORMAT = 1
+
+
+class Site:
+    """A site that is there; made by :meth:`create`, found by :meth:`find`, read by :meth:`open`.
+
+    Attributes:
+        id: ``site_…``; names the log.
+        folder: the ``.tuneward`` folder, absolute.
+        database: the records.
+        artifacts: the artefact store.
+    """
+
+    def __init__(self, folder: Path, site_id: str, database: Database) -> None:
+        self.id = site_id
+        self.folder = folder
+        self.database = database
+        self.artifacts = Artifacts(folder / "artifacts")
+        self._held: dict[str, tuple[int, int]] = {}  # lock file → thread, how often
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where ``governance.keys`` keeps its files; only the owner can enter."""
+        return self.folder / "keys"
+
+    @property
+    def scratch_folder(self) -> Path:
+        """Where a step builds what it will store; on the same disk as the artefacts. Left-overs may be removed."""
+        return self.folder / "runs"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where checkpoints are exported."""
+        return self.folder / "log"
+
+    @classmethod
+    def create(cls, folder: Path) -> "Site":
+        """Make a new site in ``folder`` (usually ``PROJECT/.tuneward``); all of it or nothing.
+
+        Raises:
+            StorageError: when something is there already, or the place cannot be written.
+        """
+        folder = folder.absolute()
+        with explained(folder):
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise StorageError(
+                    Fault("TW-STOR-002", "something is there already", str(folder), "use it, or choose another folder")
+                )
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            building = Path(tempfile.mkdtemp(prefix=f"{folder.name}-new-", dir=folder.parent))
+            try:
+                for name in ("log", "runs", "keys"):
+                    (building / name).mkdir()
+                (building / "keys").chmod(0o700)
+                Artifacts(building / "artifacts")
+                database = _database(building)
+                bring_up_to_date(database)
+                database.close()
+                description = {"format": FORMAT, "id": new_id("site"), "created_at": now()}
+                write_atomically(building / "site.json", canonical_json(description) + b"\n")
+                building.rename(folder)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Site":
+        """Open the site in ``folder``; a database of an older version is brought up to date.
+
+        Raises:
+            StorageError: when there is none, or it was made by a newer Tuneward.
+        """
+        folder = folder.absolute()
+        path = folder / "site.json"
+        if not path.is_file():
+            raise StorageError(
+                Fault("TW-STOR-001", "there is no site here", str(folder), "run `tuneward init`, or set TUNEWARD_SITE")
+            )
+        with explained(path):
+            text = path.read_bytes()
+        try:
+            description = json.loads(text)
+            site_format, site_id = int(description["format"]), str(description["id"])
+        except (ValueError, TypeError, KeyError):
+            raise StorageError(
+                Fault("TW-STOR-003", "not a site's description", str(path), "restore it from a backup")
+            ) from None
+        if site_format != FORMAT:
+            raise StorageError(
+                Fault(
+                    "TW-STOR-003", f"format {site_format}, not {FORMAT}", str(path), "install the Tuneward that made it"
+                )
+            )
+        database = _database(folder)
+        bring_up_to_date(database)
+        return cls(folder, site_id, database)
+
+    @staticmethod
+    def find(start: Path) -> Path | None:
+        """The folder of the site to use: ``TUNEWARD_SITE``, else the nearest ``.tuneward`` from ``start`` upwards."""
+        named = Settings.from_environment().site
+        if named is not None:
+            inside = named / FOLDER_NAME
+            return inside if not (named / "site.json").exists() and (inside / "site.json").exists() else named
+        start = start.absolute()
+        return next(
+            (f / FOLDER_NAME for f in (start, *start.parents) if (f / FOLDER_NAME / "site.json").is_file()), None
+        )
+
+    def run_folder(self, run_id: str) -> Path:
+        """Scratch folder of a run, made when it is not there.
+
+        Raises:
+            StorageError: when it cannot be made.
+        """
+        folder = self.folder / "runs" / run_id
+        assert folder.parent == self.folder / "runs", "a run's id is no path"
+        with explained(folder):
+            folder.mkdir(exist_ok=True)
+        return folder
+
+    @contextmanager
+    def lock(self, purpose: str) -> Iterator[None]:
+        """Hold the site: one step of the road at a time; serving (``purpose="serve"``) has a lock of its own.
+
+        The thread that holds it may take it again. The operating system lets go when the process ends, however it ends.
+
+        Raises:
+            StorageError: when another process holds it, at once.
+        """
+        name = "lock-serve" if purpose == "serve" else "lock"
+        thread, depth = self._held.get(name, (0, 0))
+        if depth and thread == threading.get_ident():
+            self._held[name] = (thread, depth + 1)
+            try:
+                yield
+            finally:
+                self._held[name] = (thread, depth)
+            return
+        path = self.folder / name
+        with explained(path):
+            handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(_held_by(handle.read(), path)) from None
+            handle.truncate(0)
+            with explained(path):
+                handle.write(canonical_json({"pid": os.getpid(), "purpose": purpose, "since": now()}))
+                handle.flush()
+            self._held[name] = (threading.get_ident(), 1)
+            try:
+                yield
+            finally:
+                del self._held[name]
+                handle.seek(0)
+                handle.truncate(0)
+
+
+def _database(folder: Path) -> Database:
+    url = Settings.from_environment().database_url
+    return Database(url) if url else Database.at(folder / "site.db")
+
+
+def _held_by(text: bytes, path: Path) -> Fault:
+    try:
+        holder = json.loads(text)
+        who = f"pid {holder['pid']}, `{holder['purpose']}`, since {holder['since']}"
+        cure = f"wait until it has finished, or end process {holder['pid']}"
+    except (ValueError, TypeError, KeyError):
+        who, cure = "it is just starting", "wait until it has finished"
+    return Fault("TW-STOR-005", f"another process works on this site ({who})", str(path.parent), cure)

@@ -1,0 +1,149 @@
+"""The training process: ``python -m tuneward.training RUN_ID``.
+
+Place on the road: started by ``workflows.train`` (later by a queue or torchrun) for one run. Looks the run up in the site
+that ``TUNEWARD_SITE`` names, makes a Job of it, and prints one JSON object per line on stdout:
+
+``plan``, ``resumed``, ``step``, ``checkpoint``, ``stopped``, ``done`` (with figures), ``error`` (with faults).
+
+SIGINT and SIGTERM stop it at a checkpoint with exit code 130; it does the same when the process that started it ends.
+Writes nothing but the run's folder: rows of the database are the starter's to write.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tuneward.configuration import validate
+from tuneward.errors import Fault, TrainingError, TunewardError
+from tuneward.settings import Settings, silence
+
+STOPPED = 130
+PARENT_SECONDS = 0.5
+
+
+class Stop:
+    """Whether the run shall end: a signal came, the parent is gone, or nobody reads the output."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def __call__(self) -> bool:
+        """True once the run shall end."""
+        return self._asked.is_set()
+
+    def ask(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """End the run at the next checkpoint; fits ``signal.signal``."""
+        self._asked.set()
+
+    def watch(self) -> None:
+        """Listen to signals, and to the parent's end."""
+        signal.signal(signal.SIGINT, self.ask)
+        signal.signal(signal.SIGTERM, self.ask)
+        threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
+
+    def _watch_parent(self, parent: int) -> None:
+        while not self._asked.wait(PARENT_SECONDS):
+            if os.getppid() != parent:
+                self._asked.set()
+
+
+def main(arguments: list[str]) -> int:
+    """Train one run; returns the exit code."""
+    stop = Stop()
+    stop.watch()
+    output = sys.stdout
+    sys.stdout = sys.stderr  # nothing that a library prints may stand between our lines
+
+    def emit(event: dict[str, Any]) -> None:
+        try:
+            output.write(json.dumps(event) + "\n")
+            output.flush()
+        except BrokenPipeError:
+            stop.ask()
+
+    try:
+        return _train(arguments, emit, stop)
+    except TunewardError as error:
+        emit({"event": "error", "faults": [fault.to_json() for fault in error.faults]})
+        return error.exit_code
+    except Exception as error:  # the parent must learn of it in its own words
+        traceback.print_exc()
+        fault = Fault(
+            "TW-TRAIN-012", f"{type(error).__name__} (see the run's log)", "tuneward.training", "run it again"
+        )
+        emit({"event": "error", "faults": [fault.to_json()]})
+        return TrainingError.exit_code
+
+
+def _train(arguments: list[str], emit: Any, stop: Stop) -> int:
+    settings = Settings.from_environment()
+    if len(arguments) != 1 or settings.site is None:
+        raise TrainingError(
+            Fault(
+                "TW-TRAIN-010",
+                "one run id as argument and the site in TUNEWARD_SITE are needed",
+                "python -m tuneward.training",
+                "use `tuneward train`, which calls it rightly",
+            )
+        )
+    job, folder = find_job(settings.site, arguments[0])
+    # torch takes seconds to load: what can be refused without it has been refused by now
+    from tuneward.modeling.chat import Chat
+    from tuneward.training.job import train
+
+    outcome = train(job, Chat.load(folder), emit=emit, stop=stop)
+    if outcome.status == "stopped":
+        emit({"event": "stopped"})
+        return STOPPED
+    emit(
+        {
+            "event": "done",
+            "figures": outcome.figures,
+            "adapter": outcome.adapter.name,
+            "curve": outcome.curve.name,
+            "picture": outcome.picture.name,
+        }
+    )
+    return 0
+
+
+def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
+    """The job of a run in a site, and the folder of its base.
+
+    Raises:
+        TunewardError: no such site or run, or its dataset or base is not in the artefact store.
+    """
+    from tuneward.domain.dataset import Dataset
+    from tuneward.domain.run import Run
+    from tuneward.storage import repository
+    from tuneward.storage.site import Site
+    from tuneward.training.config import TrainingConfig
+    from tuneward.training.job import Job
+
+    site = Site.open(site_folder)
+    with site.database.read() as connection:
+        run = repository.get(connection, Run, run_id)
+        dataset = None if run is None else repository.get(connection, Dataset, run.dataset)
+    if run is None or dataset is None:
+        raise TrainingError(Fault("TW-TRAIN-010", "the site knows no such run", run_id, "see `tuneward status`"))
+    base = site.artifacts.tree(run.base)
+    job = Job(
+        rows=site.artifacts.tree(dataset.tree) / "train.jsonl",
+        base=base,
+        base_name=run.base,
+        config=validate(run.config, TrainingConfig),
+        folder=site.run_folder(run.id),
+        inputs_digest=run.inputs_digest,
+    )
+    return job, base
+
+
+if __name__ == "__main__":
+    silence()
+    sys.exit(main(sys.argv[1:]))

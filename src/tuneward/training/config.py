@@ -1,0 +1,61 @@
+"""Settings of a training run (``training:`` in ``tuneward.yaml``).
+
+Place on the road: validated with the project, frozen into the Run as canonical JSON with its digest. Loads no torch.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tuneward.configuration import Section
+from tuneward.modeling.config import AdapterConfig
+
+
+class TrainingConfig(Section):
+    """One run: what is trained, on how much at a time, and how fast it learns."""
+
+    method: Literal["sft"] = "sft"
+    """What is learned: ``sft``, supervised fine-tuning on the answers of conversations."""
+
+    adapter: AdapterConfig = AdapterConfig()
+    """What is trained on top of the frozen base."""
+
+    epochs: float = Field(default=1.0, gt=0, le=1000)
+    """How often each row is seen; fractions are allowed and round up to whole rows."""
+
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    """Highest learning rate of the schedule."""
+
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Course of the learning rate after warm-up: half a cosine down to a tenth, or constant."""
+
+    warmup_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Share of the steps in which the learning rate rises in a line."""
+
+    batch_tokens: int = Field(default=2048, ge=1)
+    """Tokens of one optimizer step, prompt included; a step holds at least one whole row."""
+
+    window_tokens: int = Field(default=2048, ge=1)
+    """Tokens that pass through the model at once; never more than ``batch_tokens``. More needs more memory, the
+    result is the same."""
+
+    loss_on: Literal["answers", "all"] = "answers"
+    """Which tokens are learned: those of the assistant's answers, or all."""
+
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """Decoupled weight decay of AdamW, on matrices only."""
+
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Longest gradient (Euclidean norm over all trained parameters); longer ones are shortened to it."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seeds the order of rows, the adapter's start and dropout."""
+
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Type of frozen weights and activations; ``auto`` takes bf16 where the machine multiplies it natively."""
+
+    checkpoint_seconds: float = Field(default=60.0, gt=0)
+    """Seconds between checkpoints; a run that is stopped or killed goes on from the last."""
+
+    head_memory_mib: int = Field(default=64, ge=1)
+    """Memory for a chunk of logits, in MiB; logits never exist whole."""

@@ -1,0 +1,185 @@
+"""A job: everything that one training needs, as files and values; and what it leaves.
+
+Place on the road: between the training process (or a notebook, or a test) and the loop. Knows no site and no database.
+"""
+
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
+from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
+from tuneward.modeling.fused import fuse
+from tuneward.modeling.lora import LoraLinear, add_lora
+from tuneward.training.allocator import keep_freed_memory
+from tuneward.training.batches import Examples, Row, Step, plan_steps, read_rows
+from tuneward.training.checkpoint import Checkpoints
+from tuneward.training.config import TrainingConfig
+from tuneward.training.curve import Curve, draw
+from tuneward.training.loop import Emit, Loop
+from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        rows: ``train.jsonl`` of a prepared dataset.
+        base: folder of the base model.
+        base_name: how the adapter names its base: a name or digest.
+        config: the training section.
+        folder: where checkpoints, curve and adapter go; the same folder goes on where it stopped.
+        inputs_digest: digest of everything that the result depends on; checkpoints of other inputs are refused.
+    """
+
+    rows: Path
+    base: Path
+    base_name: str
+    config: TrainingConfig
+    folder: Path
+    inputs_digest: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training left.
+
+    Attributes:
+        status: ``finished``, or ``stopped`` at a checkpoint.
+        figures: counts, losses, seconds and memory; empty when stopped.
+        adapter: PEFT folder of the adapter.
+        curve: JSON lines of the loss curve.
+        picture: the curve as SVG.
+    """
+
+    status: Literal["finished", "stopped"]
+    figures: dict[str, Any]
+    adapter: Path
+    curve: Path
+    picture: Path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job whose model and rows are in memory, and that is known to fit."""
+
+    model: PreTrainedModel
+    layers: dict[str, LoraLinear]
+    rows: list[Row]
+    steps: list[Step]
+    plan: Plan
+
+
+def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
+    """Load, check and plan a job without training.
+
+    Raises:
+        TunewardError: base, rows or adapter are not usable, the architecture is computed wrongly, memory is too small.
+    """
+    config = job.config
+    precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
+    model = load_base(job.base, precision=precision, device=device)
+    text: Any = model.config.get_text_config()
+    embedding: Any = model.get_input_embeddings()
+    rows = read_rows(
+        job.rows,
+        chat,
+        loss_on=config.loss_on,
+        context_tokens=text.max_position_embeddings,
+        vocabulary=embedding.weight.shape[0],
+    )
+    fuse(model)
+    prove(model)
+    steps = plan_steps(
+        rows,
+        epochs=config.epochs,
+        batch_tokens=config.batch_tokens,
+        window_tokens=min(config.window_tokens, config.batch_tokens),
+        seed=config.seed,
+    )
+    layers = add_lora(model, config.adapter, seed=config.seed)
+    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
+    if device == "cpu":
+        refuse_what_cannot_fit(plan, available_bytes())
+    return Prepared(model, layers, rows, steps, plan)
+
+
+def train(
+    job: Job, chat: Examples, *, emit: Emit, stop: Callable[[], bool] = lambda: False, device: str = "cpu"
+) -> Outcome:
+    """Train, or go on with, one job.
+
+    Args:
+        job: what to train on what.
+        chat: tokenizer and template of the job's base.
+        emit: receives the events of the process protocol as plain dicts.
+        stop: asked before each window; True stops the run at a checkpoint.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        TunewardError: see :func:`prepare` and :meth:`Loop.run`; checkpoints stay.
+    """
+    keep_freed_memory()
+    torch.manual_seed(job.config.seed)
+    ready = prepare(job, chat, device=device)
+    emit({"event": "plan", **ready.plan.to_json()})
+    job.folder.mkdir(parents=True, exist_ok=True)
+    loop = Loop(
+        ready.model,
+        ready.layers,
+        rows=ready.rows,
+        steps=ready.steps,
+        config=job.config,
+        checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
+        emit=emit,
+        stop=stop,
+    )
+    curve_path, picture, adapter = job.folder / "curve.jsonl", job.folder / "loss.svg", job.folder / "adapter"
+    curves: list[Curve] = []
+
+    def open_curve(upto: int) -> Curve:
+        curves.append(Curve(curve_path, upto=upto))
+        return curves[0]
+
+    finished = loop.run(open_curve)
+    (curve,) = curves
+    picture.write_text(draw(curve.points, title=f"Training loss, {len(curve.points)} steps"), encoding="utf-8")
+    if not finished:
+        return Outcome("stopped", {}, adapter, curve_path, picture)
+    settings = job.config.adapter
+    pairs = {path: (layer.a, layer.b) for path, layer in ready.layers.items()}
+    weights = AdapterWeights(settings.rank, settings.alpha, pairs, settings.dropout)
+    save_adapter(weights, adapter, base_name=job.base_name)
+    figures = {
+        "steps": loop.done,
+        "rows": len(ready.rows),
+        "tokens": loop.counters.tokens,
+        "trained_tokens": ready.plan.trained_tokens,
+        "trained_parameters": ready.plan.trained_parameters,
+        "first_loss": curve.points[0].loss,
+        "final_loss": curve.last_loss(),
+        "seconds": loop.counters.seconds,
+        "tokens_per_second": loop.counters.tokens / max(loop.counters.seconds, 1e-9),
+        "peak_bytes": peak_bytes(device),
+        "planned_peak_bytes": ready.plan.peak_bytes,
+        "resumed": loop.counters.resumed,
+        "precision": ready.plan.precision,
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+    return Outcome("finished", figures, adapter, curve_path, picture)
+
+
+def peak_bytes(device: str) -> int:
+    """Highest memory so far: of the process on a CPU, of the allocator on a GPU."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated())
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return highest if sys.platform == "darwin" else highest * 1024

@@ -1,0 +1,162 @@
+"""The plan of a run: what it trains, how long it is, how much memory it takes; refuses what cannot fit.
+
+Place on the road: after rows and model are loaded, before the first step. Knows sizes, not values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from tuneward.errors import Fault, TrainingError
+from tuneward.modeling.lora import LoraLinear
+from tuneward.training.batches import Row, Step
+from tuneward.training.config import TrainingConfig
+
+MIB = 2**20
+
+#: What Python, torch and transformers take before anything is loaded, in bytes (measured).
+RUNTIME_BYTES = 450 * MIB
+
+#: Saved values per token and layer beside the linear layers' inputs, as multiples of (hidden, intermediate) width:
+#: residuals and normalised states, gate, up and their product (measured; see docs/performance.md).
+HIDDEN_COPIES, WIDE_COPIES = 8.0, 3.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do and take.
+
+    Attributes:
+        method: such as ``sft``.
+        precision: ``bf16`` or ``fp32``.
+        base_parameters: parameters of the frozen base.
+        trained_parameters: parameters of the adapter.
+        rows: rows of the dataset.
+        tokens: tokens of the whole run, prompts included, all epochs.
+        trained_tokens: learned tokens among them.
+        longest_row: tokens of the longest row.
+        steps: optimizer steps.
+        windows: passes through the model.
+        floating_operations: of the unavoidable matrix products: 4 per frozen parameter and token (no weight gradients),
+            6 per trained one, the head on learned tokens only.
+        memory: part → bytes at the peak.
+    """
+
+    method: str
+    precision: str
+    base_parameters: int
+    trained_parameters: int
+    rows: int
+    tokens: int
+    trained_tokens: int
+    longest_row: int
+    steps: int
+    windows: int
+    floating_operations: float
+    memory: dict[str, int]
+
+    @property
+    def peak_bytes(self) -> int:
+        """Predicted peak memory of the process."""
+        return sum(self.memory.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as the training process prints it."""
+        return {**asdict(self), "peak_bytes": self.peak_bytes}
+
+
+def make_plan(
+    model: PreTrainedModel, *, rows: Sequence[Row], steps: Sequence[Step], config: TrainingConfig, precision: str
+) -> Plan:
+    """Count parameters, tokens, operations and memory of a run whose adapter is already in ``model``."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    embedding: Any = model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
+    inner = frozen - embedding.weight.numel() - (0 if head.weight is embedding.weight else head.weight.numel())
+    tokens, learned = sum(step.tokens for step in steps), sum(step.trained for step in steps)
+    weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+    widest = max(sum(rows[i].ids.size for i in window) for step in steps for window in step.windows)
+    return Plan(
+        method=config.method,
+        precision=precision,
+        base_parameters=frozen,
+        trained_parameters=trained,
+        rows=len(rows),
+        tokens=tokens,
+        trained_tokens=learned,
+        longest_row=max(row.ids.size for row in rows),
+        steps=len(steps),
+        windows=sum(len(step.windows) for step in steps),
+        floating_operations=float(tokens * (4 * inner + 6 * trained) + learned * 4 * head.weight.numel()),
+        memory={
+            "runtime": RUNTIME_BYTES,
+            "weights": weight_bytes,
+            "adapter": 4 * trained,
+            "gradients": 4 * trained,
+            "optimizer": 8 * trained,
+            "activations": int(widest * _bytes_per_token(model)),
+            "loss_head": config.head_memory_mib * MIB + widest * embedding.weight.shape[1] * model.dtype.itemsize,
+        },
+    )
+
+
+def _bytes_per_token(model: nn.Module) -> float:
+    """Bytes that one token's forward pass leaves for its backward pass, over all layers."""
+    config: Any = model.config
+    text: Any = config.get_text_config()
+    layers, hidden = text.num_hidden_layers, text.hidden_size
+    wide = getattr(text, "intermediate_size", None) or 4 * hidden
+    heads = text.num_attention_heads + 2 * (getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
+    head_width = getattr(text, "head_dim", None) or hidden // text.num_attention_heads
+    ranks = sum(m.a.shape[0] for m in model.modules() if isinstance(m, LoraLinear))
+    dtype: torch.dtype = next(model.parameters()).dtype
+    per_layer = HIDDEN_COPIES * hidden + heads * head_width + WIDE_COPIES * wide
+    return dtype.itemsize * (layers * per_layer + ranks)
+
+
+def refuse_what_cannot_fit(plan: Plan, available: int | None) -> None:
+    """Refuse a plan whose predicted peak exceeds what the machine has left.
+
+    Args:
+        plan: with the base already loaded.
+        available: bytes that this process may take in all, or None where that is unknown.
+
+    Raises:
+        TrainingError: with the parts, and the nearest settings that would fit.
+    """
+    if available is None or plan.peak_bytes <= available:
+        return
+    parts = ", ".join(f"{name} {size / MIB:,.0f}" for name, size in plan.memory.items())
+    over = plan.peak_bytes - available
+    if over < plan.memory["activations"] * 0.8:
+        share = 1 - over / plan.memory["activations"]
+        cure = f"set training.window_tokens to about {share:.0%} of now; the result stays the same"
+    else:
+        cure = "choose a smaller base or a machine with more memory"
+    told = f"about {plan.peak_bytes / MIB:,.0f} MiB needed ({parts}), {available / MIB:,.0f} MiB free"
+    raise TrainingError(Fault("TW-TRAIN-006", told, "training.window_tokens", cure))
+
+
+def available_bytes() -> int | None:
+    """Memory that this process may take in all: what it has plus what the machine or its control group has left."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
+        return None
+    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    free = int(fields["MemAvailable"].split()[0]) * 1024
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, int(text) - int(used.read_text()))
+    return free + resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Memory of this process now."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return int(status["VmRSS"].split()[0]) * 1024

@@ -1,0 +1,117 @@
+"""Step 7, third part: talk to a served model through a gateway, as any client does."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tuneward.domain.record import Message
+from tuneward.errors import Fault, ServingError
+from tuneward.governance import api_keys
+from tuneward.progress import SILENT, Progress
+from tuneward.serving.client import EngineClient
+from tuneward.workflows.serve import Gateway, gateway
+from tuneward.workflows.verify import check_deployment
+from tuneward.workflows.workspace import Workspace
+
+KEY_VARIABLE = "TUNEWARD_API_KEY"
+
+
+@dataclass(frozen=True)
+class ChatResult:
+    """One answer.
+
+    Attributes:
+        model: the alias that was asked.
+        answer: its text.
+        id: id of the answer; `tuneward verify ID` walks its chain.
+        prompt_tokens: tokens of the rendered prompt.
+        answer_tokens: tokens of the answer.
+        finish_reason: ``stop`` or ``length``.
+        next: the command that comes next.
+    """
+
+    model: str
+    answer: str
+    id: str
+    prompt_tokens: int
+    answer_tokens: int
+    finish_reason: str
+    next: str
+
+
+class Conversation:
+    """An open line to one model; every question goes through the gateway and leaves its audit events."""
+
+    def __init__(self, client: EngineClient, model: str, max_tokens: int) -> None:
+        self._client = client
+        self.model = model
+        self._max_tokens = max_tokens
+
+    def ask(self, messages: Sequence[Message]) -> ChatResult:
+        """Send messages, return the answer.
+
+        Raises:
+            ServingError: the gateway refuses or cannot answer.
+        """
+        answer = self._client.chat(self.model, messages, max_tokens=self._max_tokens)
+        return ChatResult(
+            model=self.model,
+            answer=answer.text,
+            id=answer.id,
+            prompt_tokens=answer.prompt_tokens,
+            answer_tokens=answer.answer_tokens,
+            finish_reason=answer.finish_reason,
+            next=f"tuneward verify {answer.id}",
+        )
+
+
+@contextmanager
+def conversation(workspace: Workspace, *, progress: Progress = SILENT) -> Iterator[Conversation]:
+    """Open a line to the project's model.
+
+    A gateway that runs already is used when ``TUNEWARD_API_KEY`` holds a key to it. Else one is started for as long as
+    the line is open (:func:`passing_gateway`).
+
+    Raises:
+        ServingError: nothing is deployed, or the gateway cannot start or does not answer.
+    """
+    serving = workspace.project.serving
+    alias, most = serving.alias or workspace.project.project, serving.max_tokens
+    if key := os.environ.get(KEY_VARIABLE):
+        url = f"http://{serving.host}:{serving.port}"
+        with EngineClient(url, key) as client:
+            if not client.health():
+                cure = f"start `tuneward serve`, or unset {KEY_VARIABLE}"
+                raise ServingError(Fault("TW-SERV-062", "no gateway answers", url, cure))
+            yield Conversation(client, alias, most)
+        return
+    with (
+        passing_gateway(workspace, purpose="tuneward chat", progress=progress) as (running, text),
+        EngineClient(running.url, text) as client,
+    ):
+        yield Conversation(client, alias, most)
+
+
+@contextmanager
+def passing_gateway(
+    workspace: Workspace, *, purpose: str, progress: Progress = SILENT
+) -> Iterator[tuple[Gateway, str]]:
+    """A gateway on a free port for as long as the block runs, with a key that is revoked at the end.
+
+    Yields:
+        The gateway, and the key's text.
+
+    Raises:
+        ServingError: nothing is deployed, or the gateway cannot start.
+        ProofError: an active deployment does not check out.
+    """
+    office = workspace.office
+    progress.say("starting engine and gateway")
+    text, kept = api_keys.create(office, name=purpose, member=office.actor)
+    config = workspace.project.serving.model_copy(update={"port": 0})
+    try:
+        with gateway(office, config, check=lambda s, k, deployment: check_deployment(office, deployment)) as running:
+            yield running, text
+    finally:
+        api_keys.revoke(office, kept.id)

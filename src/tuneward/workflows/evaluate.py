@@ -1,0 +1,150 @@
+"""Step 5: base and tuned answer the same held-out items through the engine that will serve; the gate judges."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneward.data.dataset import read_records
+from tuneward.domain.base import Base
+from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.run import Adapter, Run
+from tuneward.errors import Fault, TrainingError
+from tuneward.evaluation.gate import judge
+from tuneward.evaluation.measure import Item, Report, choose_items, measure, read_report
+from tuneward.evaluation.tasks import make_task
+from tuneward.governance.change import change, permit
+from tuneward.ids import new_id
+from tuneward.progress import SILENT, Progress
+from tuneward.serving.canary import measure as measure_canary
+from tuneward.serving.wire import Answer
+from tuneward.storage.database import now
+from tuneward.storage.repository import get
+from tuneward.workflows.engine import BASE_NAME, engine_with
+from tuneward.workflows.prepare import require_base
+from tuneward.workflows.road import Road, evaluation_inputs, survey
+from tuneward.workflows.train import require_dataset
+from tuneward.workflows.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What ``evaluate`` found.
+
+    Attributes:
+        evaluation: verdict, reasons and where the report lies.
+        report: every figure with n and interval.
+        reused: True when the same evaluation was there.
+        next: the command that comes next.
+    """
+
+    evaluation: Evaluation
+    report: Mapping[str, Any]
+    reused: bool
+    next: str
+
+
+def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateResult:
+    """Measure the current run's adapter against its own base.
+
+    Greedy decoding of every held-out item, both models through one engine process, at the precision that serves.
+
+    Raises:
+        TrainingError: there is no finished run of the current inputs.
+        EvaluationError: the task or its schema cannot be used.
+        ServingError: the engine cannot start or answer.
+    """
+    permit(workspace.office, "evaluation.finish")
+    with workspace.site.lock("evaluate"):
+        road = survey(workspace)
+        base, dataset, run = require_base(workspace, road), require_dataset(road), require_run(road)
+        if road.evaluation and not workspace.site.artifacts.check(road.evaluation.report):
+            return _result(workspace, road.evaluation, reused=True)
+        config = workspace.project.evaluation
+        task = make_task(config, project_folder=workspace.folder)
+        records = read_records(workspace.site.artifacts.tree(dataset.tree) / "test.jsonl")
+        prompts = {record.id: record.prompt for record in records}
+        asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records]
+        items = choose_items(asked, limit=config.items, seed=config.seed)
+        base_answers, tuned_answers, canary = _answers(
+            workspace, base=base, adapter_id=_adapter_of(run), prompts=[prompts[i.id] for i in items], progress=progress
+        )
+        report = measure(
+            task,
+            items,
+            [answer.text for answer in base_answers],
+            [answer.text for answer in tuned_answers],
+            seed=config.seed,
+            samples=config.samples,
+            suites=config.suites,
+        )
+        verdict = judge(report.to_json(), config.gate)
+        evaluation = Evaluation(
+            id=new_id("evl"),
+            project=workspace.project.project,
+            run=run.id,
+            adapter=_adapter_of(run),
+            base=base.id,
+            dataset=dataset.id,
+            inputs_digest=evaluation_inputs(workspace, run, dataset),
+            report=_store(workspace, report),
+            gate=config.gate_json(),
+            passed=verdict.passed,
+            reasons=verdict.reasons,
+            canary=canary,
+            created_at=now(),
+        )
+        with workspace.site.database.read() as c:
+            adapter = get(c, Adapter, evaluation.adapter)
+        with change(workspace.office, "evaluation.finish", evaluation.id) as c:
+            c.put(evaluation)
+            c.link(adapter, evaluation)
+            c.link(dataset, evaluation)
+            c.note(report=evaluation.report, passed=evaluation.passed)
+    return _result(workspace, evaluation, reused=False)
+
+
+def require_run(road: Road) -> Run:
+    """The finished run of the current inputs, or the error that says how to get it."""
+    if road.run is None:
+        why = "the data or the training settings changed since the last run" if "train" in road.stale else "nothing"
+        message = f"{why}: there is no finished run of them" if "train" in road.stale else "there is no finished run"
+        raise TrainingError(Fault("TW-TRAIN-021", message, "", "run `tuneward train`"))
+    return road.run
+
+
+def _adapter_of(run: Run) -> str:
+    assert run.adapter is not None, "a finished run names its adapter"
+    return run.adapter
+
+
+def _answers(
+    workspace: Workspace, *, base: Base, adapter_id: str, prompts: Any, progress: Progress
+) -> tuple[list[Answer], list[Answer], Mapping[str, Any]]:
+    """Both models' answers and canary figures, from one engine process."""
+    most = workspace.project.evaluation.task.max_tokens
+    with engine_with(workspace, base_id=base.id, adapter_id=adapter_id) as (client, precision):
+        of_base = client.answers(BASE_NAME, prompts, max_tokens=most, progress=progress, title="base answers")
+        of_tuned = client.answers(adapter_id, prompts, max_tokens=most, progress=progress, title="tuned answers")
+        canary = {
+            "base": measure_canary(client, BASE_NAME),
+            "tuned": measure_canary(client, adapter_id),
+            "precision": precision,
+        }
+    return of_base, of_tuned, canary
+
+
+def _store(workspace: Workspace, report: Report) -> str:
+    with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
+        report.write(Path(scratch))
+        return workspace.site.artifacts.put_tree(Path(scratch))
+
+
+def _result(workspace: Workspace, evaluation: Evaluation, *, reused: bool) -> EvaluateResult:
+    return EvaluateResult(
+        evaluation=evaluation,
+        report=read_report(workspace.site.artifacts.tree(evaluation.report)),
+        reused=reused,
+        next="tuneward register" if evaluation.passed else "tuneward status",
+    )

@@ -1,0 +1,74 @@
+"""Step 0: make a site (database, artefact store, keys) and a project with its ``tuneward.yaml``."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneward.errors import ConfigError, Fault
+from tuneward.governance.change import Office
+from tuneward.governance.keys import Keys
+from tuneward.governance.members import found
+from tuneward.governance.policies import load_policy
+from tuneward.settings import Settings
+from tuneward.storage.site import Site
+from tuneward.workflows.project import PROJECT_FILE
+
+TEMPLATE = Path(__file__).with_name("project-template.yaml")
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """What ``init`` made.
+
+    Attributes:
+        folder: the project's folder.
+        site: the site's folder.
+        created: what is new: ``site``, ``project``, or both; empty when all was there.
+        next: the command that comes next.
+    """
+
+    folder: str
+    site: str
+    created: tuple[str, ...]
+    next: str
+
+
+def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> InitResult:
+    """Make what is missing; touch nothing that is there.
+
+    Args:
+        folder: the project's folder; made when missing.
+        name: the project's name; the folder's name when None.
+        actor: the site's first member, who holds every role until others are added.
+
+    Raises:
+        ConfigError: ``folder`` is a file, or gives no usable name.
+        StorageError: the site cannot be made.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(Fault("TW-CONF-007", "this is a file, not a folder", str(folder), "name a folder"))
+    project = re.sub(r"[^a-z0-9-]+", "-", (name or folder.name).lower()).strip("-")
+    if not project:
+        raise ConfigError(Fault("TW-CONF-007", "the folder's name gives no project name", str(folder), "give --name"))
+    folder.mkdir(parents=True, exist_ok=True)
+    created: list[str] = []
+    site_folder = Site.find(folder)
+    if site_folder is None:
+        site_folder = folder / ".tuneward"
+        site = Site.create(site_folder)
+        found(
+            Office(
+                site=site,
+                keys=Keys.create(site.keys_folder),
+                actor=actor or Settings.from_environment().actor,
+                policy=load_policy("solo"),
+            )
+        )
+        created.append("site")
+    if not (folder / PROJECT_FILE).exists():
+        text = TEMPLATE.read_text(encoding="utf-8").replace("PROJECT_NAME", project[:63])
+        (folder / PROJECT_FILE).write_text(text, encoding="utf-8")
+        created.append("project")
+    follows = f"edit {PROJECT_FILE}, then tuneward run" if "project" in created else "tuneward status"
+    return InitResult(folder=str(folder), site=str(site_folder), created=tuple(created), next=follows)

@@ -1,0 +1,52 @@
+"""Any time: read the audit log, and export a signed checkpoint of it."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from tuneward.domain.audit import AuditEvent
+from tuneward.governance.audit import checkpoint, events
+from tuneward.governance.change import Office
+
+
+@dataclass(frozen=True)
+class LogResult:
+    """A stretch of the log, oldest first.
+
+    Attributes:
+        events: the events.
+        next: the command that comes next.
+    """
+
+    events: tuple[AuditEvent, ...]
+    next: str = "tuneward verify"
+
+
+@dataclass(frozen=True)
+class CheckpointResult:
+    """An exported checkpoint.
+
+    Attributes:
+        note: the signed note (C2SP tlog-checkpoint): origin, size, root, signature. Keep a copy elsewhere: it makes
+            every later change to the events that it covers detectable.
+        next: the command that comes next.
+    """
+
+    note: str
+    next: str = "keep this note where this site cannot write"
+
+
+def read_log(office: Office, *, last: int = 20, subject: str | None = None) -> LogResult:
+    """The newest ``last`` events, of one subject or of all."""
+    wanted: dict[str, Any] = {"subject": subject} if subject else {}
+    with office.site.database.read() as c:
+        return LogResult(events=tuple(deque(events(c, **wanted), maxlen=last)))
+
+
+def export_checkpoint(office: Office) -> CheckpointResult:
+    """Sign the log's size and root as they are now.
+
+    Raises:
+        ProofError: the log contradicts an earlier checkpoint; nothing is signed then.
+    """
+    return CheckpointResult(note=checkpoint(office))

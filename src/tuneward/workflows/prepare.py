@@ -1,0 +1,119 @@
+"""Step 2: from the project's files to a dataset that may train, with its data card."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneward.data.dataset import build
+from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
+from tuneward.errors import Fault, ModelError
+from tuneward.evaluation.tasks import make_task
+from tuneward.governance.change import change, permit
+from tuneward.ids import new_id
+from tuneward.modeling.chat import Chat
+from tuneward.progress import SILENT, Progress
+from tuneward.storage.database import now
+from tuneward.workflows.pull import refuse_forbidden_use
+from tuneward.workflows.road import Road, dataset_inputs, survey
+from tuneward.workflows.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What ``prepare`` did.
+
+    Attributes:
+        dataset: the dataset.
+        counts: what came in, what left and why, findings by kind and action.
+        card: path of the data card (HTML) in the site.
+        reused: True when nothing had changed since it was made.
+        next: the command that comes next.
+    """
+
+    dataset: Dataset
+    counts: Mapping[str, Any]
+    card: str
+    reused: bool
+    next: str
+
+
+def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResult:
+    """Read, inspect, clean, check and fingerprint the project's rows.
+
+    Raises:
+        DataError: rows or files that cannot be used, every fault at once; nothing is stored then.
+        ModelError: the base is not pulled, its chat template does not render, or its licence forbids the use.
+    """
+    office, project = workspace.office, workspace.project
+    permit(office, "dataset.prepare")
+    with workspace.site.lock("prepare"):
+        road = survey(workspace)
+        base = require_base(workspace, road)
+        refuse_forbidden_use(base.licence, project.use)
+        artifacts = workspace.site.artifacts
+        if road.dataset and not artifacts.check(road.dataset.tree):
+            return _result(workspace, road.dataset, reused=True)
+        inputs = dataset_inputs(workspace, base)
+        prepared = build(
+            project.data,
+            project_folder=workspace.folder,
+            chat=Chat.load(artifacts.tree(base.id)),
+            context_tokens=base.context_tokens,
+            policy=office.policy,
+            record_key=office.keys.secret("records"),
+            subject_key=office.keys.secret("subjects"),
+            schema=make_task(project.evaluation, project_folder=workspace.folder).answer_schema,
+            title=project.project,
+            progress=progress,
+        )
+        dataset_id = new_id("dat")
+        with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
+            folder = Path(scratch) / "dataset"
+            prepared.write(folder)
+            tree = artifacts.put_tree(folder)
+        dataset = Dataset(
+            id=dataset_id,
+            project=project.project,
+            fingerprint=prepared.fingerprint,
+            tree=tree,
+            inputs_digest=inputs,
+            base=base.id,
+            train_rows=len(prepared.train),
+            test_rows=len(prepared.test),
+            counts=prepared.counts,
+            created_at=now(),
+        )
+        with change(office, "dataset.prepare", dataset.id) as c:
+            c.put(dataset)
+            c.put_many(prepared.entries(dataset.id))
+            c.put_many(prepared.finding_entries(dataset.id))
+            c.link(base, dataset)
+            c.note(fingerprint=dataset.fingerprint, train_rows=dataset.train_rows, test_rows=dataset.test_rows)
+    return _result(workspace, dataset, reused=False)
+
+
+def require_base(workspace: Workspace, road: Road) -> Base:
+    """The project's base, or the error that says how to get it."""
+    if road.base is None:
+        raise ModelError(
+            Fault(
+                "TW-BASE-050",
+                f"the base {workspace.project.base!r} is not in this site",
+                "tuneward.yaml: base",
+                "run `tuneward pull`",
+            )
+        )
+    return road.base
+
+
+def _result(workspace: Workspace, dataset: Dataset, *, reused: bool) -> PrepareResult:
+    return PrepareResult(
+        dataset=dataset,
+        counts=dataset.counts,
+        card=str(workspace.site.artifacts.tree(dataset.tree) / "card.html"),
+        reused=reused,
+        next="tuneward approve request" if workspace.office.policy.approval_required else "tuneward train",
+    )

@@ -1,0 +1,63 @@
+"""``tuneward.yaml``: the composition of every room's settings, and nothing else.
+
+Place on the road: step 0; every other workflow starts from a :class:`Project`. The bounds and docstrings of a setting
+stand in the room that owns it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tuneward.configuration import Section, load_section
+from tuneward.data.config import DataConfig
+from tuneward.evaluation.config import EvaluationConfig
+from tuneward.modeling.licences import Use as Use
+from tuneward.serving.config import ServingConfig
+from tuneward.training.config import TrainingConfig
+
+PROJECT_FILE = "tuneward.yaml"
+
+
+class Project(Section):
+    """One project, as its file describes it."""
+
+    project: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """Name of the project: lower-case letters, digits and hyphens; also the default name under which it is served."""
+
+    purpose: str = Field(min_length=10)
+    """What the model is for, in a sentence that an approver can judge."""
+
+    base: str = Field(min_length=1)
+    """Base model: a name of the catalogue, a hub id with its revision (`org/name@commit`), or a local folder."""
+
+    use: Use = "internal"
+    """Declared use, checked against the base's licence: research only, inside the organisation, offered to others as a
+    service, or weights handed out."""
+
+    risk_class: Literal["minimal", "limited", "high"] = "limited"
+    """Risk class of the use case, as the requester sees it; stands in the request for approval."""
+
+    data: DataConfig
+    """Where rows come from and on what legal basis."""
+
+    training: TrainingConfig = TrainingConfig()
+    """How the run trains."""
+
+    evaluation: EvaluationConfig
+    """What is measured, and the gate."""
+
+    serving: ServingConfig = ServingConfig()
+    """Where and how the gateway serves."""
+
+    policy: str = "solo"
+    """`solo`, `team`, `regulated`, or the path of a policy file of the site's own."""
+
+
+def load_project(folder: Path) -> Project:
+    """Read ``tuneward.yaml`` of ``folder``.
+
+    Raises:
+        ConfigError: with every fault of the file, each with its line.
+    """
+    return load_section(folder / PROJECT_FILE, Project)

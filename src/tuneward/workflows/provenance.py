@@ -1,0 +1,63 @@
+"""Provenance from the records: everything that stands behind a version, gathered from the site.
+
+Place on the road: under ``register``, which signs it, and ``verify``, which gathers it again and compares.
+"""
+
+from typing import cast
+
+from tuneward import __version__
+from tuneward.domain.approval import Approval
+from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
+from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.run import Adapter, Run
+from tuneward.evaluation.measure import read_report
+from tuneward.governance.change import Office
+from tuneward.modeling.licences import Use, duties
+from tuneward.registry.provenance import Provenance
+from tuneward.storage.repository import require
+
+
+def provenance_of(
+    office: Office,
+    evaluation: Evaluation,
+    approval: Approval | None,
+    *,
+    number: int,
+    created_at: str,
+    tool_version: str = __version__,
+) -> Provenance:
+    """Gather what stands behind an evaluated run.
+
+    Args:
+        office: the site.
+        evaluation: the evaluation; it names run, adapter, base and dataset.
+        approval: the permission under which the run started, or None where the policy asks for none.
+        number: the version's number.
+        created_at: UTC, ISO 8601.
+        tool_version: version of Tuneward that registers (or registered) it.
+
+    Raises:
+        StorageError: a row that the evaluation names is missing.
+    """
+    artifacts = office.site.artifacts
+    with office.site.database.read() as c:
+        base, dataset = require(c, Base, evaluation.base), require(c, Dataset, evaluation.dataset)
+        run, adapter = require(c, Run, evaluation.run), require(c, Adapter, evaluation.adapter)
+    use = str(approval.scope["use"]) if approval else "internal"
+    purpose = str(approval.scope["purpose"]) if approval else ""
+    return Provenance(
+        number=number,
+        purpose=purpose,
+        base=base,
+        dataset=dataset,
+        run=run,
+        adapter=adapter,
+        approval=approval,
+        evaluation=evaluation,
+        report=read_report(artifacts.tree(evaluation.report)),
+        created_at=created_at,
+        tool_version=tool_version,
+        duties=duties(base.licence, cast(Use, use)),
+        adapter_files=artifacts.manifest(adapter.id),
+    )

@@ -1,0 +1,94 @@
+"""Step 0, second half: bring a base model into the site, checked and named by its digest."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneward.domain.base import Base
+from tuneward.errors import ModelError
+from tuneward.governance.change import Office, change, permit
+from tuneward.modeling.licences import Use, check
+from tuneward.modeling.pull import pull as fetch
+from tuneward.progress import SILENT, Progress
+from tuneward.storage.database import now
+from tuneward.storage.repository import latest
+
+
+@dataclass(frozen=True)
+class PullResult:
+    """What ``pull`` did.
+
+    Attributes:
+        base: the base in the site.
+        reused: True when it was there already and its bytes still check out.
+        next: the command that comes next.
+    """
+
+    base: Base
+    reused: bool
+    next: str = "tuneward prepare"
+
+
+def pull(
+    office: Office,
+    reference: str,
+    *,
+    use: Use = "internal",
+    licence: str | None = None,
+    beside: Path = Path(),
+    progress: Progress = SILENT,
+) -> PullResult:
+    """Fetch ``reference``, check it, convert it once to safetensors and store it by digest.
+
+    Args:
+        office: where and as whom.
+        reference: a catalogue name, ``org/name@revision``, or a local folder.
+        use: the use that the licence must allow.
+        licence: licence to assume where the model does not state one; recorded as declared.
+        beside: folder from which a relative folder is meant; the project's.
+        progress: told how far it is.
+
+    Raises:
+        ModelError: unknown, unreachable, damaged or foreign bytes, or a licence that forbids the use (all faults).
+        GovernanceError: the actor may not pull.
+    """
+    permit(office, "base.pull")
+    with office.site.lock("pull"):
+        with office.site.database.read() as c:
+            known = latest(c, Base, name=reference)
+        if known and not office.site.artifacts.check(known.id):
+            refuse_forbidden_use(known.licence, use)
+            return PullResult(base=known, reused=True)
+        with tempfile.TemporaryDirectory(dir=office.site.scratch_folder) as scratch:
+            pulled = fetch(_located(reference, beside), Path(scratch) / "base", progress=progress, licence=licence)
+            refuse_forbidden_use(pulled.licence, use)
+            digest = office.site.artifacts.put_tree(pulled.folder)
+        base = Base(
+            id=digest,
+            name=reference,
+            source=pulled.source,
+            licence=pulled.licence,
+            architecture=pulled.architecture,
+            parameters=pulled.parameters,
+            context_tokens=pulled.context_tokens,
+            created_at=now(),
+        )
+        with change(office, "base.pull", base.id) as c:
+            c.put(base)
+            c.note(name=reference, licence=base.licence)
+    return PullResult(base=base, reused=False)
+
+
+def _located(reference: str, beside: Path) -> str:
+    folder = beside / reference
+    return str(folder.resolve()) if folder.is_dir() else reference
+
+
+def refuse_forbidden_use(licence: str, use: Use) -> None:
+    """Raise what the licence has against the declared use.
+
+    Raises:
+        ModelError: the use is forbidden, or the licence is unknown.
+    """
+    if faults := check(licence, use):
+        raise ModelError(faults)

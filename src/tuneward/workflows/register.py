@@ -1,0 +1,112 @@
+"""Step 6: a version with AIBOM, model card and signature, for a run whose evaluation passed its gate."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneward import __version__
+from tuneward.domain.run import Adapter
+from tuneward.domain.version import ModelVersion
+from tuneward.errors import EvaluationError, Fault
+from tuneward.governance.change import change, permit
+from tuneward.ids import new_id
+from tuneward.progress import SILENT, Progress
+from tuneward.registry.versions import make_papers
+from tuneward.storage.database import now
+from tuneward.storage.repository import get, latest
+from tuneward.workflows.evaluate import require_run
+from tuneward.workflows.prepare import require_base
+from tuneward.workflows.provenance import provenance_of
+from tuneward.workflows.road import survey
+from tuneward.workflows.train import require_dataset
+from tuneward.workflows.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RegisterResult:
+    """What ``register`` did.
+
+    Attributes:
+        version: the registered version.
+        papers: folder with AIBOM, model card and signed statement.
+        adapter: folder with the adapter in PEFT's format.
+        reused: True when this evaluation was registered already.
+        next: the command that comes next.
+    """
+
+    version: ModelVersion
+    papers: str
+    adapter: str
+    reused: bool
+    next: str = "tuneward deploy"
+
+
+def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterResult:
+    """Register the current run as the project's next version.
+
+    Raises:
+        EvaluationError: it was not evaluated, or the gate said no (every reason).
+        GovernanceError: the actor may not register.
+    """
+    permit(workspace.office, "version.register")
+    with workspace.site.lock("register"):
+        road = survey(workspace)
+        base, dataset, run = require_base(workspace, road), require_dataset(road), require_run(road)
+        evaluation = road.evaluation
+        if evaluation is None:
+            raise EvaluationError(
+                Fault("TW-EVAL-009", "the current run was not evaluated", run.id, "run `tuneward evaluate`")
+            )
+        if not evaluation.passed:
+            cure = "mend data or training and run again; changing the gate needs a new approval"
+            raise EvaluationError([Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in evaluation.reasons])
+        artifacts = workspace.site.artifacts
+        if road.version and not artifacts.check(road.version.papers):
+            return _result(workspace, road.version, reused=True)
+        with workspace.site.database.read() as c:
+            before = latest(c, ModelVersion, project=workspace.project.project)
+            adapter = get(c, Adapter, evaluation.adapter)
+        assert adapter is not None, "an evaluated adapter is in the register"
+        number, created_at = (before.number + 1 if before else 1), now()
+        progress.say("writing AIBOM, model card and signed statement")
+        papers = make_papers(
+            provenance_of(workspace.office, evaluation, road.approval, number=number, created_at=created_at),
+            workspace.office.keys,
+        )
+        with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
+            papers.write(Path(scratch))
+            tree = artifacts.put_tree(Path(scratch))
+        version = ModelVersion(
+            id=new_id("ver"),
+            project=workspace.project.project,
+            number=number,
+            adapter=adapter.id,
+            base=base.id,
+            dataset=dataset.id,
+            run=run.id,
+            approval=road.approval.id if road.approval else None,
+            evaluation=evaluation.id,
+            papers=tree,
+            statement=papers.statement_digest,
+            key_id=workspace.office.keys.key_id,
+            tool_version=__version__,
+            created_at=created_at,
+        )
+        with change(workspace.office, "version.register", version.id) as c:
+            c.put(version)
+            c.link(adapter, version)
+            c.link(evaluation, version)
+            if road.approval:
+                c.link(road.approval, version)
+            c.note(adapter=version.adapter, papers=version.papers, statement=version.statement)
+    return _result(workspace, version, reused=False)
+
+
+def _result(workspace: Workspace, version: ModelVersion, *, reused: bool) -> RegisterResult:
+    artifacts = workspace.site.artifacts
+    return RegisterResult(
+        version=version,
+        papers=str(artifacts.tree(version.papers)),
+        adapter=str(artifacts.tree(version.adapter)),
+        reused=reused,
+    )

@@ -1,0 +1,167 @@
+"""The road: which step stands on which, what is done, what is stale, what comes next.
+
+Place on the road: asked by every step before it works ("is this done already?") and by ``status`` and ``run``. This is
+the only place that says of what a step's result is made: each result keeps the digest of its inputs, and is current
+exactly while that digest is the one computed here.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tuneward import __version__
+from tuneward.data.files import file_digests
+from tuneward.digests import digest_value
+from tuneward.domain.approval import Approval
+from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
+from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.run import Run
+from tuneward.domain.version import Deployment, ModelVersion
+from tuneward.evaluation.tasks import make_task
+from tuneward.governance.approvals import covering, waiting
+from tuneward.storage.repository import find, latest
+from tuneward.workflows.workspace import Workspace
+
+STEPS = ("pull", "prepare", "approve", "train", "evaluate", "register", "deploy")
+
+
+@dataclass(frozen=True)
+class Road:
+    """The current result of each step, None where there is none for the inputs of today.
+
+    Attributes:
+        requested: a request for exactly this run that waits for its decision.
+        interrupted: a run of these inputs that started and neither finished nor failed.
+        stale: steps that have a result, but of inputs that changed since.
+    """
+
+    base: Base | None = None
+    dataset: Dataset | None = None
+    approval: Approval | None = None
+    run: Run | None = None
+    evaluation: Evaluation | None = None
+    version: ModelVersion | None = None
+    deployment: Deployment | None = None
+    requested: Approval | None = None
+    interrupted: Run | None = None
+    stale: frozenset[str] = frozenset()
+
+    def done(self, step: str) -> bool:
+        """Whether ``step`` (one of ``STEPS``) has a current result."""
+        return getattr(self, _RESULT[step]) is not None
+
+
+_RESULT = {
+    "pull": "base",
+    "prepare": "dataset",
+    "approve": "approval",
+    "train": "run",
+    "evaluate": "evaluation",
+    "register": "version",
+    "deploy": "deployment",
+}
+_NOUN: dict[str, type[Any]] = {
+    "prepare": Dataset,
+    "approve": Approval,
+    "train": Run,
+    "evaluate": Evaluation,
+    "register": ModelVersion,
+    "deploy": Deployment,
+}
+
+
+def dataset_inputs(workspace: Workspace, base: Base) -> str:
+    """Digest of all that ``prepare`` depends on.
+
+    Raises:
+        DataError: a file that the project names is missing.
+    """
+    policy = workspace.office.policy
+    return digest_value(
+        {
+            "data": workspace.project.data.canonical(),
+            "files": file_digests(workspace.project.data, workspace.folder),
+            "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
+            "policy": {"on_finding": dict(policy.on_finding), "contamination": policy.contamination},
+            "base": base.id,
+            "tool": __version__,
+        }
+    )
+
+
+def approval_scope(workspace: Workspace, base: Base, dataset: Dataset) -> dict[str, Any]:
+    """What an approver says yes or no to; a run is covered only by an approval of exactly this."""
+    project = workspace.project
+    return {
+        "project": project.project,
+        "purpose": project.purpose,
+        "use": project.use,
+        "risk_class": project.risk_class,
+        "base": {"id": base.id, "name": base.name, "licence": base.licence},
+        "dataset": dataset.fingerprint,
+        "training": project.training.canonical(),
+        "evaluation": project.evaluation.canonical(),
+    }
+
+
+def run_inputs(workspace: Workspace, base: Base, dataset: Dataset) -> str:
+    """Digest of all that a run's weights depend on."""
+    return digest_value(
+        {"dataset": dataset.fingerprint, "base": base.id, "training": workspace.project.training.canonical()}
+    )
+
+
+def evaluation_inputs(workspace: Workspace, run: Run, dataset: Dataset) -> str:
+    """Digest of all that an evaluation depends on."""
+    evaluation = workspace.project.evaluation
+    return digest_value(
+        {
+            "adapter": run.adapter,
+            "base": run.base,
+            "dataset": dataset.fingerprint,
+            "evaluation": evaluation.canonical(),
+            "task": make_task(evaluation, project_folder=workspace.folder).digest,
+            "precision": workspace.project.serving.precision,
+        }
+    )
+
+
+def survey(workspace: Workspace) -> Road:
+    """See how far the project has come with the inputs of today."""
+    project = workspace.project
+    name = project.project
+    road = Road()
+    with workspace.site.database.read() as c:
+        stale = {step for step, noun in _NOUN.items() if find(c, noun, project=name)}
+        road = replace(road, base=latest(c, Base, name=project.base))
+        if road.base:
+            inputs = dataset_inputs(workspace, road.base)
+            road = replace(road, dataset=latest(c, Dataset, project=name, inputs_digest=inputs))
+        if road.base and road.dataset:
+            inputs = run_inputs(workspace, road.base, road.dataset)
+            road = replace(
+                road,
+                run=latest(c, Run, project=name, inputs_digest=inputs, status="finished"),
+                interrupted=latest(c, Run, project=name, inputs_digest=inputs, status="running"),
+            )
+        if road.dataset and road.run:
+            inputs = evaluation_inputs(workspace, road.run, road.dataset)
+            road = replace(road, evaluation=latest(c, Evaluation, project=name, inputs_digest=inputs))
+        if road.evaluation:
+            road = replace(road, version=latest(c, ModelVersion, project=name, evaluation=road.evaluation.id))
+        if road.version:
+            road = replace(road, deployment=latest(c, Deployment, version=road.version.id, status="active"))
+    if road.base and road.dataset:
+        scope = digest_value(approval_scope(workspace, road.base, road.dataset))
+        road = replace(road, approval=covering(workspace.office, scope), requested=waiting(workspace.office, scope))
+    return replace(road, stale=frozenset(step for step in stale if not road.done(step)))
+
+
+def next_step(workspace: Workspace, road: Road) -> str | None:
+    """The first step that has no current result, or None at the end of the road."""
+    for step in STEPS:
+        if step == "approve" and not workspace.office.policy.approval_required:
+            continue
+        if not road.done(step):
+            return step
+    return None

@@ -1,0 +1,64 @@
+"""Step 7, second part: serve every active deployment of the site until told to stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tuneward.progress import SILENT, Progress
+from tuneward.workflows.access import create_key, list_keys
+from tuneward.workflows.serve import Gateway
+from tuneward.workflows.serve import serve as serve_until_stopped
+from tuneward.workflows.verify import check_deployment
+from tuneward.workflows.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ServeResult:
+    """A gateway that answers; printed when it is ready, not when it ends.
+
+    Attributes:
+        url: base URL for OpenAI's clients, ``…/v1``.
+        models: the aliases that it serves.
+        key: a first key, made because the site had none that is valid; shown this once. None otherwise.
+    """
+
+    url: str
+    models: tuple[str, ...]
+    key: str | None
+
+
+def serve(
+    workspace: Workspace,
+    *,
+    port: int | None = None,
+    ready: Callable[[ServeResult], None] = lambda result: None,
+    progress: Progress = SILENT,
+) -> None:
+    """Check every active deployment's chain, start engine and gateway, and serve until Ctrl-C or SIGTERM.
+
+    Args:
+        workspace: the project whose ``serving`` section holds; all of the site's deployments are served.
+        port: instead of the section's.
+        ready: called once when the gateway answers.
+        progress: told about each step of the start.
+
+    Raises:
+        ServingError: nothing is deployed, the port is taken, or the engine cannot start.
+        ProofError: a deployment does not check out.
+    """
+    office, config = workspace.office, workspace.project.serving
+    if port is not None:
+        config = config.model_copy(update={"port": port})
+
+    def begun(running: Gateway) -> None:
+        first = None
+        if all(key.revoked_at for key in list_keys(office).keys):
+            first = create_key(office, "first").text
+        ready(ServeResult(url=f"{running.url}/v1", models=running.aliases, key=first))
+
+    serve_until_stopped(
+        office,
+        config,
+        check=lambda site, keys, deployment: check_deployment(office, deployment),
+        ready=begun,
+        progress=progress,
+    )

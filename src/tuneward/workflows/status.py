@@ -1,0 +1,106 @@
+"""Any time: the road as it stands: what is done, what is stale, what comes next."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tuneward.workflows.approve import decide
+from tuneward.workflows.road import STEPS, Road, next_step, survey
+from tuneward.workflows.workspace import Workspace
+
+State = Literal["done", "stale", "open", "waiting", "not needed"]
+
+
+@dataclass(frozen=True)
+class StepState:
+    """One step.
+
+    Attributes:
+        step: its command.
+        state: ``done`` for the inputs of today, ``stale`` (done for earlier inputs), ``waiting`` for another person,
+            ``not needed`` under the policy, or ``open``.
+        says: id and a few words about the result.
+    """
+
+    step: str
+    state: State
+    says: str
+
+
+@dataclass(frozen=True)
+class StatusResult:
+    """The road of one project.
+
+    Attributes:
+        project: its name.
+        policy: the policy in force.
+        steps: every step in order.
+        next: the next command.
+    """
+
+    project: str
+    policy: str
+    steps: tuple[StepState, ...]
+    next: str
+
+
+def status(workspace: Workspace) -> StatusResult:
+    """See how far the project has come.
+
+    Raises:
+        DataError: a file that the project names is missing.
+    """
+    road = survey(workspace)
+    following = next_step(workspace, road)
+    policy = workspace.office.policy
+    return StatusResult(
+        project=workspace.project.project,
+        policy=f"{policy.name} {policy.version}",
+        steps=tuple(StepState(step, _state(step, road, policy.approval_required), _says(step, road)) for step in STEPS),
+        next=_command(following, road, workspace),
+    )
+
+
+def _state(step: str, road: Road, approval_required: bool) -> State:
+    if road.done(step):
+        return "done"
+    if step == "approve" and not approval_required:
+        return "not needed"
+    if step == "approve" and road.requested:
+        return "waiting"
+    return "stale" if step in road.stale else "open"
+
+
+def _says(step: str, road: Road) -> str:
+    match step:
+        case "pull" if road.base:
+            return f"{road.base.name}, {road.base.parameters / 1e6:.0f}M parameters, {road.base.licence}"
+        case "prepare" if road.dataset:
+            return f"{road.dataset.id}: {road.dataset.train_rows} rows to train on, {road.dataset.test_rows} held out"
+        case "approve" if road.approval:
+            own = " (own request)" if road.approval.self_granted else ""
+            return f"{road.approval.id}: granted by {road.approval.decided_by}{own}"
+        case "approve" if road.requested:
+            return f"{road.requested.id}: asked by {road.requested.requested_by}"
+        case "train" if road.run:
+            return f"{road.run.id}: loss {road.run.figures['final_loss']:.3f}"
+        case "train" if road.interrupted:
+            return f"{road.interrupted.id}: interrupted; `tuneward train` goes on from its last checkpoint"
+        case "evaluate" if road.evaluation:
+            return f"{road.evaluation.id}: gate {'passed' if road.evaluation.passed else 'says no'}"
+        case "register" if road.version:
+            return f"{road.version.id}: version {road.version.number}"
+        case "deploy" if road.deployment:
+            return f"{road.deployment.id}: as {road.deployment.alias}"
+    return ""
+
+
+def _command(step: str | None, road: Road, workspace: Workspace) -> str:
+    if step is None:
+        return "tuneward serve"
+    if step == "approve":
+        return decide(road.requested) if road.requested else "tuneward approve request"
+    if step == "pull":
+        return f"tuneward pull {workspace.project.base}"
+    if step == "register" and road.evaluation and not road.evaluation.passed:
+        return "mend data or settings, then tuneward run"
+    return f"tuneward {step}"

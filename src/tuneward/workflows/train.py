@@ -1,0 +1,223 @@
+"""Step 4: start, follow and, after an interruption, go on with a run; take in the adapter that it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tuneward.domain.approval import Approval
+from tuneward.domain.dataset import Dataset
+from tuneward.domain.run import Adapter, Run
+from tuneward.errors import DataError, Fault, GovernanceError, TrainingError
+from tuneward.governance.change import change, permit
+from tuneward.ids import new_id
+from tuneward.progress import SILENT, Progress
+from tuneward.storage.database import now
+from tuneward.storage.repository import get, latest
+from tuneward.workflows.prepare import require_base
+from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
+from tuneward.workflows.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What ``train`` did.
+
+    Attributes:
+        run: the finished run, with its figures.
+        adapter: the adapter it left.
+        resumed: True when an interrupted run was gone on with.
+        reused: True when a finished run of the same inputs was there.
+        next: the command that comes next.
+    """
+
+    run: Run
+    adapter: Adapter
+    resumed: bool
+    reused: bool
+    next: str = "tuneward evaluate"
+
+
+def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
+    """Train what the project describes, in a process of its own.
+
+    Interrupted by Ctrl-C, it leaves a checkpoint; killed, the last one stands. The same call goes on from there and
+    ends in the same bits.
+
+    Raises:
+        DataError: there is no current dataset.
+        GovernanceError: no approval covers exactly this run.
+        TrainingError: the run cannot start or had to stop (NaN, no memory, no space); says at which step.
+        KeyboardInterrupt: after the checkpoint is written.
+    """
+    permit(workspace.office, "run.start")
+    with workspace.site.lock("train"):
+        road = survey(workspace)
+        base = require_base(workspace, road)
+        dataset = require_dataset(road)
+        approval = _require_approval(workspace, road)
+        if road.run and road.run.adapter and not workspace.site.artifacts.check(road.run.adapter):
+            with workspace.site.database.read() as c:
+                adapter = get(c, Adapter, road.run.adapter)
+            assert adapter is not None, "a finished run has its adapter in the same transaction"
+            return TrainResult(run=road.run, adapter=adapter, resumed=False, reused=True)
+        inputs = run_inputs(workspace, base, dataset)
+        with workspace.site.database.read() as c:
+            unfinished = latest(c, Run, project=workspace.project.project, inputs_digest=inputs, status="running")
+        if unfinished:
+            run = replace(unfinished, approval=approval.id if approval else None)
+            progress.say(f"going on with {run.id}, which was interrupted")
+        else:
+            run = Run(
+                id=new_id("run"),
+                project=workspace.project.project,
+                dataset=dataset.id,
+                approval=approval.id if approval else None,
+                base=base.id,
+                config=workspace.project.training.canonical(),
+                inputs_digest=inputs,
+                seed=workspace.project.training.seed,
+                status="running",
+                started_at=now(),
+                finished_at=None,
+                figures={},
+                curve=None,
+                adapter=None,
+            )
+        with change(workspace.office, "run.start", run.id) as c:
+            c.put(run)
+            c.link(dataset, run)
+            c.note(inputs=inputs, scope=digest_of_scope(approval), resumed=unfinished is not None)
+        figures = _follow(workspace, run, progress=progress)
+        run, adapter = _take_in(workspace, run, base_id=base.id, figures=figures)
+    return TrainResult(run=run, adapter=adapter, resumed=unfinished is not None, reused=False)
+
+
+def require_dataset(road: Road) -> Dataset:
+    """The current dataset, or the error that says how to get it."""
+    if road.dataset is None:
+        change_of_inputs = "its inputs changed since; " if "prepare" in road.stale else ""
+        raise DataError(
+            Fault("TW-DATA-090", f"{change_of_inputs}there is no current dataset", "", "run `tuneward prepare`")
+        )
+    return road.dataset
+
+
+def digest_of_scope(approval: Approval | None) -> str | None:
+    """What the log keeps of the permission under which a run starts."""
+    return approval.scope_digest if approval else None
+
+
+def _require_approval(workspace: Workspace, road: Road) -> Approval | None:
+    if road.approval or not workspace.office.policy.approval_required:
+        return road.approval
+    scope = approval_scope(workspace, require_base(workspace, road), require_dataset(road))
+    stale = " An earlier approval was for other data or settings." if "approve" in road.stale else ""
+    raise GovernanceError(
+        Fault(
+            "TW-GOV-090",
+            f"no granted approval covers this run of {scope['project']!r}.{stale}",
+            f"policy {workspace.office.policy.name}",
+            "run `tuneward approve request`, then have it granted",
+        )
+    )
+
+
+def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[str, Any]:
+    """Run the training process and pass on what it says; returns its final figures."""
+    environment = {**os.environ, "TUNEWARD_SITE": str(workspace.site.folder)}
+    log = workspace.site.run_folder(run.id) / "process.log"
+    figures: Mapping[str, Any] | None = None
+    faults: list[Fault] = []
+    with (
+        log.open("ab") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", "tuneward.training", run.id],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment,
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                event = json.loads(line)
+                if event["event"] == "done":
+                    figures = event["figures"]
+                elif event["event"] == "error":
+                    faults = [Fault(**fault) for fault in event["faults"]]
+                else:
+                    _show(event, progress)
+            process.wait()
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
+    progress.end()
+    if process.returncode == 0 and figures is not None:
+        return figures
+    if process.returncode == 130:
+        raise KeyboardInterrupt
+    faults = faults or [
+        Fault(
+            "TW-TRAIN-020",
+            f"the training process ended with status {process.returncode}",
+            str(log),
+            "read that log; `tuneward train` goes on from the last checkpoint",
+        )
+    ]
+    if process.returncode > 0:
+        with change(workspace.office, "run.fail", run.id) as c:
+            c.put(replace(run, status="failed", finished_at=now()))
+            c.note(faults=[fault.code for fault in faults])
+    raise TrainingError(faults)
+
+
+def _show(event: Mapping[str, Any], progress: Progress) -> None:
+    if event["event"] == "plan":
+        progress.begin("training", total=event["steps"], unit="steps")
+        if event.get("done_steps"):
+            progress.advance(event["done_steps"])
+    elif event["event"] == "step":
+        progress.advance(
+            1,
+            loss=event["loss"],
+            tokens_per_second=event["tokens_per_second"],
+            remaining_seconds=event["remaining_seconds"],
+        )
+
+
+def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[str, Any]) -> tuple[Run, Adapter]:
+    """Store adapter and curve by digest and commit the finished run."""
+    folder = workspace.site.run_folder(run.id)
+    artifacts = workspace.site.artifacts
+    adapter_id = artifacts.put_tree(folder / "adapter")
+    finished = replace(
+        run,
+        status="finished",
+        finished_at=now(),
+        figures=figures,
+        curve=artifacts.put_file(folder / "curve.jsonl"),
+        adapter=adapter_id,
+    )
+    adapter = Adapter(
+        id=adapter_id,
+        run=run.id,
+        base=base_id,
+        rank=run.config["adapter"]["rank"],
+        alpha=run.config["adapter"]["alpha"],
+        parameters=figures["trained_parameters"],
+        created_at=now(),
+    )
+    with change(workspace.office, "run.finish", run.id) as c:
+        c.put(finished)
+        c.put(adapter)
+        c.link(finished, adapter)
+        c.note(adapter=adapter_id, curve=finished.curve)
+    return finished, adapter

@@ -1,0 +1,291 @@
+"""Any time: walk the chain of proof backwards, offline, and say of every link whether it holds.
+
+Place on the road: run by people and auditors on an answer, a version or the log; and by ``deploy`` and ``serve`` before
+anything is loaded. It reads; it changes nothing. A link that does not hold is named; the walk then goes on, so that
+all broken links are seen at once.
+
+What it cannot detect: events after the newest exported checkpoint that were removed together with their rows by
+someone who holds the signing key, and what never entered the log.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tuneward.data.dataset import fingerprint_of_folder
+from tuneward.digests import digest_value
+from tuneward.domain.approval import Approval
+from tuneward.domain.audit import AuditEvent
+from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
+from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.run import Adapter, Run
+from tuneward.domain.version import Deployment, ModelVersion
+from tuneward.errors import Fault, ProofError
+from tuneward.evaluation.gate import judge
+from tuneward.evaluation.measure import read_report
+from tuneward.governance.audit import check_log
+from tuneward.governance.office import Office
+from tuneward.governance.writes import last_writes
+from tuneward.registry.versions import Papers, check_version
+from tuneward.storage.repository import find, get, kind_of, latest, noun_digest
+from tuneward.workflows.provenance import provenance_of
+
+N = TypeVar("N")
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain.
+
+    Attributes:
+        name: ``answer``, ``deployment``, ``version``, ``adapter``, ``evaluation``, ``approval``, ``run``, ``dataset``,
+            ``base`` or ``log``.
+        subject: id or digest of what it is about.
+        says: what holds, in a few words.
+        faults: what does not hold; empty when all is well.
+    """
+
+    name: str
+    subject: str
+    says: str
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found against it."""
+        return not self.faults
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """The walked chain.
+
+    Attributes:
+        subject: what was asked about.
+        verified: True when every link holds.
+        links: from the answer back to base and log.
+        next: the command that comes next.
+    """
+
+    subject: str
+    verified: bool
+    links: tuple[Link, ...]
+    next: str
+
+
+def verify(office: Office, subject: str | None = None) -> VerifyResult:
+    """Walk the chain behind ``subject``.
+
+    Args:
+        office: the site.
+        subject: an answer (``chatcmpl-…`` or its event's id), a deployment, a version; the newest answer, else the
+            newest version, when None.
+
+    Raises:
+        ProofError: there is nothing to verify, or ``subject`` names nothing known.
+    """
+    chain = _Chain(office)
+    named = subject or chain.newest()
+    links = chain.walk(named)
+    verified = all(link.holds for link in links)
+    return VerifyResult(named, verified, links, next="tuneward status" if verified else "tuneward log")
+
+
+def check_deployment(office: Office, deployment: Deployment) -> list[Fault]:
+    """Everything against serving ``deployment``; empty when its whole chain holds."""
+    return [fault for link in _Chain(office).walk(deployment.id) for fault in link.faults]
+
+
+def check_registered(office: Office, version: ModelVersion) -> list[Fault]:
+    """Everything against deploying ``version``; empty when its whole chain holds."""
+    return [fault for link in _Chain(office).walk(version.id) for fault in link.faults]
+
+
+class _Chain:
+    """One walk: holds the log's last word on every row, and collects links."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._artifacts = office.site.artifacts
+        with office.site.database.read() as c:
+            self._words = last_writes(c)
+
+    def newest(self) -> str:
+        with self._office.site.database.read() as c:
+            answer = latest(c, AuditEvent, action="answer.start")
+            version = latest(c, ModelVersion)
+        if answer or version:
+            return answer.id if answer else version.id  # type: ignore[union-attr]
+        raise ProofError(
+            Fault("TW-PROOF-010", "there is nothing to verify yet", "", "register a version or ask for an answer first")
+        )
+
+    def walk(self, subject: str) -> tuple[Link, ...]:
+        named = subject.removeprefix("chatcmpl-").removeprefix("cmpl-")
+        links: list[Link] = []
+        deployment = version = None
+        if named.startswith("evt_"):
+            link, deployment_id = self._answer(named)
+            links.append(link)
+            deployment = self._noun(Deployment, deployment_id)
+        elif named.startswith("dep_"):
+            deployment = self._noun(Deployment, named)
+        elif named.startswith("ver_"):
+            version = self._noun(ModelVersion, named)
+        else:
+            raise ProofError(
+                Fault(
+                    "TW-PROOF-011",
+                    f"{subject!r} names no answer, deployment or version",
+                    "",
+                    "give an id that starts with chatcmpl-, evt_, dep_ or ver_",
+                )
+            )
+        if deployment:
+            links.append(self._link("deployment", deployment, f"serves version {deployment.version}", ()))
+            version = self._noun(ModelVersion, deployment.version)
+        if version is None:
+            return (*links, _broken("version", named, "is not in the register"), self._log())
+        return (*links, *self._version(version), self._log())
+
+    # each link ---------------------------------------------------------------------------------------------------
+
+    def _answer(self, event_id: str) -> tuple[Link, str]:
+        with self._office.site.database.read() as c:
+            started = get(c, AuditEvent, event_id)
+            if started and started.action == "answer.finish":
+                started = get(c, AuditEvent, str(started.detail["started"]))
+            finished = find(c, AuditEvent, action="answer.finish", subject=started.id) if started else []
+        if started is None or started.action != "answer.start":
+            raise ProofError(Fault("TW-PROOF-011", f"the log knows no answer {event_id!r}", "", "see `tuneward log`"))
+        faults = [] if finished else [_fault("answer", event_id, "was started but no outcome was logged")]
+        says = f"event {started.seq}, asked with {started.actor}"
+        return Link("answer", started.id, says, tuple(faults)), str(started.detail["deployment"])
+
+    def _version(self, version: ModelVersion) -> Iterable[Link]:
+        run, dataset = self._noun(Run, version.run), self._noun(Dataset, version.dataset)
+        evaluation, base = self._noun(Evaluation, version.evaluation), self._noun(Base, version.base)
+        adapter = self._noun(Adapter, version.adapter)
+        approval = self._noun(Approval, version.approval) if version.approval else None
+        nouns = {"run": run, "dataset": dataset, "evaluation": evaluation, "base": base, "adapter": adapter}
+        missing = [name for name, noun in nouns.items() if noun is None]
+        if version.approval and approval is None:
+            missing.append("approval")
+        faults = [_fault(name, version.id, f"the {name} that it names is not in the register") for name in missing]
+        if faults:
+            yield Link("version", version.id, "", tuple(faults))
+            return
+        assert run is not None
+        assert dataset is not None
+        assert evaluation is not None
+        assert base is not None
+        assert adapter is not None
+        papers = self._papers(version, approval, evaluation)
+        yield self._link("version", version, f"number {version.number}, signed with key {version.key_id}", papers)
+        yield self._link("adapter", adapter, f"{adapter.parameters:,} parameters", self._bytes("adapter", adapter.id))
+        yield self._link("evaluation", evaluation, "gate passed", self._verdict(evaluation, version))
+        if approval:
+            says = f"granted by {approval.decided_by}" + (", who also asked for it" if approval.self_granted else "")
+            yield self._link("approval", approval, says, self._permission(approval, run=run, dataset=dataset))
+        yield self._link("run", run, f"seed {run.seed}", self._training(run, version))
+        yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", self._rows(dataset))
+        yield self._link("base", base, base.licence, self._bytes("base", base.id))
+
+    def _papers(self, version: ModelVersion, approval: Approval | None, evaluation: Evaluation) -> list[Fault]:
+        faults = self._bytes("version", version.papers) + self._bytes("evaluation", evaluation.report)
+        if faults:
+            return faults
+        provenance = provenance_of(
+            self._office,
+            evaluation,
+            approval,
+            number=version.number,
+            created_at=version.created_at,
+            tool_version=version.tool_version,
+        )
+        keys = self._office.keys
+        try:
+            papers = Papers.read(self._artifacts.tree(version.papers))
+        except ProofError as error:
+            return list(error.faults)
+        return check_version(papers, provenance, public=keys.public, key_id=keys.key_id, version=version)
+
+    def _verdict(self, evaluation: Evaluation, version: ModelVersion) -> list[Fault]:
+        faults = self._bytes("evaluation", evaluation.report)
+        if faults:
+            return faults
+        report = read_report(self._artifacts.tree(evaluation.report))
+        verdict = judge(report, evaluation.gate)
+        if not verdict.passed or not evaluation.passed:
+            faults.append(_fault("evaluation", evaluation.id, "the gate says no to the figures of its report"))
+        if (evaluation.adapter, evaluation.base) != (version.adapter, version.base):
+            faults.append(_fault("evaluation", evaluation.id, "it measured another adapter or base"))
+        return faults
+
+    def _permission(self, approval: Approval, *, run: Run, dataset: Dataset) -> list[Fault]:
+        faults = []
+        if approval.status != "granted":
+            faults.append(_fault("approval", approval.id, f"it is {approval.status}, not granted"))
+        if digest_value(dict(approval.scope)) != approval.scope_digest:
+            faults.append(_fault("approval", approval.id, "its scope was changed after the request"))
+        asked = (approval.scope["dataset"], approval.scope["base"]["id"], approval.scope["training"])
+        if asked != (dataset.fingerprint, run.base, dict(run.config)):
+            faults.append(_fault("approval", approval.id, "it was given for other data, base or settings"))
+        if approval.decided_at is None or (run.finished_at or "") < approval.decided_at:
+            faults.append(_fault("approval", approval.id, "it was given after the run had ended"))
+        return faults
+
+    def _training(self, run: Run, version: ModelVersion) -> list[Fault]:
+        faults = []
+        if (run.adapter, run.base, run.dataset) != (version.adapter, version.base, version.dataset):
+            faults.append(_fault("run", run.id, "its adapter, base or dataset is not the version's"))
+        if run.status != "finished":
+            faults.append(_fault("run", run.id, f"it is {run.status}, not finished"))
+        if run.curve:
+            faults += self._bytes("run", run.curve)
+        return faults
+
+    def _rows(self, dataset: Dataset) -> list[Fault]:
+        faults = self._bytes("dataset", dataset.tree)
+        if not faults:
+            key = self._office.keys.secret("records")
+            if fingerprint_of_folder(self._artifacts.tree(dataset.tree), key) != dataset.fingerprint:
+                faults.append(_fault("dataset", dataset.id, "its rows do not give its fingerprint"))
+        return faults
+
+    def _log(self) -> Link:
+        check = check_log(self._office.site, self._office.keys.public)
+        return Link("log", check.root, f"{check.size} events, {check.checkpoints} signed checkpoints", check.faults)
+
+    # what every link shares --------------------------------------------------------------------------------------
+
+    def _noun(self, noun: type[N], identifier: str) -> N | None:
+        with self._office.site.database.read() as c:
+            return get(c, noun, identifier)
+
+    def _bytes(self, name: str, digest: str) -> list[Fault]:
+        return [_fault(name, digest, wrong) for wrong in self._artifacts.check(digest)]
+
+    def _link(self, name: str, noun: Any, says: str, faults: Iterable[Fault]) -> Link:
+        """A link over a row, which must read as the log last wrote it."""
+        found = list(faults)
+        word = self._words.get((kind_of(noun), noun.id))
+        if word is None:
+            found.insert(0, _fault(name, noun.id, "the log has no event that wrote it"))
+        elif word != noun_digest(noun):
+            found.insert(0, _fault(name, noun.id, "its row was changed outside the log"))
+        return Link(name, noun.id, says, tuple(found))
+
+
+def _require(noun: N | None) -> N:
+    assert noun is not None, "presence was checked before"
+    return noun
+
+
+def _fault(name: str, subject: str, message: str) -> Fault:
+    return Fault("TW-PROOF-012", f"{name}: {message}", subject, "do not serve it; restore a backup or make it anew")
+
+
+def _broken(name: str, subject: str, message: str) -> Link:
+    return Link(name, subject, "", (_fault(name, subject, message),))

@@ -1,0 +1,81 @@
+"""Workspace: a project, the site that keeps its records, and who is acting.
+
+Place on the road: opened by every door, handed to every workflow. It reads; it changes nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneward.errors import ConfigError, Fault
+from tuneward.governance.change import Office
+from tuneward.governance.keys import Keys
+from tuneward.governance.policies import load_policy
+from tuneward.settings import Settings
+from tuneward.storage.site import Site
+from tuneward.workflows.project import PROJECT_FILE, Project, load_project
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a workflow works on.
+
+    Attributes:
+        folder: the project's folder; relative paths of its settings start here.
+        project: its settings.
+        office: site, keys, actor and policy.
+    """
+
+    folder: Path
+    project: Project
+    office: Office
+
+    @property
+    def site(self) -> Site:
+        """The site that keeps the project's records."""
+        return self.office.site
+
+
+def open_workspace(folder: Path, *, actor: str | None = None) -> Workspace:
+    """Open the project in ``folder`` and the site above it.
+
+    Args:
+        folder: the project's folder.
+        actor: who acts; the process's settings say it when None.
+
+    Raises:
+        ConfigError: ``tuneward.yaml`` is missing or wrong (all faults).
+        StorageError: there is no site, or it cannot be opened.
+    """
+    folder = folder.resolve()
+    if not (folder / PROJECT_FILE).is_file():
+        raise ConfigError(
+            Fault(
+                "TW-CONF-001",
+                f"{PROJECT_FILE} was not found",
+                str(folder),
+                "run `tuneward init` here, or name the project's folder with `--project`",
+            )
+        )
+    project = load_project(folder)
+    return Workspace(folder=folder, project=project, office=open_office(folder, policy=project.policy, actor=actor))
+
+
+def open_office(folder: Path, *, policy: str = "solo", actor: str | None = None) -> Office:
+    """Open the site at or above ``folder`` for an actor, under a policy (a built-in's name or a file in ``folder``).
+
+    Raises:
+        StorageError: there is no site, or it cannot be opened.
+        ConfigError: the policy is unknown or faulty.
+    """
+    site = Site.open(find_site(folder))
+    return Office(
+        site=site,
+        keys=Keys.open(site.keys_folder),
+        actor=actor or Settings.from_environment().actor,
+        policy=load_policy(str(folder / policy) if (folder / policy).is_file() else policy),
+    )
+
+
+def find_site(folder: Path) -> Path:
+    """The folder of the site at or above ``folder``; where it would be made when there is none."""
+    return Site.find(folder) or folder / ".tuneward"

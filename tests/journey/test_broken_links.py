@@ -1,0 +1,148 @@
+"""Each link of the chain, broken: `verify` fails and names it; deploy and serve refuse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.journey.conftest import Walked
+from tuneward.errors import ProofError
+from tuneward.storage.site import Site
+from tuneward.workflows.deploy import deploy
+from tuneward.workflows.verify import check_deployment, verify
+
+pytestmark = pytest.mark.journey
+
+
+def flip(path: Path, at: int = -3) -> None:
+    """Change one byte of a file, whatever its permissions."""
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def in_tree(project: Walked, digest: str, name: str) -> None:
+    flip(project.workspace().site.artifacts.tree(digest) / name)
+
+
+def execute(project: Walked, statement: str, **values: object) -> None:
+    site = Site.open(project.folder / ".tuneward")
+    with site.database.write() as c:
+        assert c.execute(text(statement), values).rowcount > 0
+
+
+def adapter_byte(project: Walked) -> None:
+    in_tree(project, project.result.of("register").version.adapter, "adapter_model.safetensors")
+
+
+def base_byte(project: Walked) -> None:
+    in_tree(project, project.result.of("pull").base.id, "model.safetensors")
+
+
+def statement_byte(project: Walked) -> None:
+    in_tree(project, project.result.of("register").version.papers, "statement.dsse.json")
+
+
+def aibom_byte(project: Walked) -> None:
+    in_tree(project, project.result.of("register").version.papers, "aibom.cdx.json")
+
+
+def report_byte(project: Walked) -> None:
+    in_tree(project, project.result.of("evaluate").evaluation.report, "report.json")
+
+
+def training_row(project: Walked) -> None:
+    in_tree(project, project.result.of("prepare").dataset.tree, "train.jsonl")
+
+
+def version_row(project: Walked) -> None:
+    execute(project, "UPDATE version SET number = 7")
+
+
+def adapter_row(project: Walked) -> None:
+    execute(project, "UPDATE adapter SET rank = 99")
+
+
+def evaluation_row(project: Walked) -> None:
+    execute(project, "UPDATE evaluation SET reasons = :r", r=json.dumps(["task.valid: met, honestly"]))
+
+
+def approval_row(project: Walked) -> None:
+    execute(project, "UPDATE approval SET reason = 'the board said yes'")
+
+
+def run_row(project: Walked) -> None:
+    execute(project, "UPDATE run SET seed = 1234")
+
+
+def dataset_row(project: Walked) -> None:
+    execute(project, "UPDATE dataset SET train_rows = 1")
+
+
+def base_row(project: Walked) -> None:
+    execute(project, "UPDATE base SET licence = 'MIT'")
+
+
+def deployment_row(project: Walked) -> None:
+    execute(project, "UPDATE deployment SET system = 'Say yes to everything.'")
+
+
+def outcome_event(project: Walked) -> None:
+    execute(project, "DELETE FROM audit_event WHERE action = 'answer.finish'")
+
+
+def event_actor(project: Walked) -> None:
+    execute(project, "UPDATE audit_event SET actor = 'somebody' WHERE seq = 2")
+
+
+def events_cut_off(project: Walked) -> None:
+    execute(project, "DELETE FROM audit_event WHERE seq > (SELECT max(seq) - 1 FROM audit_event)")
+
+
+BREAKS: list[tuple[str, Callable[[Walked], None]]] = [
+    ("adapter", adapter_byte),
+    ("base", base_byte),
+    ("version", statement_byte),
+    ("version", aibom_byte),
+    ("evaluation", report_byte),
+    ("dataset", training_row),
+    ("version", version_row),
+    ("adapter", adapter_row),
+    ("evaluation", evaluation_row),
+    ("approval", approval_row),
+    ("run", run_row),
+    ("dataset", dataset_row),
+    ("base", base_row),
+    ("deployment", deployment_row),
+    ("answer", outcome_event),
+    ("log", event_actor),
+    ("log", events_cut_off),
+]
+
+
+@pytest.mark.parametrize(("named", "harm"), BREAKS, ids=[harm.__name__ for _, harm in BREAKS])
+def test_a_broken_link_is_named(copied, named: str, harm: Callable[[Walked], None]) -> None:
+    project = copied()
+    harm(project)
+    chain = verify(project.workspace().office, project.answer_id)
+    assert not chain.verified
+    assert named in {link.name for link in chain.links if not link.holds}
+
+
+def test_deploy_refuses_an_adapter_that_was_changed_by_one_byte(copied) -> None:
+    project = copied()
+    execute(project, "UPDATE deployment SET status = 'replaced'")
+    adapter_byte(project)
+    with pytest.raises(ProofError) as caught:
+        deploy(project.workspace())
+    assert any("adapter" in fault.message for fault in caught.value.faults)
+
+
+def test_serve_refuses_a_deployment_whose_approval_was_edited(copied) -> None:
+    project = copied()
+    approval_row(project)
+    faults = check_deployment(project.workspace().office, project.result.of("deploy").deployment)
+    assert any("approval" in fault.message for fault in faults)

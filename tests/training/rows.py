@@ -1,0 +1,75 @@
+"""Prepared rows and a small stand-in for ``modeling.chat.Chat``, for tests of training alone."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from tuneward.domain.record import Message, Record, Source
+
+WORDS = [
+    "the",
+    "cat",
+    "and",
+    "user",
+    "there",
+    "in",
+    "anything",
+    "is",
+    "outer",
+    "stand",
+    "is",
+    "here",
+    "again",
+    "{",
+    "ring",
+    "other",
+    "}",
+    "late",
+    "sea",
+]
+
+
+@dataclass(frozen=True)
+class Example:
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+class PlainChat:
+    """ChatML by hand: answers and their end-of-turn token are learned."""
+
+    def __init__(self, base: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(base)
+
+    def example(self, messages: Sequence[Message], *, loss_on: str = "answers") -> Example:
+        ids: list[int] = []
+        labels: list[int] = []
+        for message in messages:
+            head = self._ids(f"<|im_start|>{message.role}\n")
+            body, tail = self._ids(message.content + "<|im_end|>"), self._ids("\n")
+            ids += head + body + tail
+            learned = message.role == "assistant" or loss_on == "all"
+            labels += [-100] * len(head) + (body if learned else [-100] * len(body)) + [-100] * len(tail)
+        return Example(tuple(ids), tuple(labels))
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def write_rows(path: Path, count: int, *, seed: int = 0, prompt_words: int = 12, answer_words: int = 6) -> Path:
+    """Random prompts; answers repeat the prompt's first words, so that there is something to learn."""
+    draw = random.Random(seed)
+    lines = []
+    for number in range(count):
+        prompt = [draw.choice(WORDS) for _ in range(draw.randint(2, prompt_words))]
+        answer = prompt[: draw.randint(1, answer_words)]
+        messages = (Message("user", " ".join(prompt)), Message("assistant", " ".join(answer)))
+        record = Record(f"rec_{number:04d}", messages, Source("rows.jsonl", "0" * 64, number + 1), None, "train")
+        lines.append(json.dumps(record.to_json()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,203 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.serving.served_site import FAKE_ENGINE, ServedSite
+from tests.serving.test_process import gone
+
+from tuneward.errors import Fault, GovernanceError, ProofError, ServingError, StorageError
+from tuneward.serving.config import ServingConfig
+from tuneward.storage.site import Site
+from tuneward.workflows.serve import gateway
+
+
+def fine(site, keys, deployment):
+    return []
+
+
+ANY_PORT = ServingConfig(port=0)
+
+
+@pytest.fixture
+def served(tmp_path):
+    made = ServedSite.make(tmp_path)
+    made.deploy("claims")
+    return made
+
+
+def run(served, config=ANY_PORT, check=fine):
+    return gateway(served.office, config, check=check, engine_command=FAKE_ENGINE)
+
+
+def test_it_answers_inside_the_block_and_logs_start_and_stop(served):
+    with run(served) as running:
+        assert running.aliases == ("claims",)
+        assert httpx.get(f"{running.url}/health", trust_env=False).json() == {"status": "ok"}
+        pid = running._engines[0].pid
+        running.check()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{running.url}/health", trust_env=False)
+    assert gone(pid)
+    start, stop = served.events("gateway.start", "gateway.stop")
+    assert (start.action, stop.action) == ("gateway.start", "gateway.stop")
+    assert start.subject == stop.subject == running.id
+    assert start.detail["port"] == running.port
+    assert start.detail["deployments"][0]["adapter"] == running.routes[0].version.adapter
+    with run(served):  # everything was given back
+        pass
+
+
+def test_a_second_gateway_on_the_site_is_refused(served):
+    site = Site.open(served.office.site.folder)
+    other = replace(served, office=replace(served.office, site=site))
+    with run(served), pytest.raises(StorageError, match="TW-STOR-005"), run(other):
+        pass
+
+
+def test_a_port_in_use_is_named_before_an_engine_starts(served, monkeypatch):
+    monkeypatch.setenv("FAKE_ENGINE_MODE", "exit")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServingError, match=f"port {port}") as caught, run(served, ServingConfig(port=port)):
+            pass
+    assert caught.value.faults[0].code == "TW-SERV-031"
+    assert "--port" in caught.value.faults[0].cure
+    (refused,) = served.events("gateway.start")
+    assert (refused.decision, refused.detail.get("faults")) == ("refused", ["TW-SERV-031"])
+
+
+def test_other_machines_are_kept_out_unless_meant(served):
+    config = ANY_PORT.model_copy(update={"host": "0.0.0.0"})
+    with pytest.raises(ServingError, match="TW-SERV-030"), run(served, config):
+        pass
+    with pytest.raises(ValueError, match="allow_remote"):
+        ServingConfig(host="0.0.0.0")
+    assert ServingConfig(host="0.0.0.0", allow_remote=True).host == "0.0.0.0"
+
+
+def test_no_proof_no_service(served, monkeypatch):
+    monkeypatch.setenv("FAKE_ENGINE_MODE", "exit")  # an engine that started would show as TW-SERV-032
+    served.deploy("second")
+
+    def broken(site, keys, deployment):
+        return [Fault("TW-SERV-040", f"{deployment.alias} is not signed")]
+
+    with pytest.raises(ProofError) as caught, run(served, check=broken):
+        pass
+    assert [f.message for f in caught.value.faults] == ["claims is not signed", "second is not signed"]
+    assert served.events("gateway.start")[-1].decision == "refused"
+
+
+def test_nothing_deployed_is_said(tmp_path):
+    with pytest.raises(ServingError, match="tuneward deploy"), run(ServedSite.make(tmp_path)):
+        pass
+
+
+def test_a_changed_base_is_refused(served):
+    path = served.office.site.artifacts.tree(served.base) / "model.safetensors"
+    path.chmod(0o644)
+    path.write_bytes(b"tampered")
+    with pytest.raises(ProofError, match=r"model\.safetensors"), run(served):
+        pass
+
+
+def test_a_role_is_needed(served):
+    stranger = replace(served, office=replace(served.office, actor="eve"))
+    with pytest.raises(GovernanceError), run(stranger):
+        pass
+
+
+def test_an_engine_that_does_not_start_leaves_nothing_running(served, monkeypatch):
+    monkeypatch.setenv("FAKE_ENGINE_MODE", "exit")
+    with pytest.raises(ServingError, match="TW-SERV-032"), run(served):
+        pass
+    monkeypatch.delenv("FAKE_ENGINE_MODE")
+    with run(served) as running:
+        running.check()
+        engine = running._engines[0]
+        os.kill(engine.pid, signal.SIGKILL)
+        engine._child.wait(timeout=10)
+        with pytest.raises(ServingError, match="TW-SERV-033"):
+            running.check()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tuneward.governance.keys import Keys
+from tuneward.governance.office import Office
+from tuneward.governance.policies import load_policy
+from tuneward.serving.config import ServingConfig
+from tuneward.storage.site import Site
+from tuneward.workflows.serve import serve
+
+site = Site.open(Path(sys.argv[1]))
+office = Office(site, Keys.open(site.keys_folder), "ada", load_policy("solo"))
+
+def ready(g):
+    print(g.url, g._engines[0].pid, flush=True)
+
+serve(office, ServingConfig(port=0), check=lambda *_: [], ready=ready, engine_command=sys.argv[2:])
+print("ended", flush=True)
+"""
+
+
+@pytest.fixture
+def served_elsewhere(served):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(served.office.site.folder), *FAKE_ENGINE],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        line = process.stdout.readline()
+        assert line, "it did not start"
+        url, pid = line.split()
+        yield process, url, int(pid)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly(served, served_elsewhere, name):
+    process, url, engine = served_elsewhere
+    assert httpx.get(f"{url}/health", trust_env=False).is_success
+    process.send_signal(name)
+    assert process.wait(timeout=20) == 0
+    assert process.stdout.read() == "ended\n"
+    assert gone(engine)
+    assert [e.action for e in served.events("gateway.start", "gateway.stop")] == ["gateway.start", "gateway.stop"]
+
+
+def test_kill_9_leaves_no_engine_and_the_next_start_works(served, served_elsewhere):
+    process, _, engine = served_elsewhere
+    process.kill()
+    process.wait()
+    assert gone(engine)
+    with run(served) as running:
+        assert running.aliases == ("claims",)
+
+
+def test_an_answer_under_way_ends_before_the_gateway_does(served, served_elsewhere):
+    process, url, _ = served_elsewhere
+    body = {"model": "claims", "messages": [{"role": "user", "content": "slow " + "word " * 20}], "stream": True}
+    headers = {"authorization": f"Bearer {served.key}"}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=headers, trust_env=False) as response:
+        lines = response.iter_lines()
+        next(lines)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+    assert time.monotonic() - began < 9
+    assert process.wait(timeout=20) == 0
+    assert [e.action for e in served.events()][-3:] == ["answer.start", "answer.finish", "gateway.stop"]
