@@ -31,6 +31,7 @@ from tuneward.workflows import (
     quickstart,
     register,
     run,
+    serving,
     status,
     train,
     verify,
