@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.serving.served_site import FAKE_ENGINE, ServedSite
 from tests.serving.test_process import gone
-
 from tuneward.errors import Fault, GovernanceError, ProofError, ServingError, StorageError
 from tuneward.serving.config import ServingConfig
 from tuneward.storage.site import Site

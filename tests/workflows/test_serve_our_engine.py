@@ -4,9 +4,9 @@ import httpx
 import openai
 import pytest
 import torch
+
 from tests.serving.served_site import ServedSite
 from tests.tiny import make_tiny_base
-
 from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
 from tuneward.serving.canary import NOISE_FLOOR, difference, faults, measure
 from tuneward.serving.client import EngineClient

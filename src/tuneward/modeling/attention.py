@@ -21,7 +21,13 @@ from tuneward.errors import Fault, ModelError
 NAME = "tuneward"
 
 #: Rows of queries per block of scores: a block stays small, and most of the hidden half of the square is never made.
-BLOCK_ROWS = 256
+BLOCK_ROWS = 128
+
+#: Columns of a block are rounded up to a multiple of this.
+ROUND = 32
+
+#: Documents up to this length keep their attention weights for the backward pass.
+KEPT_TOKENS = 384
 
 #: Arguments with which some architectures change the attention's numbers in ways that no layout of ours computes.
 FOREIGN = ("s_aux", "sinks", "position_bias", "head_mask", "indices_for_attention")
@@ -146,60 +152,93 @@ class PackedDocuments:
 
 
 @dataclass(frozen=True)
+class _Block:
+    """A piece of one document's scores: rows ``first:end`` against columns ``column:stop``.
+
+    Columns run past ``end`` to a round number, into tokens that no row of the block may see: the products are faster on
+    round shapes, and what is hidden has weight zero. ``kept`` says whether the weights are saved for the backward pass.
+    """
+
+    first: int
+    end: int
+    column: int
+    stop: int
+    kept: bool
+
+
+@dataclass(frozen=True)
 class _Rule:
     lengths: Sequence[int]
     scaling: float
     window: int | None
     softcap: float | None
 
-    def blocks(self) -> Iterator[tuple[int, int, int]]:
-        """(first row, end row, first column) of each block of scores; a block's columns end where its rows end."""
-        start = 0
+    def blocks(self) -> Iterator[_Block]:
+        """Every block of every document."""
+        start, tokens = 0, sum(self.lengths)
         for length in self.lengths:
+            kept = length <= KEPT_TOKENS and self.softcap is None
             for first in range(start, start + length, BLOCK_ROWS):
                 end = min(first + BLOCK_ROWS, start + length)
-                seen_from = start if self.window is None else max(start, first - self.window + 1)
-                yield first, end, seen_from
+                column = start if self.window is None else max(start, first - self.window + 1)
+                stop = min(tokens, column + -(-(end - column) // ROUND) * ROUND)
+                yield _Block(first, end, column, stop, kept)
             start += length
 
 
 class _CausalAttention(torch.autograd.Function):
-    """Softmax attention block by block; the backward pass computes each block's probabilities again.
+    """Softmax attention block by block.
 
-    So that memory grows with the tokens and not with their square. Query heads that share a key head are stacked along
-    the rows (grouped-query attention without copies of keys): scores of a block are (kv_heads, group * rows, columns).
+    The weights of short documents are kept for the backward pass; those of long ones are computed again, so that memory
+    grows with the tokens and not with their square. Query heads that share a key head are stacked along the rows
+    (grouped-query attention without copies of keys): scores of a block are (kv_heads, group * rows, columns).
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
-        result = torch.empty(query.shape[1], query.shape[0], value.shape[-1], dtype=query.dtype, device=query.device)
-        for first, end, column in rule.blocks():
-            weights, _ = _weights(query, key, rule, first, end, column)
-            out = torch.bmm(weights, value[:, column:end])
-            result[first:end] = out.view(query.shape[0], end - first, -1).transpose(0, 1)
-        ctx.save_for_backward(query, key, value)
+        heads, tokens = query.shape[:2]
+        result = torch.empty(tokens, heads, value.shape[-1], dtype=query.dtype, device=query.device)
+        hidden = _Hidden(query.device)
+        keeps = any(ctx.needs_input_grad)
+        kept = []
+        for block in rule.blocks():
+            rows = _stack(query[:, block.first : block.end], key.shape[0])
+            weights, _ = _weights(rows, key, rule, block, hidden)
+            out = torch.bmm(weights, value[:, block.column : block.stop])
+            result[block.first : block.end] = out.view(heads, block.end - block.first, -1).transpose(0, 1)
+            if block.kept and keeps:
+                kept.append(weights)
+        ctx.save_for_backward(query, key, value, *kept)
         ctx.rule = rule
         return result  # (tokens, heads, head_dim)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (gradient,) = gradients
-        query, key, value = ctx.saved_tensors
+        query, key, value, *kept = ctx.saved_tensors
         rule: _Rule = ctx.rule
-        d_query = torch.empty_like(query)
-        d_key, d_value = torch.zeros_like(key), torch.zeros_like(value)
+        # in the order (tokens, heads, head_dim) that the projections' backward pass wants
+        d_query = torch.empty_like(query.transpose(0, 1)).transpose(0, 1)
+        d_key, d_value = (torch.zeros_like(t.transpose(0, 1)).transpose(0, 1) for t in (key, value))
+        hidden, saved = _Hidden(query.device), iter(kept)
         kv_heads = key.shape[0]
-        for first, end, column in rule.blocks():
-            weights, slope = _weights(query, key, rule, first, end, column)
-            rows = _stack(gradient[first:end].transpose(0, 1), kv_heads)  # (kv_heads, group * rows, head_dim)
-            d_value[:, column:end] += torch.bmm(weights.transpose(1, 2), rows)
-            d_weights = torch.bmm(rows, value[:, column:end].transpose(1, 2))
-            d_scores = torch._softmax_backward_data(d_weights.float(), weights.float(), -1, torch.float32)
+        for block in rule.blocks():
+            at, seen = slice(block.first, block.end), slice(block.column, block.stop)
+            rows = _stack(query[:, at], kv_heads)
+            slope = None
+            if block.kept:
+                weights = next(saved)
+            else:
+                weights, slope = _weights(rows, key, rule, block, hidden)
+            out = _stack(gradient[at].transpose(0, 1), kv_heads)  # (kv_heads, group * rows, head_dim)
+            d_value[:, seen] += torch.bmm(weights.transpose(1, 2), out)
+            d_weights = torch.bmm(out, value[:, seen].transpose(1, 2))
+            d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
             if slope is not None:
-                d_scores = d_scores * slope
-            d_scores = d_scores.mul_(rule.scaling).to(query.dtype)
-            d_query[:, first:end] = torch.bmm(d_scores, key[:, column:end]).view(query.shape[0], end - first, -1)
-            d_key[:, column:end] += torch.bmm(d_scores.transpose(1, 2), _stack(query[:, first:end], kv_heads))
+                d_scores = d_scores * slope.to(d_scores.dtype)
+            d_rows = _scaled_product(d_scores, key[:, seen], rule.scaling)
+            d_query[:, at] = d_rows.view(query.shape[0], block.end - block.first, -1)
+            d_key[:, seen] += _scaled_product(d_scores.transpose(1, 2), rows, rule.scaling)
         return d_query, d_key, d_value, None
 
 
@@ -208,25 +247,51 @@ def _stack(rows: Tensor, kv_heads: int) -> Tensor:
     return rows.reshape(kv_heads, -1, rows.shape[-1])
 
 
-def _weights(
-    query: Tensor, key: Tensor, rule: _Rule, first: int, end: int, column: int
-) -> tuple[Tensor, Tensor | None]:
+def _scaled_product(left: Tensor, right: Tensor, scaling: float) -> Tensor:
+    """``scaling * left @ right``, scaled before the result is rounded."""
+    unused = left.new_empty(1, 1, 1)
+    return torch.baddbmm(unused, left, right, beta=0, alpha=scaling)
+
+
+def _weights(rows: Tensor, key: Tensor, rule: _Rule, block: _Block, hidden: "_Hidden") -> tuple[Tensor, Tensor | None]:
     """A block's probabilities (kv_heads, group * rows, columns) in the query's dtype, and the softcap's slope."""
-    rows, columns = end - first, end - column
-    scores = torch.bmm(_stack(query[:, first:end], key.shape[0]), key[:, column:end].transpose(1, 2)).float()
-    scores *= rule.scaling
+    scores = _scaled_product(rows, key[:, block.column : block.stop].transpose(1, 2), rule.scaling)
     slope = None
     if rule.softcap is not None:
-        scores = torch.tanh(scores / rule.softcap)
-        slope = 1 - scores * scores
-        scores = scores * rule.softcap
-    hidden = _hidden(rows, columns, rule.window, scores.device)
-    scores.view(key.shape[0], -1, rows, columns).masked_fill_(hidden, float("-inf"))
-    return torch.softmax(scores, dim=-1).to(query.dtype), slope
+        bent = torch.tanh(scores.float() / rule.softcap)
+        slope = 1 - bent * bent
+        scores = (bent * rule.softcap).to(scores.dtype)
+    count = block.end - block.first
+    by_head = scores.view(key.shape[0], -1, count, scores.shape[-1])
+    if rule.window is None:  # only the square at the end holds tokens that a row must not see
+        diagonal = by_head[..., block.first - block.column :]
+        diagonal += hidden.after(count, diagonal.shape[-1], scores.dtype)
+    else:
+        by_head += hidden.outside(count, block, rule.window, scores.dtype)
+    return torch.softmax(scores, dim=-1), slope
 
 
-def _hidden(rows: int, columns: int, window: int | None, device: torch.device) -> Tensor:
-    """True where a block's row must not look: later tokens, and those before the window. (rows, columns)."""
-    distance = torch.arange(columns - rows, columns, device=device)[:, None] - torch.arange(columns, device=device)
-    hidden = distance < 0
-    return hidden if window is None else hidden | (distance >= window)
+class _Hidden:
+    """Addends that hide tokens: 0 where a row may look, minus infinity where not. Made once per shape and call."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.known: dict[tuple[int, ...], Tensor] = {}
+
+    def after(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """Row r sees columns 0 … r: (rows, columns)."""
+        shape = (rows, columns)
+        if shape not in self.known:
+            full = torch.full(shape, float("-inf"), dtype=dtype, device=self.device)
+            self.known[shape] = full.triu_(1)
+        return self.known[shape]
+
+    def outside(self, rows: int, block: _Block, window: int, dtype: torch.dtype) -> Tensor:
+        """Row r stands at column ``first - column + r`` and sees itself and ``window - 1`` before it."""
+        shape = (rows, block.stop - block.column, block.first - block.column)
+        if shape not in self.known:
+            place = torch.arange(rows, device=self.device)[:, None] + (block.first - block.column)
+            distance = place - torch.arange(shape[1], device=self.device)
+            addend = torch.zeros(shape[:2], dtype=dtype, device=self.device)
+            self.known[shape] = addend.masked_fill_((distance < 0) | (distance >= window), float("-inf"))
+        return self.known[shape]

@@ -74,7 +74,9 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except Exception as error:  # the parent must learn of it in its own words
         traceback.print_exc()
-        fault = Fault("TW-TRAIN-012", f"{type(error).__name__} (see the run's log)", "tuneward.training", "run it again")
+        fault = Fault(
+            "TW-TRAIN-012", f"{type(error).__name__} (see the run's log)", "tuneward.training", "run it again"
+        )
         emit({"event": "error", "faults": [fault.to_json()]})
         return TrainingError.exit_code
 

@@ -15,7 +15,9 @@ from transformers import PreTrainedModel
 
 from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
+from tuneward.modeling.fused import fuse
 from tuneward.modeling.lora import LoraLinear, add_lora
+from tuneward.training.allocator import keep_freed_memory
 from tuneward.training.batches import Examples, Row, Step, plan_steps, read_rows
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
@@ -93,6 +95,7 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         context_tokens=text.max_position_embeddings,
         vocabulary=embedding.weight.shape[0],
     )
+    fuse(model)
     prove(model)
     steps = plan_steps(
         rows,
@@ -123,6 +126,7 @@ def train(
     Raises:
         TunewardError: see :func:`prepare` and :meth:`Loop.run`; checkpoints stay.
     """
+    keep_freed_memory()
     torch.manual_seed(job.config.seed)
     ready = prepare(job, chat, device=device)
     emit({"event": "plan", **ready.plan.to_json()})

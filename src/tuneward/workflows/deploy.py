@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError
+from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
@@ -76,6 +77,7 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
             c.put(deployment)
             c.link(road.version, deployment)
             c.note(alias=alias, version=road.version.id, adapter=road.version.adapter)
+        checkpoint(workspace.office)
     return DeployResult(deployment=deployment, reused=False)
 
 

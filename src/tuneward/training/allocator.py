@@ -1,0 +1,27 @@
+"""The C library's allocator, told to keep memory that a step gives back, because the next step takes it again.
+
+Place on the road: the first lines of a training on a CPU. By default glibc returns every large block to the system and
+the kernel fills a new one with zeros page by page on each use: a fifth of a step's time went there. Linux with
+glibc only; elsewhere nothing happens. The setting holds for the whole process.
+"""
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # <malloc.h>
+
+#: The largest value that glibc accepts: blocks below it come from the heap and stay there.
+HEAP_BLOCK_BYTES = 32 * 2**20
+HEAP_GROWTH_BYTES = 64 * 2**20
+
+
+def keep_freed_memory() -> bool:
+    """Set the process's allocator; returns whether it took effect."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((_MMAP_THRESHOLD, HEAP_BLOCK_BYTES), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, HEAP_GROWTH_BYTES))
+    return all(mallopt(name, value) == 1 for name, value in settings)
