@@ -8,8 +8,8 @@ from typing import Any
 
 import jinja2
 import pytest
-from tests.workflows.report_summary import WANTED, digest, summary
 
+from tests.workflows.report_summary import WANTED, digest, summary
 from tuneward.workflows.report import compare_answers, duration, p_value, points, render_report
 
 VOID = {"meta", "col", "br", "link", "img", "hr", "input"}
