@@ -70,8 +70,8 @@ SECOND = """From: Lieselotte Wiesner <[EMAIL]>
 Sent: Monday, 11 November 2024
 Hello???
 During the gale last Friday a large bough came down on my Corsa near Erfurt. The windscreen is full of holes. It is no \
-write-off, they say. The body shop wants 1.250,00 €. I know the excess is 150,- EUR!! Our contract: kf-553018. I will go \
-to the ombudsman if nothing happens by the end of the month."""
+write-off, they say. The body shop wants 1.250,00 €. I know the excess is 150,- EUR!! Our contract: kf-553018. I will \
+go to the ombudsman if nothing happens by the end of the month."""
 SECOND_WANTED: dict[str, Any] = {
     "category": "motor",
     "severity": "medium",
@@ -147,7 +147,7 @@ def summary() -> Summary:
                 "tuned": json.dumps({**SECOND_WANTED, "date_of_loss": "2024-11-04", "category": "storm"}),
             },
         ],
-        "chosen": "Drawn at random with seed 0, in turn from improved, still wrong, worse, still right; nobody picked them.",
+        "chosen": "Drawn at random with seed 0, in turn from improved, still wrong, worse, still right.",
         "data": {
             "train": {
                 "read": 640,

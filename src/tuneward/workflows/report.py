@@ -199,6 +199,8 @@ REASONS = {
     "contradictions": "same prompt, different answer",
     "near_duplicates": "nearly the same as another row",
     "near_test": "nearly the same as a test row",
+    "test_duplicates": "repeated within the test set",
+    "outside_schema": "answers outside the schema",
 }
 
 #: Longest answer shown when it is no JSON object, in characters.
