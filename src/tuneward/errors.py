@@ -280,8 +280,6 @@ CODES: dict[str, str] = {
     "TW-PROOF-011": "what should be verified is not known",
     "TW-PROOF-012": "a link of the chain does not hold",
     "TW-PROOF-013": "there is no version of the current run",
-    "TW-SERV-060": "the adapter does not change its base",
-    "TW-SERV-061": "the adapter answers otherwise than at evaluation",
     "TW-SERV-062": "no gateway answers",
     "TW-STOR-014": "a row is missing",
     "TW-ENV-001": "an example was not installed",

@@ -31,7 +31,7 @@ def test_an_adapter_that_does_not_change_its_base_is_not_deployed(tmp_path: Path
     )
     with pytest.raises(ServingError) as caught:
         run(project(tmp_path, lame))
-    assert caught.value.faults[0].code == "TW-SERV-060"
+    assert caught.value.faults[0].code == "TW-SERV-038"
 
 
 def test_the_gate_stops_the_road(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tuneward.web.openai_requests import _IGNORED, _UNSUPPORTED, ChatRequest, Co
 
 def test_the_web_process_loads_no_torch():
     code = (
-        "import sys, tuneward.web.app, tuneward.workflows.serve;"
+        "import sys, tuneward.web.app, tuneward.workflows.gateway;"
         "print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

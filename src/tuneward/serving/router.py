@@ -1,6 +1,6 @@
 """Router: the gateway's table alias → deployment → adapter digest → the engine's name for it.
 
-Place on the road: inside ``workflows/serve``. It reads the site's active deployments, lets only checked ones through,
+Place on the road: inside ``workflows/gateway``. It reads the site's active deployments, lets only checked ones through,
 and keeps the engines' loaded adapters in step with them. What "checked" means is handed in (``check``); over and
 above it every adapter's files are hashed right before they are loaded. Clients never name files or adapters: the
 engine's names are digests, made here.

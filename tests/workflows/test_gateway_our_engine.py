@@ -11,7 +11,7 @@ from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
 from tuneward.serving.canary import NOISE_FLOOR, difference, faults, measure
 from tuneward.serving.client import EngineClient
 from tuneward.serving.config import ServingConfig
-from tuneward.workflows.serve import gateway
+from tuneward.workflows.gateway import gateway
 
 
 def adapter_folder(folder, scale: float):
