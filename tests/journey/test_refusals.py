@@ -87,3 +87,14 @@ def test_a_licence_that_forbids_the_declared_use_is_refused(tmp_path: Path) -> N
         from tuneward.storage.repository import find
 
         assert find(c, Base) == []
+
+
+def test_a_local_base_that_changed_is_taken_in_anew(tmp_path: Path) -> None:
+    workspace = project(tmp_path)
+    first = pull(workspace.office, "base", beside=workspace.folder)
+    assert pull(workspace.office, "base", beside=workspace.folder).reused
+    card = workspace.folder / "base" / "README.md"
+    card.write_text(card.read_text() + "One more line.\n")
+    again = pull(workspace.office, "base", beside=workspace.folder)
+    assert not again.reused
+    assert again.base.id != first.base.id
