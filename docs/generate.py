@@ -31,6 +31,7 @@ from tuneward.workflows import (
     quickstart,
     register,
     run,
+    serve,
     status,
     train,
     verify,
@@ -55,7 +56,7 @@ RESULTS: dict[str, type[Any]] = {
     "evaluate": evaluate.EvaluateResult,
     "register": register.RegisterResult,
     "deploy": deploy.DeployResult,
-    "serve": serving.ServeResult,
+    "serve": serve.ServeResult,
     "chat": chat.ChatResult,
     "verify": verify.VerifyResult,
     "log": log.LogResult,
@@ -195,6 +196,9 @@ ENVIRONMENT = {
     "TUNEWARD_DATABASE_URL": "where records are kept; without it SQLite in the site's folder",
     "TUNEWARD_ACTOR": "who acts; without it the operating system's user",
     "TUNEWARD_API_KEY": "key that `tuneward chat` uses towards a gateway that runs already",
+    "TUNEWARD_HUB_ENDPOINT": "address of the hub that `tuneward pull org/name@revision` asks; a mirror of your own",
+    "TUNEWARD_HUB_TOKEN": "token for that hub; sent to it alone and never logged",
+    "TUNEWARD_WHEELS": "folder with the catalogue's wheels, for machines without a network",
     "TUNEWARD_TEST_DATA": "optional folder with real data, used by the `real` tests and the e2e example only",
 }
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-
 from tests.journey.conftest import Walked
+
 from tuneward.errors import ProofError
 from tuneward.storage.site import Site
 from tuneward.workflows.deploy import deploy
@@ -90,6 +90,10 @@ def deployment_row(project: Walked) -> None:
     execute(project, "UPDATE deployment SET system = 'Say yes to everything.'")
 
 
+def record_row(project: Walked) -> None:
+    execute(project, "DELETE FROM record WHERE position = 3 AND split = 'train'")
+
+
 def outcome_event(project: Walked) -> None:
     execute(project, "DELETE FROM audit_event WHERE action = 'answer.finish'")
 
@@ -117,6 +121,7 @@ BREAKS: list[tuple[str, Callable[[Walked], None]]] = [
     ("dataset", dataset_row),
     ("base", base_row),
     ("deployment", deployment_row),
+    ("register", record_row),
     ("answer", outcome_event),
     ("log", event_actor),
     ("log", events_cut_off),
@@ -145,4 +150,4 @@ def test_serve_refuses_a_deployment_whose_approval_was_edited(copied) -> None:
     project = copied()
     approval_row(project)
     faults = check_deployment(project.workspace().office, project.result.of("deploy").deployment)
-    assert any("approval" in fault.message for fault in faults)
+    assert any("approval" in fault.place for fault in faults)

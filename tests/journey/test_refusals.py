@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-
 from tests.journey.conftest import ACTOR
 from tests.journey.tiny_project import SETTINGS, make_project
+
 from tuneward.errors import DataError, EvaluationError, GovernanceError, ModelError, ServingError, TrainingError
 from tuneward.workflows.approve import grant, refuse, request
 from tuneward.workflows.evaluate import evaluate
@@ -31,7 +31,7 @@ def test_an_adapter_that_does_not_change_its_base_is_not_deployed(tmp_path: Path
     )
     with pytest.raises(ServingError) as caught:
         run(project(tmp_path, lame))
-    assert caught.value.faults[0].code == "TW-SERV-060"
+    assert caught.value.faults[0].code == "TW-SERV-038"
 
 
 def test_the_gate_stops_the_road(tmp_path: Path) -> None:
@@ -87,3 +87,14 @@ def test_a_licence_that_forbids_the_declared_use_is_refused(tmp_path: Path) -> N
         from tuneward.storage.repository import find
 
         assert find(c, Base) == []
+
+
+def test_a_local_base_that_changed_is_taken_in_anew(tmp_path: Path) -> None:
+    workspace = project(tmp_path)
+    first = pull(workspace.office, "base", beside=workspace.folder)
+    assert pull(workspace.office, "base", beside=workspace.folder).reused
+    card = workspace.folder / "base" / "README.md"
+    card.write_text(card.read_text() + "One more line.\n")
+    again = pull(workspace.office, "base", beside=workspace.folder)
+    assert not again.reused
+    assert again.base.id != first.base.id

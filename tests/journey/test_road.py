@@ -4,9 +4,9 @@ import json
 
 import pytest
 from peft import PeftModel
+from tests.journey.conftest import Walked
 from transformers import AutoModelForCausalLM
 
-from tests.journey.conftest import Walked
 from tuneward.governance.audit import events
 from tuneward.workflows.log import export_checkpoint, read_log
 from tuneward.workflows.road import STEPS
@@ -73,7 +73,8 @@ def test_the_approval_says_that_it_was_the_requesters_own(walked: Walked) -> Non
 def test_the_answer_is_verified_back_to_base_and_log(walked: Walked) -> None:
     chain = verify(walked.workspace().office, walked.answer_id)
     assert [link.name for link in chain.links] == [
-        "answer", "deployment", "version", "adapter", "evaluation", "approval", "run", "dataset", "base", "log",
+        "answer", "deployment", "version", "adapter", "evaluation", "approval", "run", "dataset", "base",
+        "register", "log",
     ]  # fmt: skip
     assert [fault for link in chain.links for fault in link.faults] == []
     assert chain.verified

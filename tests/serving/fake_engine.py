@@ -7,6 +7,7 @@ say beforehand what must come out. Words in that message steer it:
     ``break``   the stream ends in an error after two words
     ``vanish``  the connection is closed after two words
     ``long``    refused: does not fit into the context
+    ``tight``   refused so if ``max_tokens`` is over 100; what the context leaves is 3 tokens
     ``hang``    nothing comes
 
 Log-probabilities depend on the model's adapter and on the prompt; an adapter folder that holds a file ``noop`` gives
@@ -101,11 +102,12 @@ class FakeEngine:
         if body["model"] not in (self.name, *self.adapters):
             return _error(404, f"no model {body['model']}")
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
-        if "long" in prompt.split():
+        if "long" in prompt.split() or ("tight" in prompt.split() and body.get("max_tokens", 0) > 100):
             return _error(400, "the prompt is too long", code="context_length_exceeded")
         words = [body["model"][:12], *prompt.split()]
-        reason = "length" if len(words) > body.get("max_tokens", 16) else "stop"
-        words = words[: body.get("max_tokens", 16)]
+        most = body.get("max_tokens", 3)
+        reason = "length" if len(words) > most else "stop"
+        words = words[:most]
         pause = self.pause if "slow" in words else 0.0
         if "hang" in words:
             await asyncio.sleep(3600)

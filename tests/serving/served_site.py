@@ -31,39 +31,64 @@ class ServedSite:
     key_id: str
 
     @classmethod
-    def make(cls, folder: Path) -> "ServedSite":
+    def make(cls, folder: Path, *, base: Path | None = None) -> "ServedSite":
         site = Site.create(folder / ".tuneward")
         office = Office(site, Keys.create(site.keys_folder), "ada", load_policy("solo"))
         members.found(office)
         text, key = api_keys.create(office, "tests", "ada")
         made = cls(office, folder, "", text, key.id)
-        made.base = made.add_base("weights")
+        made.base = made.add_base("weights", base)
         return made
 
-    def add_base(self, weights: str) -> str:
-        tree = self._tree({"model.safetensors": weights, "config.json": "{}"})
+    def add_base(self, weights: str, folder: Path | None = None) -> str:
+        store = self.office.site.artifacts
+        tree = store.put_tree(folder) if folder else self._tree({"model.safetensors": weights, "config.json": "{}"})
         with self.office.site.database.write() as c:
             insert_many(c, [Base(tree, f"base of {weights}", {}, "Apache-2.0", "LlamaForCausalLM", 1, 512, now())])
         return tree
 
-    def deploy(self, alias: str, *, weights: str = "", system: str | None = None, base: str = "") -> Deployment:
+    def deploy(
+        self,
+        alias: str,
+        *,
+        weights: str = "",
+        adapter: Path | None = None,
+        system: str | None = None,
+        base: str = "",
+        precision: str | None = None,
+    ) -> Deployment:
         """Everything behind a deployment, and the deployment, which replaces the alias's last one."""
         site, base = self.office.site, base or self.base
-        adapter = self._tree({"adapter_config.json": "{}", "adapter_model.safetensors": weights or alias})
+        files = {"adapter_config.json": "{}", "adapter_model.safetensors": weights or alias}
+        digest = site.artifacts.put_tree(adapter) if adapter else self._tree(files)
+        canary = {"precision": precision} if precision else {}
         dataset = Dataset(new_id("dat"), "p", "f", "t", new_id("i"), base, 1, 1, {}, now())
-        run = Run(new_id("run"), "p", dataset.id, None, base, {}, "i", 0, "finished", now(), now(), {}, None, adapter)
+        run = Run(new_id("run"), "p", dataset.id, None, base, {}, "i", 0, "finished", now(), now(), {}, None, digest)
         evaluation = Evaluation(
-            new_id("evl"), "p", run.id, adapter, base, dataset.id, "i", "r", {}, True, (), {}, now()
+            new_id("evl"), "p", run.id, digest, base, dataset.id, "i", "r", {}, True, (), canary, now()
         )
         with site.database.write() as c:
             number = len(find(c, ModelVersion)) + 1
             version = ModelVersion(
-                new_id("ver"), "p", number, adapter, base, dataset.id, run.id, None, evaluation.id, "x", "s", "k", now()
+                id=new_id("ver"),
+                project="p",
+                number=number,
+                adapter=digest,
+                base=base,
+                dataset=dataset.id,
+                run=run.id,
+                approval=None,
+                evaluation=evaluation.id,
+                papers="x",
+                statement="s",
+                key_id="k",
+                tool_version="0",
+                created_at=now(),
             )
             deployment = Deployment(new_id("dep"), "p", alias, version.id, "active", system, 0.5, now())
             nouns = [dataset, run, evaluation, version, deployment]
-            if not find(c, Adapter, id=adapter):
-                nouns.insert(2, Adapter(adapter, run.id, base, 4, 8.0, 10, now()))
+            if not find(c, Adapter, id=digest):
+                nouns.insert(2, Adapter(digest, run.id, base, 4, 8.0, 10, now()))
             for old in find(c, Deployment, alias=alias, status="active"):
                 update(c, replace(old, status="replaced"))
             insert_many(c, nouns)

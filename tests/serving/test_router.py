@@ -21,7 +21,7 @@ def fake(served):
 @pytest.fixture
 def engine(fake):
     with Running(fake.app) as running, EngineClient(running.url, "k") as client:
-        yield Engine(client, AsyncEngineClient(running.url, "k"))
+        yield Engine(client, AsyncEngineClient(running.url, "k"), "fp32")
 
 
 def router(served, check=lambda deployment: []) -> Router:
@@ -114,6 +114,16 @@ def test_a_deployment_added_later_is_checked_before_it_serves(served, fake, engi
     with subject.lease("one") as route:
         assert route.deployment.alias == "one"
     assert len(fake.adapters) == 1
+
+
+def test_another_precision_than_the_evaluated_one_is_refused(served, fake, engine):
+    served.deploy("one", precision="bf16")
+    with pytest.raises(ServingError, match="evaluated was bf16") as caught:
+        router(served).start({served.base: engine})
+    assert caught.value.faults[0].code == "TW-SERV-052"
+    assert fake.adapters == {}
+    served.deploy("one", precision="fp32")
+    assert len(router(served).start({served.base: engine})) == 1
 
 
 def test_what_an_engine_holds_beyond_the_deployments_is_unloaded(served, fake, engine):

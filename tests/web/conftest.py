@@ -40,7 +40,7 @@ def shared_door(tmp_path_factory):
     fake = FakeEngine(name="base", key="k", adapters_root=root)
     with Running(fake.app) as engine, EngineClient(engine.url, "k") as client:
         router = Router(served.office.site, check=lambda deployment: [])
-        router.start({served.base: Engine(client, AsyncEngineClient(engine.url, "k"))})
+        router.start({served.base: Engine(client, AsyncEngineClient(engine.url, "k"), "fp32")})
         desk = Desk(served.office, router=router, config=config)
         with Running(create_app(desk)) as web:
             yield Door(served, fake, desk, web.url)

@@ -431,6 +431,14 @@ def test_a_prompt_over_the_context(door, client):
     assert [(e.decision, e.detail["faults"]) for e in finish] == [("refused", ["TW-SERV-036"])] * 2
 
 
+def test_the_gateways_own_limit_gives_way_to_the_context_but_the_clients_does_not(door, client):
+    answer = client.chat.completions.create(model="plain", messages=say("tight a b c d"))
+    assert (answer.choices[0].finish_reason, answer.usage.completion_tokens) == ("length", 3)
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="plain", messages=say("tight a b c d"), max_tokens=200)
+    assert [e.detail["finish_reason"] for e in door.events("answer.finish")] == ["length", "error"]
+
+
 @pytest.mark.parametrize("how", ["break", "vanish"])
 def test_an_engine_that_breaks_off(door, client, how):
     quick = client.with_options(max_retries=0)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
+from rich.table import Table
 
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
 from tuneward.cli.progress_bar import duration, progress_on_stderr
@@ -104,16 +105,9 @@ def show_evaluated(result: EvaluateResult) -> None:
     """Before and after, and the verdict."""
     rows = table("", "figure", "base", "tuned", "difference [95% interval]", "n", "p")
     for name, figure in result.report["figures"].items():
-        if name.startswith("task.fields.") and not name.endswith(".f1"):
-            continue  # precision, recall and agreement of single fields stand in the report
-        rows.add_row(
-            name,
-            _value(figure["base"]),
-            _value(figure["tuned"]),
-            _difference(figure["difference"], figure["difference_interval"]),
-            str(figure["n"]),
-            _p_value(figure["p_value"]),
-        )
+        _add(rows, name, figure)
+    for name, field in result.report["fields"].items():
+        _add(rows, f"{name} (F1)", field["f1"])
     stdout.print(rows)
     for missing in result.report.get("not_measured", ()):
         stdout.print(f"not measured: {missing['name']} ({missing['reason']})", markup=False)
@@ -134,7 +128,7 @@ def show_registered(result: RegisterResult) -> None:
     """The version and its papers."""
     version = result.version
     stdout.print(
-        f"{version.id}: {version.project} version {version.number}, signed with key {version.key_id}"
+        f"{version.id}: {version.project} version {version.number}, signed with key {short(version.key_id)}"
         f"{_again(result.reused)}\npapers  {result.papers}\nadapter {result.adapter}"
     )
 
@@ -198,6 +192,17 @@ def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
 
 def _again(reused: bool) -> str:
     return " (nothing changed)" if reused else ""
+
+
+def _add(rows: Table, name: str, figure: Mapping[str, Any]) -> None:
+    rows.add_row(
+        name,
+        _value(figure["base"]),
+        _value(figure["tuned"]),
+        _difference(figure["difference"], figure["difference_interval"]),
+        str(figure["n"]),
+        _p_value(figure["p_value"]),
+    )
 
 
 def _value(value: float | None) -> str:

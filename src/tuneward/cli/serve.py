@@ -9,8 +9,8 @@ from tuneward.cli.output import HERE, Json, ProjectFolder, show, stderr, stdout
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.domain.record import Message
 from tuneward.workflows.chat import ChatResult, Conversation, conversation
-from tuneward.workflows.serving import ServeResult
-from tuneward.workflows.serving import serve as run_gateway
+from tuneward.workflows.serve import ServeResult
+from tuneward.workflows.serve import serve as run_gateway
 from tuneward.workflows.workspace import open_workspace
 
 

@@ -124,6 +124,7 @@ class Ruler:
         turns = [rest[i : i + 2] for i in range(0, len(rest), 2)]
         pieces: list[tuple[tuple[Message, ...], Tokens]] = []
         current: tuple[Message, ...] = ()
+        lost = 0
         for turn in turns:
             tokens = self.chat.example((*head, *current, *turn)) if current else None
             if tokens and len(tokens.ids) <= self.context_tokens:
@@ -136,11 +137,12 @@ class Ruler:
                 pieces.append(((*head, *turn), tokens))
             else:
                 current = ()
-                result.lost_turns += 1
+                lost += 1
         if not pieces:
             result.dropped.append(record)
             return
         result.split.append((record, len(pieces)))
+        result.lost_turns += lost
         for number, (messages, tokens) in enumerate(pieces):
             key = self.record_key
             name = record_id(messages, source=record.source, split=record.split, key=key, part=number)

@@ -22,7 +22,7 @@ class Run:
         started_at: UTC, ISO 8601.
         finished_at: UTC, ISO 8601, or None.
         figures: final loss, tokens, seconds, peak memory and the like; empty until finished.
-        curve: digest of the artefact that holds the loss curve's numbers, or None.
+        curve: digest of the artefact tree with the loss curve as numbers and as a picture, or None.
         adapter: digest of the adapter, or None until finished.
     """
 

@@ -14,7 +14,7 @@ the first.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -80,7 +80,7 @@ def append(
         detail=dict(detail or {}),
     )
     leaf = leaf_hash(leaf_data(event)).hex()
-    connection.execute(audit_event.insert().values(**asdict(event), leaf=leaf))
+    connection.execute(audit_event.insert().values(**vars(event), leaf=leaf))
     return event
 
 

@@ -30,10 +30,11 @@ def check_rows(site: Site) -> tuple[Fault, ...]:
         StorageError: when the database cannot be read.
     """
     with site.database.read() as connection:
-        return tuple(_faults(connection))
+        return tuple(faults_in(connection))
 
 
-def _faults(connection: Connection) -> Iterator[Fault]:
+def faults_in(connection: Connection) -> Iterator[Fault]:
+    """What :func:`check_rows` finds, on an open connection."""
     committed: dict[tuple[str, str], str] = {}
     for event in audit.events(connection, decision="done"):
         for write in event.writes:

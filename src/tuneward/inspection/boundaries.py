@@ -29,18 +29,25 @@ _WORD = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+_SENTENCE_END = re.compile(r"[\r\n]|\\[rn]|(?<!\bno)(?<!\bnr)[.!?]\s", re.IGNORECASE)
 
 
 def introduced_by(text: str, start: int) -> str | None:
     """Say which word introduces the number at ``start``: ``phone``, ``card``, ``reference`` or None.
 
     The nearest word in the 48 characters before counts, and only if no other digit stands between: in
-    ``policy 88, call 0151…`` the second number is introduced by a phone word.
+    ``policy 88, call 0151…`` the second number is introduced by a phone word. Where a phone word follows a reference
+    word (``the reference of the phone call: …``) it may be either, and neither is said. A reference word
+    counts to the end of its sentence only: a signature's number under ``policy number to follow.`` is none of it.
     """
     window = text[max(0, start - WINDOW_CHARACTERS) : start]
-    last = None
+    last, words = None, set()
     for found in _WORD.finditer(window):
+        words = {found.lastgroup} if last is None or _DIGIT.search(window, last.end(), found.start()) else words
+        words.add(found.lastgroup)
         last = found
     if last is None or _DIGIT.search(window, last.end()):
         return None
-    return last.lastgroup
+    if last.lastgroup == "reference" and _SENTENCE_END.search(window, last.end()):
+        return None
+    return None if last.lastgroup == "phone" and "reference" in words else last.lastgroup

@@ -130,27 +130,26 @@ def _phone_at(text: str, groups: list[_Group], index: int, fresh: bool) -> tuple
     digits = "".join(text[g.start : g.end] for g in ahead)
     start = groups[index].start
     if text[max(0, start - 2) : start].rstrip("(").endswith("+"):
-        taken = _international(ahead, digits)
-        return (taken, "phone.international", 0.97) if taken and _ends_well(text, groups, index, taken) else None
+        taken = _international(text, groups, index, ahead, digits)
+        return (taken, "phone.international", 0.97) if taken else None
     if not _begins_well(text, groups, index, fresh):
         return None
     hit = _by_shape(text, groups, index, ahead, digits)
     word = introduced_by(text, _with_opening(text, start)) if hit or len(digits) >= 7 else None
     if hit or word != "phone":
         return hit if word != "reference" else None
-    taken = _longest([g.size for g in ahead], low=7, high=15)
-    return (taken, "phone.after_word", 0.85) if taken and _ends_well(text, groups, index, taken) else None
+    taken = _longest(text, groups, index, [g.size for g in ahead], low=7, high=15)
+    return (taken, "phone.after_word", 0.85) if taken else None
 
 
 def _by_shape(
     text: str, groups: list[_Group], index: int, ahead: list[_Group], digits: str
 ) -> tuple[int, str, float] | None:
     if digits.startswith("00") and len(ahead) > 1:
-        taken = _international(ahead, digits[2:], trunk=2)
-        if taken and _ends_well(text, groups, index, taken):
+        taken = _international(text, groups, index, ahead, digits[2:], trunk=2)
+        if taken:
             return taken, "phone.international", 0.93
     sizes = [g.size for g in ahead]
-    separators = [g.before for g in ahead[1:]]
     for taken, offset in ((3, 0), (4, 1)):
         if (
             sizes[:taken] == [1, 3, 3, 4][1 - offset :]
@@ -161,16 +160,10 @@ def _by_shape(
         ):
             return taken, "phone.north_american", 0.9
     if digits.startswith("0") and not digits.startswith("00") and 2 <= sizes[0] <= 6 and len(ahead) > 1:
-        taken = _longest(sizes, low=9, high=12)
-        if taken > 1 and _ends_well(text, groups, index, taken):
+        taken = _longest(text, groups, index, sizes, low=9, high=12)
+        if taken > 1:
             return taken, "phone.national", 0.85
-    if (
-        digits[0] == "3"
-        and len(digits) > 1
-        and digits[1] != "0"
-        and (sizes[:2] == [3, 7] or sizes[:3] == [3, 3, 4])
-        and set(separators[: len(sizes[:2]) - 1]) <= {" ", "-", ".", "/"}
-    ):
+    if digits[0] == "3" and digits[1:2] not in {"", "0"} and (sizes[:2] == [3, 7] or sizes[:3] == [3, 3, 4]):
         taken = 2 if sizes[:2] == [3, 7] else 3
         if _ends_well(text, groups, index, taken):
             return taken, "phone.italian_mobile", 0.7
@@ -187,26 +180,28 @@ def _reach(groups: list[_Group], index: int) -> list[_Group]:
     return ahead or [groups[index]._replace(end=groups[index].start + min(groups[index].size, 16))]
 
 
-def _international(ahead: list[_Group], digits: str, trunk: int = 0) -> int:
+def _international(
+    text: str, groups: list[_Group], index: int, ahead: list[_Group], digits: str, trunk: int = 0
+) -> int:
     code = _COUNTRY_CODE.match(digits)
     if code is None:
         return 0
     sizes = [g.size for g in ahead]
     sizes[0] -= trunk
     fixed = _FIXED_LENGTHS.get(code[0])
-    if fixed and (taken := _longest(sizes, low=fixed, high=fixed)):
+    if fixed and (taken := _longest(text, groups, index, sizes, low=fixed, high=fixed)):
         return taken
-    return _longest(sizes, low=8, high=15)
+    return _longest(text, groups, index, sizes, low=8, high=15)
 
 
-def _longest(sizes: list[int], *, low: int, high: int) -> int:
-    """The most leading groups whose digits together number between ``low`` and ``high``; 0 if none."""
+def _longest(text: str, groups: list[_Group], index: int, sizes: list[int], *, low: int, high: int) -> int:
+    """The most leading groups with ``low`` to ``high`` digits together after which a number may end; 0 if none."""
     total, best = 0, 0
     for count, size in enumerate(sizes, start=1):
         total += size
         if total > high:
             break
-        if total >= low:
+        if total >= low and _ends_well(text, groups, index, count):
             best = count
     return best
 

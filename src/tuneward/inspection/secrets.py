@@ -52,7 +52,7 @@ _RULES: Final = (
         "url_password",
         "://",
         r"[A-Za-z][A-Za-z0-9+.\-]{1,15}://[^\s/:@\"'\\]{1,64}:(?P<value>[^\s/@\"'\\]{3,128})@(?=[A-Za-z0-9\[])",
-        confidence=0.9,
+        confidence=0.99,  # above that of the e-mail address which the same characters resemble
     ),
 )
 _BY_LITERAL: Final = tuple((literal, rule) for rule in _RULES for literal in rule.literals)

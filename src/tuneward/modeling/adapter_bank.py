@@ -44,8 +44,8 @@ class _Run:
 class AdapterBank:
     """The adapters of one model.
 
-    A layer gets a forward hook with the first adapter that targets it and loses it with the last, so that a bank without
-    adapters costs nothing and module paths never change.
+    A layer gets a forward hook with the first adapter that targets it and loses it with the last, so that a bank
+    without adapters costs nothing and module paths never change.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -1,9 +1,9 @@
 """Key/value cache of the decoder: rows that come, grow and go, and attention over them.
 
-Place on the road: beneath ``generate``, in the engine only. Rows of like size lie together in a *lane*; each lane is one
-tensor per layer in which the rows fill the first slots without a hole. So a decoding step attends with three matrix
-products per lane and copies no key. A row that outgrows its lane moves to the next; a row that leaves gives its slot to
-the last one. Knows nothing of tokens, adapters or architectures: sizes are learnt from what the layers bring.
+Place on the road: beneath ``generate``, in the engine only. Rows of like size lie together in a *lane*; each lane is
+one tensor per layer in which the rows fill the first slots without a hole. So a decoding step attends with two matrix
+products per lane and copies no key. A row that outgrows its lane moves to the next; a row that leaves gives its slot
+to the last one. Knows nothing of tokens, adapters or architectures: sizes are learnt from what the layers bring.
 
 Law: slots and positions that hold no token of a row are finite, so that a weight of zero makes them vanish; what a row
 computes never depends on who stands beside it, but for the order of floating-point sums.
@@ -70,7 +70,7 @@ class _Lane:
 
 
 def capacity_for(tokens: int) -> int:
-    """The lane for a row of ``tokens``: 64, 80, 96, 112, 128, 160, 192…; at most a fifth of a long row's room is unused.
+    """The lane for a row of ``tokens``: 64, 80, 96, 112, 128, 160, 192…; a long row leaves at most a fifth unused.
 
     Lanes are read whole, unused room included: oneDNN multiplies a batch in bf16 without copying it only if it lies
     without gaps, and the copy costs more than the room.
@@ -140,7 +140,8 @@ class KeyValueCache:
 
     def share(self, donor: CachedRow, row: CachedRow, tokens: int) -> None:
         """Give ``row``, which holds nothing yet, a copy of the first ``tokens`` tokens of ``donor``."""
-        assert row.length == 0 and tokens <= donor.length
+        assert row.length == 0
+        assert tokens <= donor.length
         self._make_room(row, tokens + 1)
         source, target = self._lanes[donor.capacity], self._lanes[row.capacity]
         for layer, store in source.stores.items():
@@ -205,7 +206,7 @@ class CacheStep:
         self._biases: dict[tuple[object, ...], Tensor] = {}
 
     def position_ids(self) -> Tensor:
-        """(1, tokens)"""
+        """Position of each token in its row: (1, tokens)."""
         parts = [torch.arange(s.row.length, s.row.length + s.tokens) for s in self._spans]
         return torch.cat(parts).unsqueeze(0)
 
@@ -304,9 +305,7 @@ def _groups(lanes: dict[int, _Lane], spans: Sequence[Span]) -> Iterator[_Group]:
         first = end
 
 
-def _mix(
-    query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, scaling: float, softcap: float | None
-) -> Tensor:
+def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, scaling: float, softcap: float | None) -> Tensor:
     """Softmax attention with the same roundings as training's: scores in fp32, probabilities in the values' type.
 
     Args:

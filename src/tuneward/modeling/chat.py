@@ -209,8 +209,8 @@ class Chat:
 class Streamer:
     """Turns ids into text as they come; what it gave out never changes.
 
-    Law: the pieces given out, joined, equal ``chat.decode(ids)``. What ends in half a character is
-    held back.
+    Law: the pieces given out, joined, equal ``chat.decode(ids)``. What ends in half a character is held back. (Where a
+    model writes broken UTF-8, a tokenizer with byte tokens decodes the whole run as broken; what went out stays out.)
     """
 
     def __init__(self, chat: Chat) -> None:

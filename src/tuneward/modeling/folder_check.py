@@ -51,23 +51,22 @@ def check_folder(folder: Path) -> Facts:
     config = read_config(folder)
     for file in weight_files(folder):
         faults.extend(check_safetensors(folder / file))
+    try:
+        architecture = _architecture(config)
+        parameters = 0 if faults else _fit(folder)
+    except ModelError as error:
+        faults.extend(error.faults)
+    try:
+        chat = Chat.load(folder)
+    except ModelError as error:
+        faults.extend(error.faults)
+    else:
+        faults.extend(_vocabulary(config.get("text_config") or config, chat))
+    context = int((config.get("text_config") or config).get("max_position_embeddings") or 0)
+    if context <= 0:
+        faults.append(Fault("TW-BASE-007", "max_position_embeddings is missing", "config.json", AGAIN))
     if faults:
         raise ModelError(faults)
-    architecture = _architecture(config)
-    parameters = _fit(folder)
-    chat = Chat.load(folder)
-    text_config = config.get("text_config") or config
-    rows = int(text_config.get("vocab_size", 0))
-    if chat.vocabulary > rows:
-        message = f"the tokenizer gives ids up to {chat.vocabulary - 1}, the embedding has {rows} rows"
-        raise ModelError(Fault("TW-BASE-008", message, "tokenizer.json", "take tokenizer and weights of one model"))
-    stray = sorted(i for i in (*chat.stop_ids, chat.pad_id) if not 0 <= i < rows)
-    if stray:
-        message = f"end or padding ids {stray} lie outside the embedding's {rows} rows"
-        raise ModelError(Fault("TW-BASE-008", message, "generation_config.json", AGAIN))
-    context = int(text_config.get("max_position_embeddings") or 0)
-    if context <= 0:
-        raise ModelError(Fault("TW-BASE-007", "max_position_embeddings is missing", "config.json", AGAIN))
     return Facts(architecture=architecture, parameters=parameters, context_tokens=context)
 
 
@@ -176,19 +175,31 @@ def _walk(entries: dict[str, Any]) -> int:
     return end
 
 
+def _vocabulary(config: Mapping[str, Any], chat: Chat) -> list[Fault]:
+    rows = int(config.get("vocab_size") or 0)
+    if chat.vocabulary > rows:
+        message = f"the tokenizer gives ids up to {chat.vocabulary - 1}, the embedding has {rows} rows"
+        return [Fault("TW-BASE-008", message, "tokenizer.json", "take tokenizer and weights of one model")]
+    stray = sorted(i for i in (*chat.stop_ids, chat.pad_id) if not 0 <= i < rows)
+    if stray:
+        message = f"end or padding ids {stray} lie outside the embedding's {rows} rows"
+        return [Fault("TW-BASE-008", message, "generation_config.json", AGAIN)]
+    return []
+
+
 def _architecture(config: Mapping[str, Any]) -> str:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    names = config.get("architectures") or [""]
-    if "auto_map" in config:
-        message, cure = "the model brings code of its own, which is never run", "take a model that transformers knows"
-    elif "quantization_config" in config:
+    name = str((config.get("architectures") or [""])[0])
+    if "quantization_config" in config:
         message, cure = "the weights are quantised", "take the unquantised weights of the same model"
-    elif str(names[0]) not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
-        message = f"{names[0] or 'no architecture'} is no causal language model that transformers builds"
-        cure = "take a text model, or a newer transformers"
+    elif name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
+        return name
+    elif "auto_map" in config:
+        message, cure = f"{name} needs code of its own, which is never run", "take a model that transformers knows"
     else:
-        return str(names[0])
+        message = f"{name or 'no architecture'} is no causal language model that transformers builds"
+        cure = "take a text model, or a newer transformers"
     raise ModelError(Fault("TW-BASE-010", message, "config.json", cure))
 
 

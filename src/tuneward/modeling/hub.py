@@ -165,7 +165,7 @@ class Hub:
             self._check_status(response, place)
             resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
             with target.open("ab" if resumed else "wb") as handle:
-                for block in response.iter_bytes(1 << 20):
+                for block in response.iter_bytes():
                     handle.write(block)
                     progress.advance(len(block))
 

@@ -89,10 +89,14 @@ def pull(reference: str, into: Path, *, progress: Progress = SILENT, licence: st
         progress.say("checking the model's files")
         named = licence or fetched.licence or read_licence(folder)
         known = find(named) if named else None
+        nameless = [] if known else [unknown(named or "")]
+        try:
+            _complete(folder)
+            facts = check_folder(folder)
+        except ModelError as error:
+            raise ModelError([*error.faults, *nameless]) from error
         if known is None:
-            raise ModelError(unknown(named or ""))
-        _complete(folder)
-        facts = check_folder(folder)
+            raise ModelError(nameless)
         for file in folder.iterdir():
             file.chmod(0o644)
         folder.chmod(0o755)
@@ -207,6 +211,10 @@ def _complete(folder: Path) -> None:
         if isinstance(source, str):
             template.write_text(source, encoding="utf-8")
     old.unlink(missing_ok=True)
+    for file in (folder / "config.json", folder / "tokenizer_config.json"):
+        value = read_json(file) if file.is_file() else {}
+        if value.pop("auto_map", None):  # names code that was left out, and that nothing here needs
+            file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     generation = folder / "generation_config.json"
     if not generation.is_file():
         config = read_config(folder)

@@ -140,8 +140,8 @@ class EngineClient(AbstractContextManager["EngineClient"]):
     def logprobs(self, model: str, messages: Sequence[Message], *, top: int = 20) -> list[tuple[str, float]]:
         """The ``top`` likeliest first tokens of the greedy answer with their natural log-probabilities.
 
-        Tokens are named by their bytes in hex where the engine tells them (texts of broken UTF-8 look alike),
-        else by ``text:`` and their text.
+        Tokens are named by ``id:`` where the engine tells ids (ours does: texts of broken UTF-8 look alike), else by
+        their bytes in hex, else by ``text:`` and their text.
 
         Raises:
             ServingError: also when the engine leaves log-probabilities out.
@@ -233,6 +233,8 @@ def _event_json(event: str) -> Any:
 
 
 def _token_name(item: Mapping[str, Any]) -> str:
+    if isinstance(item.get("token_id"), int):
+        return f"id:{item['token_id']}"
     listed = item.get("bytes")
     return bytes(listed).hex() if listed else f"text:{item['token']}"
 

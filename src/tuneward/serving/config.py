@@ -1,6 +1,6 @@
 """Settings of serving: where the gateway listens and what one answer may cost.
 
-Place on the road: ``serving:`` in ``tuneward.yaml``, read by ``workflows/serve``. Knows nothing of deployments.
+Place on the road: ``serving:`` in ``tuneward.yaml``, read by ``workflows/gateway``. Knows nothing of deployments.
 """
 
 from typing import Literal

@@ -1,6 +1,6 @@
 """Router: the gateway's table alias → deployment → adapter digest → the engine's name for it.
 
-Place on the road: inside ``workflows/serve``. It reads the site's active deployments, lets only checked ones through,
+Place on the road: inside ``workflows/gateway``. It reads the site's active deployments, lets only checked ones through,
 and keeps the engines' loaded adapters in step with them. What "checked" means is handed in (``check``); over and
 above it every adapter's files are hashed right before they are loaded. Clients never name files or adapters: the
 engine's names are digests, made here.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError, TunewardError
 from tuneward.serving.client import AsyncEngineClient, EngineClient
@@ -34,10 +35,17 @@ def engine_name(adapter: str) -> str:
 
 @dataclass(frozen=True)
 class Engine:
-    """A running engine: one client to manage it, one to answer through it."""
+    """A running engine.
+
+    Attributes:
+        manage: loads and unloads its adapters.
+        answer: answers through it.
+        precision: the number format in which it computes.
+    """
 
     manage: EngineClient
     answer: AsyncEngineClient
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -176,6 +184,7 @@ class Router:
         if engine is None:
             fault = Fault("TW-SERV-040", "its base is not loaded in any engine", cure="start `tuneward serve` again")
             raise ServingError(_placed(fault, deployment))
+        self._same_precision(deployment, version, engine)
         name = engine_name(version.adapter)
         if name not in engine.manage.models():
             changed = self._site.artifacts.check(version.adapter)
@@ -187,6 +196,16 @@ class Router:
         route = Route(deployment=deployment, version=version, engine=engine, model=name)
         self._routes[deployment.id] = route
         return route
+
+    def _same_precision(self, deployment: Deployment, version: ModelVersion, engine: Engine) -> None:
+        """Evaluated is what is served: weights in another number format are another model."""
+        with self._site.database.read() as connection:
+            evaluation = get(connection, Evaluation, version.evaluation)
+        evaluated = evaluation.canary.get("precision") if evaluation else None
+        if evaluated is not None and evaluated != engine.precision:
+            what = f"the engine computes in {engine.precision}, evaluated was {evaluated}"
+            cure = f"set serving.precision: {evaluated}, or evaluate again on this machine"
+            raise ServingError(_placed(Fault("TW-SERV-052", what, cure=cure), deployment))
 
     def _unload_dropped(self, active: list[Deployment]) -> None:
         ids = {deployment.id for deployment in active}

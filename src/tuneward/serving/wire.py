@@ -139,7 +139,7 @@ def refusal(status: int, value: Any) -> ServingError:
     place = str(error.get("param") or "")
     if error.get("code") == "context_length_exceeded":
         return ServingError(Fault("TW-SERV-036", message, place, "shorten the prompt or lower max_tokens"))
-    if status in {400, 404, 413, 422}:
+    if status in {400, 413, 422}:
         return ServingError(Fault("TW-SERV-035", message, place, "change the request"))
     return ServingError(Fault("TW-SERV-034", message, place, "read the engine's log"))
 

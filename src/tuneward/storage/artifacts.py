@@ -238,8 +238,9 @@ class Artifacts:
                         raise
                     copy_hashing(blob, target)
                     target.chmod(0o444)
-                stamps[name] = Stamp.of(target.lstat())  # before hashing: a write in between shows
-                if digest_file(target) != entry["digest"]:
+            for name, entry in manifest.items():  # all links are made: each moves the times of its blob's other names
+                stamps[name] = Stamp.of((folder / name).lstat())  # before hashing: a write in between shows
+                if digest_file(folder / name) != entry["digest"]:
                     raise ProofError(_changed(digest, name))
             try:
                 folder.rename(self._tree(digest))

@@ -1,6 +1,6 @@
 """The gateway's ASGI application.
 
-Place on the road: ``workflows/serve`` runs it under uvicorn. It loads no torch and knows no SQL; all it can do is
+Place on the road: ``workflows/gateway`` runs it under uvicorn. It loads no torch and knows no SQL; all it can do is
 what the desk can do. FastAPI's own pages (docs, schema) are off: a gateway shows its routes and nothing else.
 """
 

@@ -92,7 +92,7 @@ def no_route(method: str, path: str) -> HttpError:
     """Every path that is not on the list."""
     return http_error(
         ServingError(
-            Fault("TW-SERV-047", f"{method} {path[:200]} is not served here", cure="see docs/serve.md for the routes")
+            Fault("TW-SERV-047", f"{method} {path[:200]} is not served here", cure="see docs/gateway.md for the routes")
         )
     )
 

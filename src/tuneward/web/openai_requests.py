@@ -220,7 +220,7 @@ def _fault(item: Mapping[str, Any]) -> Fault:
     message = item["msg"].removeprefix("Value error, ")
     if not place and ": " in message:
         place, message = message.split(": ", 1)
-    return Fault("TW-SERV-044", message[0].lower() + message[1:], place, "see docs/serve.md for the request's fields")
+    return Fault("TW-SERV-044", message[0].lower() + message[1:], place, "see docs/gateway.md for the request's fields")
 
 
 def _no_constant(name: str) -> None:

@@ -132,7 +132,7 @@ class Desk:
             start = await self._log(lambda: self._start(caller, ask, route, options))
             try:
                 last = Piece()
-                async with aclosing(route.engine.answer.stream(route.model, ask.prompt, options)) as upstream:
+                async with aclosing(_stream(route, ask, options)) as upstream:
                     begun = False
                     while (piece := await self._next(upstream, began)) is not None:
                         if not begun:
@@ -241,6 +241,24 @@ def prompt_bytes(prompt: str | tuple[Message, ...]) -> bytes:
     return canonical_json(
         prompt if isinstance(prompt, str) else [{"role": m.role, "content": m.content} for m in prompt]
     )
+
+
+async def _stream(route: Route, ask: Ask, options: Mapping[str, Any]) -> AsyncGenerator[Piece, None]:
+    """The engine's pieces. The gateway's own limit, where the client named none, gives way to the model's context."""
+    begun = False
+    try:
+        async with aclosing(route.engine.answer.stream(route.model, ask.prompt, options)) as pieces:
+            async for piece in pieces:
+                begun = True
+                yield piece
+        return
+    except ServingError as error:
+        if begun or "max_tokens" in ask.options or error.faults[0].code != "TW-SERV-036":
+            raise
+    rest = {name: value for name, value in options.items() if name != "max_tokens"}
+    async with aclosing(route.engine.answer.stream(route.model, ask.prompt, rest)) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 def _actor(caller: ApiKey) -> str:

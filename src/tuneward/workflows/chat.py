@@ -10,7 +10,7 @@ from tuneward.errors import Fault, ServingError
 from tuneward.governance import api_keys
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.client import EngineClient
-from tuneward.workflows.serve import Gateway, gateway
+from tuneward.workflows.gateway import Gateway, gateway
 from tuneward.workflows.verify import check_deployment
 from tuneward.workflows.workspace import Workspace
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError
+from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
-from tuneward.serving.canary import NOISE_FLOOR, difference
+from tuneward.serving.canary import difference, faults
 from tuneward.serving.canary import measure as measure_canary
 from tuneward.storage.database import now
 from tuneward.storage.repository import find, get
@@ -16,10 +17,6 @@ from tuneward.workflows.engine import BASE_NAME, engine_with
 from tuneward.workflows.road import survey
 from tuneward.workflows.verify import check_registered
 from tuneward.workflows.workspace import Workspace
-
-#: Largest mean absolute difference of log-probabilities between evaluation and deployment on the same machine.
-#: Batches of another make-up round differently in bf16; a wrong adapter differs by more than ten times this.
-REFERENCE_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
             raise ProofError(
                 Fault("TW-PROOF-013", "there is no version of the current run", "", "run `tuneward register`")
             )
-        if faults := check_registered(workspace.office, road.version):
-            raise ProofError(faults)
+        if broken := check_registered(workspace.office, road.version):
+            raise ProofError(broken)
         alias = workspace.project.serving.alias or workspace.project.project
         if road.deployment and road.deployment.alias == alias:
             return DeployResult(deployment=road.deployment, reused=True)
@@ -76,6 +73,7 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
             c.put(deployment)
             c.link(road.version, deployment)
             c.note(alias=alias, version=road.version.id, adapter=road.version.adapter)
+        checkpoint(workspace.office)
     return DeployResult(deployment=deployment, reused=False)
 
 
@@ -86,24 +84,6 @@ def _canary(workspace: Workspace, version: ModelVersion) -> float:
     assert evaluation is not None, "the chain was checked"
     with engine_with(workspace, base_id=version.base, adapter_id=version.adapter) as (client, _):
         of_base, of_tuned = measure_canary(client, BASE_NAME), measure_canary(client, version.adapter)
-    acts = difference(of_base, of_tuned)
-    if acts <= NOISE_FLOOR:
-        raise ServingError(
-            Fault(
-                "TW-SERV-060",
-                f"the adapter does not change its base: mean difference of log-probabilities {acts:.6f}",
-                version.id,
-                "it was saved empty or its modules do not match the base; train again and compare `tuneward evaluate`",
-            )
-        )
-    drift = difference(evaluation.canary["tuned"], of_tuned)
-    if drift > REFERENCE_TOLERANCE:
-        raise ServingError(
-            Fault(
-                "TW-SERV-061",
-                f"the adapter answers otherwise than at evaluation: mean difference {drift:.4f}",
-                version.id,
-                "evaluate again on this machine; another precision or engine is another artefact",
-            )
-        )
-    return acts
+    if found := faults(base=of_base, adapter=of_tuned, reference=evaluation.canary["tuned"]):
+        raise ServingError(found)
+    return difference(of_base, of_tuned)

@@ -1,9 +1,11 @@
 """Step 0, second half: bring a base model into the site, checked and named by its digest."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneward.digests import digest_file
 from tuneward.domain.base import Base
 from tuneward.errors import ModelError
 from tuneward.governance.change import Office, change, permit
@@ -56,7 +58,7 @@ def pull(
     with office.site.lock("pull"):
         with office.site.database.read() as c:
             known = latest(c, Base, name=reference)
-        if known and not office.site.artifacts.check(known.id):
+        if known and _as_it_was(known) and not office.site.artifacts.check(known.id):
             refuse_forbidden_use(known.licence, use)
             return PullResult(base=known, reused=True)
         with tempfile.TemporaryDirectory(dir=office.site.scratch_folder) as scratch:
@@ -77,6 +79,16 @@ def pull(
             c.put(base)
             c.note(name=reference, licence=base.licence)
     return PullResult(base=base, reused=False)
+
+
+def _as_it_was(base: Base) -> bool:
+    """Whether a base that came from this machine's own files would come the same again; others cannot change."""
+    if base.source["kind"] not in {"folder", "gguf"}:
+        return True
+    place = Path(base.source["path"])
+    folder = place if base.source["kind"] == "folder" else place.parent
+    files: Mapping[str, str] = base.source["files"]
+    return all((folder / name).is_file() and digest_file(folder / name) == digest for name, digest in files.items())
 
 
 def _located(reference: str, beside: Path) -> str:

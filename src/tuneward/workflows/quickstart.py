@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from tuneward.data.dataset import read_records
-from tuneward.domain.record import Message
 from tuneward.errors import ConfigError, Fault, MachineError
 from tuneward.governance.audit import checkpoint
 from tuneward.progress import SILENT, Progress
-from tuneward.serving.client import EngineClient
-from tuneward.workflows.chat import passing_gateway
+from tuneward.workflows.chat import ChatResult, conversation
 from tuneward.workflows.init import init
 from tuneward.workflows.project import PROJECT_FILE
-from tuneward.workflows.report import render_report, summarise
+from tuneward.workflows.report import render_report
 from tuneward.workflows.run import StepDone, run
-from tuneward.workflows.verify import VerifyResult, verify
+from tuneward.workflows.summary import summarise
+from tuneward.workflows.verify import verify
 from tuneward.workflows.workspace import Workspace, open_workspace
 
 EXAMPLE = "claims"
@@ -82,14 +81,11 @@ def quickstart(
     init(folder)
     workspace = open_workspace(folder)
     walked = run(workspace, progress=progress, told=told)
-    spoken = time.monotonic()
-    question, answer_id, answer = _ask(workspace, walked.of("prepare").dataset.tree, progress=progress)
-    told(StepDone("serve", answer, reused=False, seconds=round(time.monotonic() - spoken, 2)))
-    spoken = time.monotonic()
+    asked = _timed("serve", lambda: _ask(workspace, walked.of("prepare").dataset.tree, progress=progress), told)
     checkpoint(workspace.office)
-    proof = verify(workspace.office, answer_id)
-    told(StepDone("verify", proof, reused=False, seconds=round(time.monotonic() - spoken, 2)))
-    summary = summarise(workspace, walked, question=question, answer=answer, proof=proof)
+    proven = _timed("verify", lambda: verify(workspace.office, asked.result.id), told)
+    answer, proof = asked.result, proven.result
+    summary = summarise(workspace, (*walked.steps, asked, proven), answer=answer, proof=proof)
     report = folder / "report.html"
     report.write_text(render_report(summary), encoding="utf-8")
     return QuickstartResult(
@@ -98,11 +94,18 @@ def quickstart(
         seconds=round(time.monotonic() - began, 1),
         download_seconds=next(done.seconds for done in walked.steps if done.step == "pull"),
         peak_memory_bytes=_peak_memory_bytes(walked.of("train").run.figures),
-        summary=summary,
-        answer_id=answer_id,
+        summary=_without_page(summary),
+        answer_id=answer.id,
         verified=proof.verified,
-        next=_following(folder, proof),
+        next=f"tuneward {'chat' if proof.verified else 'verify'} --project {folder}",
     )
+
+
+def _timed(step: str, work: Callable[[], Any], told: Callable[[StepDone], None]) -> StepDone:
+    began = time.monotonic()
+    done = StepDone(step, work(), reused=False, seconds=round(time.monotonic() - began, 2))
+    told(done)
+    return done
 
 
 def example_folder(name: str) -> Path:
@@ -140,20 +143,19 @@ def _lay_out(folder: Path, example: Path) -> None:
     (folder / MARK).write_text(json.dumps({"example": example.name}), encoding="utf-8")
 
 
-def _ask(workspace: Workspace, tree: str, *, progress: Progress) -> tuple[str, str, Mapping[str, Any]]:
-    """Ask the served model one held-out question, streamed and not; returns question, id and answer."""
+def _ask(workspace: Workspace, tree: str, *, progress: Progress) -> ChatResult:
+    """Ask the served model one held-out question, as a client would."""
     record = read_records(workspace.site.artifacts.tree(tree) / "test.jsonl")[0]
     question = tuple(message for message in record.prompt if message.role != "system")
-    with passing_gateway(workspace, purpose="tuneward quickstart", progress=progress) as (running, key):
-        progress.say(f"the model answers at {running.url}/v1 as {running.aliases[0]!r}")
-        most = workspace.project.evaluation.task.max_tokens
-        with EngineClient(running.url, key) as client:
-            answer = client.chat(running.aliases[0], question, max_tokens=most)
-    return _text(question), answer.id, {"text": answer.text, "tokens": answer.answer_tokens, "seconds": answer.seconds}
+    with conversation(workspace, progress=progress) as line:
+        return line.ask(question)
 
 
-def _text(messages: tuple[Message, ...]) -> str:
-    return "\n\n".join(message.content for message in messages)
+def _without_page(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary without what only the page shows: texts of rows, and the curve's picture."""
+    shown = {name: value for name, value in summary.items() if name != "answers"}
+    shown["training"] = {name: value for name, value in summary["training"].items() if name != "curve_svg"}
+    return shown
 
 
 def _peak_memory_bytes(figures: Mapping[str, Any]) -> int:
@@ -162,9 +164,3 @@ def _peak_memory_bytes(figures: Mapping[str, Any]) -> int:
 
     usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return max(max(usage) * 1024, int(figures.get("peak_bytes", 0)))
-
-
-def _following(folder: Path, proof: VerifyResult) -> str:
-    if not proof.verified:
-        return f"tuneward verify --project {folder}"
-    return f"tuneward chat --project {folder}"

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tuneward.domain.approval import Approval
@@ -203,7 +206,7 @@ def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[s
         status="finished",
         finished_at=now(),
         figures=figures,
-        curve=artifacts.put_file(folder / "curve.jsonl"),
+        curve=_store_curve(workspace, folder),
         adapter=adapter_id,
     )
     adapter = Adapter(
@@ -221,3 +224,11 @@ def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[s
         c.link(finished, adapter)
         c.note(adapter=adapter_id, curve=finished.curve)
     return finished, adapter
+
+
+def _store_curve(workspace: Workspace, folder: Path) -> str:
+    """The loss curve as numbers (``curve.jsonl``) and as a picture (``loss.svg``), as one artefact."""
+    with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
+        for name in ("curve.jsonl", "loss.svg"):
+            shutil.copyfile(folder / name, Path(scratch) / name)
+        return workspace.site.artifacts.put_tree(Path(scratch))

@@ -26,9 +26,9 @@ from tuneward.evaluation.gate import judge
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.audit import check_log
 from tuneward.governance.office import Office
-from tuneward.governance.writes import last_writes
+from tuneward.governance.row_check import check_rows
 from tuneward.registry.versions import Papers, check_version
-from tuneward.storage.repository import find, get, kind_of, latest, noun_digest
+from tuneward.storage.repository import find, get, kind_of, latest
 from tuneward.workflows.provenance import provenance_of
 
 N = TypeVar("N")
@@ -40,7 +40,7 @@ class Link:
 
     Attributes:
         name: ``answer``, ``deployment``, ``version``, ``adapter``, ``evaluation``, ``approval``, ``run``, ``dataset``,
-            ``base`` or ``log``.
+            ``base``, ``register`` or ``log``.
         subject: id or digest of what it is about.
         says: what holds, in a few words.
         faults: what does not hold; empty when all is well.
@@ -103,13 +103,12 @@ def check_registered(office: Office, version: ModelVersion) -> list[Fault]:
 
 
 class _Chain:
-    """One walk: holds the log's last word on every row, and collects links."""
+    """One walk: holds what the log has against any row, and collects links."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
         self._artifacts = office.site.artifacts
-        with office.site.database.read() as c:
-            self._words = last_writes(c)
+        self._changed = {fault.place: fault for fault in check_rows(office.site)}
 
     def newest(self) -> str:
         with self._office.site.database.read() as c:
@@ -147,7 +146,8 @@ class _Chain:
             version = self._noun(ModelVersion, deployment.version)
         if version is None:
             return (*links, _broken("version", named, "is not in the register"), self._log())
-        return (*links, *self._version(version), self._log())
+        links += self._version(version)
+        return (*links, self._register(), self._log())
 
     # each link ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class _Chain:
         assert base is not None
         assert adapter is not None
         papers = self._papers(version, approval, evaluation)
-        yield self._link("version", version, f"number {version.number}, signed with key {version.key_id}", papers)
+        yield self._link("version", version, f"number {version.number}, signed with key {version.key_id[:12]}", papers)
         yield self._link("adapter", adapter, f"{adapter.parameters:,} parameters", self._bytes("adapter", adapter.id))
         yield self._link("evaluation", evaluation, "gate passed", self._verdict(evaluation, version))
         if approval:
@@ -269,13 +269,13 @@ class _Chain:
 
     def _link(self, name: str, noun: Any, says: str, faults: Iterable[Fault]) -> Link:
         """A link over a row, which must read as the log last wrote it."""
-        found = list(faults)
-        word = self._words.get((kind_of(noun), noun.id))
-        if word is None:
-            found.insert(0, _fault(name, noun.id, "the log has no event that wrote it"))
-        elif word != noun_digest(noun):
-            found.insert(0, _fault(name, noun.id, "its row was changed outside the log"))
-        return Link(name, noun.id, says, tuple(found))
+        changed = self._changed.pop(f"{kind_of(noun)} {noun.id}", None)
+        return Link(name, noun.id, says, tuple(filter(None, (changed, *faults))))
+
+    def _register(self) -> Link:
+        """All rows that are no link of this chain: the site's other nouns, record entries, findings, lineage."""
+        others = tuple(self._changed.values())
+        return Link("register", self._office.site.id, "every other governed row is as the log wrote it", others)
 
 
 def _require(noun: N | None) -> N:

@@ -1,8 +1,9 @@
 """``python -m tuneward.serving.engine``: one base model behind HTTP on loopback, until its parent goes.
 
-Place on the road: started by ``serving.process``; a process of its own, so that the web process loads no torch. Standard
-output carries JSON lines: ``{"event":"ready",…}`` once it answers, or ``{"event":"error","faults":[…]}`` and an exit code
-from the error tree. It ends within two seconds of SIGTERM, of the end of its standard input, or of its parent's death.
+Place on the road: started by ``serving.process``; a process of its own, so that the web process loads no torch.
+Standard output carries JSON lines: ``{"event":"ready",…}`` once it answers, or ``{"event":"error","faults":[…]}`` and
+an exit code from the error tree. It ends within two seconds of SIGTERM, of the end of its standard input, or of its
+parent's death.
 """
 
 import argparse

@@ -23,7 +23,9 @@ def confine(root: Path | None, path: str) -> Path:
             engine does not read; every fault.
     """
     if root is None:
-        raise ServingError(_fault("the engine was started without a root for adapters", "start it with --adapters-root"))
+        raise ServingError(
+            _fault("the engine was started without a root for adapters", "start it with --adapters-root")
+        )
     base = root.resolve()
     if "\0" in path or ".." in Path(path).parts:
         raise ServingError(_fault("the path holds `..` or a zero byte", "name the folder directly"))

@@ -68,7 +68,11 @@ class AnswerText:
         return self._release(final=False)
 
     def finish(self, token: Token | None = None) -> bool:
-        """No text follows: release what is left; True if that holds a stop text. ``token`` ended the answer, textless."""
+        """No text follows: release what is left; True if that holds a stop text.
+
+        Args:
+            token: the control token that ended the answer, if one did.
+        """
         if token is not None:
             self._tokens.append((len(self._held), token))
         self._held += self._streamer.finish()

@@ -131,29 +131,21 @@ async def _answer(
 ) -> Response:
     job, events = _submit(engine, body, prompt)
     try:
-        first = await _next_or_gone(events, request)
+        event = await _next(events, request)
+        if body.stream:
+            with_usage = body.stream_options is not None and body.stream_options.include_usage
+            stream = _stream(engine, job, event, events, shape, with_usage=with_usage)
+            return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        texts, tokens = [], list[Token]()
+        while isinstance(event, Piece):
+            texts.append(event.text)
+            tokens += event.tokens
+            event = await _next(events, request)
     except BaseException:
         engine.scheduler.cancel(job)
         raise
-    if isinstance(first, Failure):
-        raise first.error
-    if body.stream:
-        with_usage = body.stream_options is not None and body.stream_options.include_usage
-        stream = _stream(engine, job, first, events, shape, with_usage=with_usage)
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
-    text, tokens, event = [], list[Token](), first
-    while isinstance(event, Piece):
-        text.append(event.text)
-        tokens += event.tokens
-        try:
-            event = await _next_or_gone(events, request)
-        except BaseException:
-            engine.scheduler.cancel(job)
-            raise
-    if isinstance(event, Failure):
-        raise event.error
     asked = job.sampling.top_logprobs is not None
-    return JSONResponse(shape.whole("".join(text), tokens if asked else None, event))
+    return JSONResponse(shape.whole("".join(texts), tokens if asked else None, event))
 
 
 def _submit(
@@ -180,19 +172,19 @@ def _submit(
     return job, events
 
 
-async def _next_or_gone(events: asyncio.Queue[Event], request: Request) -> Event:
-    """The next event; raises when the caller has hung up."""
-    if not events.empty():
-        return events.get_nowait()
-    event = asyncio.ensure_future(events.get())
-    gone = asyncio.ensure_future(_hung_up(request))
+async def _next(events: asyncio.Queue[Event], request: Request) -> Piece | End:
+    """The next event; raises when it is a failure, or when the caller has hung up."""
+    waiting, gone = asyncio.ensure_future(events.get()), asyncio.ensure_future(_hung_up(request))
     try:
-        await asyncio.wait({event, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if event.done():
-            return event.result()
-        raise HTTPException(499, "the caller hung up")
+        await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise HTTPException(499, "the caller hung up")
+        event = waiting.result()
+        if isinstance(event, Failure):
+            raise event.error
+        return event
     finally:
-        event.cancel()
+        waiting.cancel()
         gone.cancel()
 
 

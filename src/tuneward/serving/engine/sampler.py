@@ -1,7 +1,7 @@
 """Sampler: the next token of each row, by that row's own settings and its own random numbers.
 
-Place on the road: between the decoder's logits and the scheduler. A row's choice depends on its logits, its settings and
-its seed alone, never on its neighbours. Knows no text and no requests.
+Place on the road: between the decoder's logits and the scheduler. A row's choice depends on its logits, its settings
+and its seed alone, never on its neighbours. Knows no text and no requests.
 """
 
 import secrets

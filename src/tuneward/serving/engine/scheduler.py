@@ -1,8 +1,9 @@
 """Scheduler: one thread owns the model; requests come over a queue and their answers go out over callbacks.
 
 Place on the road: between the HTTP face and the decoder. First come, first served. Between two steps it takes new
-requests in, lets cancelled ones go and changes adapters, so no call ever meets a half-made change. When the cache would
-outgrow its budget the youngest row steps back: its tokens are kept and computed again later. Knows no HTTP and no files.
+requests in, lets cancelled ones go and changes adapters, so no call ever meets a half-made change. When the cache
+would outgrow its budget the youngest row steps back: its tokens are kept and computed again later. Knows no HTTP and no
+files.
 """
 
 import queue
@@ -275,7 +276,9 @@ class Scheduler:
 
     def _load(self, name: str, weights: AdapterWeights, done: Future[None]) -> None:
         if name in self._held:
-            fault = Fault("TW-SERV-009", f"an adapter named {name} is loaded", "lora_name", "unload it, or name another")
+            fault = Fault(
+                "TW-SERV-009", f"an adapter named {name} is loaded", "lora_name", "unload it, or name another"
+            )
             raise ServingError(fault)
         self._held[name] = _Held(self._bank.load(weights))
         done.set_result(None)

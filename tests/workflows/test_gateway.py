@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.serving.served_site import FAKE_ENGINE, ServedSite
 from tests.serving.test_process import gone
-
 from tuneward.errors import Fault, GovernanceError, ProofError, ServingError, StorageError
 from tuneward.serving.config import ServingConfig
 from tuneward.storage.site import Site
-from tuneward.workflows.serve import gateway
+from tuneward.workflows.gateway import gateway
 
 
 def fine(site, keys, deployment):
@@ -136,7 +136,7 @@ from tuneward.governance.office import Office
 from tuneward.governance.policies import load_policy
 from tuneward.serving.config import ServingConfig
 from tuneward.storage.site import Site
-from tuneward.workflows.serve import serve
+from tuneward.workflows.gateway import serve_until_stopped
 
 site = Site.open(Path(sys.argv[1]))
 office = Office(site, Keys.open(site.keys_folder), "ada", load_policy("solo"))
@@ -144,7 +144,7 @@ office = Office(site, Keys.open(site.keys_folder), "ada", load_policy("solo"))
 def ready(g):
     print(g.url, g._engines[0].pid, flush=True)
 
-serve(office, ServingConfig(port=0), check=lambda *_: [], ready=ready, engine_command=sys.argv[2:])
+serve_until_stopped(office, ServingConfig(port=0), check=lambda *_: [], ready=ready, engine_command=sys.argv[2:])
 print("ended", flush=True)
 """
 

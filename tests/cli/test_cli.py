@@ -1,0 +1,73 @@
+"""The command line: one JSON object with --json, faults with their cure, exit codes of the error tree."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuneward.cli.output import plain
+from tuneward.errors import ConfigError, StorageError
+
+
+def tuneward(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tuneward.cli.main", *arguments],
+        cwd=cwd,
+        env={**os.environ, "TUNEWARD_ACTOR": "ada"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_init_then_status_speak_json(tmp_path: Path) -> None:
+    made = tuneward("init", "--name", "My Project", "--json", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["created"] == ["site", "project"]
+    again = json.loads(tuneward("init", "--json", cwd=tmp_path).stdout)
+    assert again["created"] == []
+    status = tuneward("status", "--json", cwd=tmp_path)
+    seen = json.loads(status.stdout)
+    assert seen["project"] == "my-project"
+    assert seen["next"] == "tuneward pull smollm2-135m-instruct"
+    assert [state["state"] for state in seen["steps"]] == ["open"] * 7
+
+
+def test_all_faults_of_the_project_file_are_told_at_once(tmp_path: Path) -> None:
+    tuneward("init", cwd=tmp_path)
+    path = tmp_path / "tuneward.yaml"
+    path.write_text(path.read_text().replace("epochs: 1", "epoch: 1").replace("use: internal ", "use: outside "))
+    done = tuneward("status", "--json", cwd=tmp_path)
+    assert done.returncode == ConfigError.exit_code
+    faults = json.loads(done.stdout)["error"]["faults"]
+    assert {fault["code"] for fault in faults} == {"TW-CONF-003", "TW-CONF-004"}
+    unknown = next(fault for fault in faults if fault["code"] == "TW-CONF-003")
+    assert "did you mean `epochs`?" in unknown["cure"]
+    assert unknown["place"].endswith(":16")
+
+
+def test_without_a_site_the_cure_is_init(tmp_path: Path) -> None:
+    done = tuneward("log", cwd=tmp_path)
+    assert done.returncode == StorageError.exit_code
+    assert "tuneward init" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["prepar"], ["status", "--colour"], ["log", "--last", "none"]])
+def test_a_wrong_command_line_is_a_configuration_fault(tmp_path: Path, arguments: list[str]) -> None:
+    done = tuneward(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == ConfigError.exit_code
+    assert json.loads(done.stdout)["error"]["faults"][0]["code"] == "TW-CONF-007"
+
+
+def test_doctor_names_what_is_missing_and_never_raises(tmp_path: Path) -> None:
+    done = tuneward("doctor", "--json", cwd=tmp_path)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["site"]["cure"] == "tuneward init"
+    assert {"Python", "torch", "processor", "memory", "disk", "packages", "project"} <= set(checks)
+
+
+def test_plain_turns_results_into_json_values(tmp_path: Path) -> None:
+    assert plain({"a": (1, tmp_path)}) == {"a": [1, str(tmp_path)]}

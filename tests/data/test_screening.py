@@ -1,0 +1,75 @@
+"""The policy decides by kind; a finding holds no text; prompt and answer agree."""
+
+import json
+
+from data_cases import policy, prepare, refused, row, write_rows
+
+MAIL = "Please call +49 170 1234567 or write to jane@example.org."
+
+
+def test_redaction_reaches_prompt_and_answer_in_train_and_test(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row(MAIL, {"contact": "jane@example.org"})])
+    write_rows(tmp_path / "test.jsonl", [row("Other: " + MAIL, "jane@example.org")])
+    prepared = prepare(tmp_path, test=["test.jsonl"])
+    assert prepared.train[0].messages[0].content == "Please call [PHONE] or write to [EMAIL]."
+    assert prepared.train[0].answer == '{"contact":"[EMAIL]"}'
+    assert prepared.test[0].answer == "[EMAIL]"
+    assert prepared.counts["findings"] == {"email": {"redact": 4}, "phone": {"redact": 2}}
+    prepared.write(tmp_path / "out")
+    assert not any(b"jane@" in path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+
+def test_a_value_known_from_the_prompt_is_found_bare_in_the_answer(tmp_path):
+    write_rows(
+        tmp_path / "train.jsonl", [row("Tel. 612345678, thanks", '{"number": "612345678", "more": "6123456789"}')]
+    )
+    assert prepare(tmp_path).train[0].answer == '{"number": "[PHONE]", "more": "6123456789"}'
+
+
+def test_a_bare_number_in_a_json_answer_stays_json(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row("card 4111 1111 1111 1111", {"card": 4111111111111111, "ok": True})])
+    assert json.loads(prepare(tmp_path).train[0].answer) == {"card": "[CARD]", "ok": True}
+
+
+def test_a_policy_number_in_an_answer_stays(tmp_path):
+    answer = {
+        "policy_number": "HX-204-881-77",
+        "amount": 12450.5,
+        "date_of_loss": "2024-03-17",
+        "claim": "0151-220-3341",
+    }
+    write_rows(tmp_path / "train.jsonl", [row("My policy is HX-204-881-77, claim 0151-220-3341.", answer)])
+    prepared = prepare(tmp_path)
+    assert json.loads(prepared.train[0].answer) == answer
+    assert prepared.findings == ()
+
+
+def test_drop_leaves_the_row_out_and_counts_it(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row(MAIL), row("clean")])
+    write_rows(tmp_path / "test.jsonl", [row(MAIL), row("clean too")])
+    prepared = prepare(tmp_path, test=["test.jsonl"], rules=policy({"email": "drop", "*": "allow"}))
+    assert (len(prepared.train), len(prepared.test)) == (1, 1)
+    assert prepared.counts["train"]["dropped"]["finding"] == 1
+    assert prepared.card["places"]["finding_dropped"] == [{"row": "train.jsonl:1"}, {"row": "test.jsonl:1"}]
+
+
+def test_allow_changes_nothing_but_counts(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row(MAIL)])
+    prepared = prepare(tmp_path, rules=policy({"*": "allow"}))
+    assert prepared.train[0].messages[0].content == MAIL
+    assert prepared.counts["findings"]["email"] == {"allow": 1}
+
+
+def test_block_names_every_row_and_kind_and_no_text(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row(MAIL), row("clean"), row("key AKIAIOSFODNN7EXAMPLE")])
+    rules = policy({"email": "block", "api_key": "block", "*": "allow"})
+    assert refused(tmp_path, rules=rules) == [("TW-DATA-024", "train.jsonl:1"), ("TW-DATA-024", "train.jsonl:3")]
+
+
+def test_findings_point_into_the_text_as_it_was_read(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row(MAIL)])
+    found = {f.finding.kind: f for f in prepare(tmp_path).findings}
+    assert MAIL[found["email"].finding.start : found["email"].finding.end] == "jane@example.org"
+    assert found["email"].field == "messages[0].content"
+    assert found["email"].source == "train.jsonl:1"
+    assert "jane" not in json.dumps(found["email"].to_json())

@@ -1,0 +1,46 @@
+"""Overlaps: what is dropped lies inside what stays."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuneward.domain.finding import Finding
+from tuneward.inspection.overlaps import clusters, resolve
+
+findings = st.lists(
+    st.builds(
+        lambda start, size, confidence, kind: Finding(kind, start, start + size, confidence, kind),
+        st.integers(0, 40),
+        st.integers(1, 15),
+        st.sampled_from([0.5, 0.7, 0.9]),
+        st.sampled_from(["a", "b"]),
+    ),
+    max_size=12,
+)
+
+
+@given(findings, st.randoms())
+def test_nothing_becomes_uncovered_and_order_does_not_matter(items, random):
+    kept = resolve(items)
+    assert {i for f in items for i in range(f.start, f.end)} == {i for f in kept for i in range(f.start, f.end)}
+    shuffled = list(items)
+    random.shuffle(shuffled)
+    assert resolve(shuffled) == kept
+
+
+@given(findings)
+def test_what_is_kept_lies_in_nothing_of_the_same_confidence(items):
+    kept = resolve(items)
+    for i, inner in enumerate(kept):
+        for j, outer in enumerate(kept):
+            inside = outer.start <= inner.start and inner.end <= outer.end and outer.confidence >= inner.confidence
+            assert i == j or not inside
+
+
+@given(findings)
+def test_clusters_are_disjoint_and_complete(items):
+    groups = list(clusters(items))
+    assert sorted(map(str, items)) == sorted(str(f) for group in groups for f in group)
+    for a, b in pairwise(groups):
+        assert max(f.end for f in a) <= min(f.start for f in b)

@@ -1,0 +1,148 @@
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tuneward.errors import StorageError
+from tuneward.storage.site import Site
+
+HOLD = """
+import sys
+from pathlib import Path
+from tuneward.storage.site import Site
+with Site.open(Path(sys.argv[1])).lock(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(site: Site, purpose: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(site.folder), purpose],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_create_then_open(site):
+    again = Site.open(site.folder)
+    assert (again.id, again.folder) == (site.id, site.folder)
+    assert stat.S_IMODE(site.keys_folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(site.folder.stat().st_mode) == 0o700
+    assert site.run_folder("run_1").is_dir()
+    assert [path.name for path in site.folder.parent.iterdir()] == [".tuneward"]
+
+
+def test_create_refuses_what_is_there_and_leaves_it(site):
+    before = sorted(site.folder.rglob("*"))
+    with pytest.raises(StorageError, match="TW-STOR-002"):
+        Site.create(site.folder)
+    assert [p for p in sorted(site.folder.rglob("*")) if "site.db-" not in p.name] == [
+        p for p in before if "site.db-" not in p.name
+    ]
+
+
+def test_create_leaves_nothing_when_it_fails(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tuneward.storage.site.bring_up_to_date", fail)
+    with pytest.raises(StorageError, match="TW-STOR-007"):
+        Site.create(tmp_path / ".tuneward")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_open_says_what_is_wrong(site, tmp_path):
+    with pytest.raises(StorageError, match="TW-STOR-001"):
+        Site.open(tmp_path / "none")
+    path = site.folder / "site.json"
+    path.write_text("{")
+    with pytest.raises(StorageError, match="TW-STOR-003"):
+        Site.open(site.folder)
+    path.write_text(json.dumps({"format": 99, "id": site.id}))
+    with pytest.raises(StorageError, match="format 99"):
+        Site.open(site.folder)
+
+
+def test_find_looks_upwards_and_the_environment_wins(site, tmp_path, monkeypatch):
+    deep = site.folder.parent / "a" / "b"
+    deep.mkdir(parents=True)
+    assert Site.find(deep) == site.folder
+    assert Site.find(tmp_path) is None
+    monkeypatch.setenv("TUNEWARD_SITE", str(site.folder.parent))
+    assert Site.find(tmp_path) == site.folder
+    monkeypatch.setenv("TUNEWARD_SITE", str(site.folder))
+    assert Site.find(tmp_path) == site.folder
+    monkeypatch.setenv("TUNEWARD_SITE", str(tmp_path / "other"))
+    assert Site.find(deep) == tmp_path / "other"
+
+
+def test_a_second_process_is_refused_and_told_who_works(site):
+    process = hold(site, "train")
+    try:
+        with pytest.raises(StorageError) as caught, site.lock("prepare"):
+            pytest.fail("entered")
+        (fault,) = caught.value.faults
+        assert fault.code == "TW-STOR-005"
+        assert f"pid {process.pid}, `train`" in fault.message
+        assert str(process.pid) in fault.cure
+        with site.lock("serve"):
+            pass  # serving has a lock of its own
+    finally:
+        process.communicate("")
+    with site.lock("prepare"):
+        pass
+
+
+def test_a_lock_whose_holder_was_killed_is_no_obstacle(site):
+    process = hold(site, "train")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert b"train" in (site.folder / "lock").read_bytes()  # stale words stay behind
+    with site.lock("prepare"):
+        assert json.loads((site.folder / "lock").read_bytes())["pid"] == os.getpid()
+
+
+def test_the_holder_may_take_it_again_but_no_other_thread(site):
+    refused = []
+
+    def other():
+        try:
+            with site.lock("other"):
+                pass
+        except StorageError as error:
+            refused.append(error)
+
+    with site.lock("run"):
+        with site.lock("train"):
+            pass
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+    with Site.open(site.folder).lock("next"):
+        pass
+
+
+def test_the_lock_is_let_go_when_the_body_fails(site):
+    with pytest.raises(RuntimeError), site.lock("train"):
+        raise RuntimeError
+    with site.lock("train"):
+        pass
+
+
+def test_a_site_of_a_database_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNEWARD_DATABASE_URL", f"sqlite:///{tmp_path}/elsewhere.db")
+    site = Site.create(tmp_path / ".tuneward")
+    assert not (site.folder / "site.db").exists()
+    assert Path(tmp_path / "elsewhere.db").exists()
