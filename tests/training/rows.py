@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from tuneward.domain.record import Message, Record, Source
 
-WORDS = [
+WORDS = (
     "the",
     "cat",
     "and",
@@ -18,19 +18,15 @@ WORDS = [
     "there",
     "in",
     "anything",
-    "is",
     "outer",
     "stand",
-    "is",
     "here",
-    "again",
     "{",
     "ring",
     "other",
     "}",
     "late",
-    "sea",
-]
+)
 
 
 @dataclass(frozen=True)

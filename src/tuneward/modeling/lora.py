@@ -137,7 +137,7 @@ def add_lora(model: nn.Module, config: AdapterConfig, *, seed: int) -> dict[str,
     layers = {}
     for path, layer in targets.items():
         parent, _, name = path.rpartition(".")
-        layers[path] = LoraLinear(layer, config, generator)
+        layers[path] = LoraLinear(layer, config, generator).train(model.training)
         setattr(model.get_submodule(parent), name, layers[path])
     return layers
 

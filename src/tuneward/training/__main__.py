@@ -15,9 +15,10 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from tuneward.configuration import validate
 from tuneward.errors import Fault, TrainingError, TunewardError
@@ -60,13 +61,7 @@ def main(arguments: list[str]) -> int:
     output = sys.stdout
     sys.stdout = sys.stderr  # nothing that a library prints may stand between our lines
 
-    def emit(event: dict[str, Any]) -> None:
-        try:
-            output.write(json.dumps(event) + "\n")
-            output.flush()
-        except BrokenPipeError:
-            stop.ask()
-
+    emit = line_writer(output, stop)
     try:
         return _train(arguments, emit, stop)
     except TunewardError as error:
@@ -81,7 +76,20 @@ def main(arguments: list[str]) -> int:
         return TrainingError.exit_code
 
 
-def _train(arguments: list[str], emit: Any, stop: Stop) -> int:
+def line_writer(output: TextIO, stop: Stop) -> Callable[[dict[str, Any]], None]:
+    """A function that prints events as JSON lines, and asks ``stop`` for the end once nobody reads them."""
+
+    def emit(event: dict[str, Any]) -> None:
+        try:
+            output.write(json.dumps(event) + "\n")
+            output.flush()
+        except BrokenPipeError:
+            stop.ask()
+
+    return emit
+
+
+def _train(arguments: list[str], emit: Callable[[dict[str, Any]], None], stop: Stop) -> int:
     settings = Settings.from_environment()
     if len(arguments) != 1 or settings.site is None:
         raise TrainingError(

@@ -64,6 +64,7 @@ class Loop:
         emit: Emit,
         stop: Callable[[], bool],
     ) -> None:
+        self.layers = layers
         self.model, self.rows, self.steps, self.config = model, rows, steps, config
         self.checkpoints, self.emit, self.stop = checkpoints, emit, stop
         self.head = OutputHead.of(model)
@@ -90,7 +91,8 @@ class Loop:
         """
         self._resume()
         curve = curve_at(self.done)
-        self.model.train()
+        for layer in self.layers.values():  # the frozen base stays in evaluation mode: its own dropout is not wanted
+            layer.train()
         last_saved = time.monotonic()
         while self.done < len(self.steps):
             started, random = time.monotonic(), torch.get_rng_state()

@@ -1,0 +1,102 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tuneward.errors import TrainingError
+from tuneward.training import checkpoint
+from tuneward.training.checkpoint import Checkpoints, State
+
+
+def state(step):
+    return State(step, {"x": torch.full((3,), float(step)), "random": torch.get_rng_state()}, {"tokens": step * 10})
+
+
+def test_newest_comes_back_whole_and_two_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", "inputs")
+    assert checkpoints.newest() is None
+    for step in (1, 9, 10, 11):
+        checkpoints.write(state(step))
+    assert sorted(entry.name for entry in (tmp_path / "c").iterdir()) == ["step-00000010", "step-00000011"]
+    again = checkpoints.newest()
+    assert (again.step, again.counters) == (11, {"tokens": 110})
+    assert torch.equal(again.tensors["x"], state(11).tensors["x"])
+
+
+@pytest.mark.parametrize("damage", ["a byte", "cut", "note cut", "note missing", "state missing"])
+def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    checkpoints.write(state(1))
+    newest = tmp_path / checkpoints.write(state(2)).folder
+    weights, note = newest / "state.safetensors", newest / "checkpoint.json"
+    if damage == "a byte":
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+    elif damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-4])
+    elif damage == "note cut":
+        note.write_text(note.read_text()[:20])
+    else:
+        (note if damage == "note missing" else weights).unlink()
+    assert checkpoints.newest().step == 1
+
+
+def test_all_damaged_is_said(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    (tmp_path / checkpoints.write(state(1)).folder / "state.safetensors").write_bytes(b"")
+    with pytest.raises(TrainingError) as caught:
+        checkpoints.newest()
+    assert caught.value.faults[0].code == "TW-TRAIN-011"
+
+
+def test_a_checkpoint_of_other_inputs_is_refused(tmp_path):
+    Checkpoints(tmp_path, "inputs").write(state(1))
+    with pytest.raises(TrainingError) as caught:
+        Checkpoints(tmp_path, "others").newest()
+    assert caught.value.faults[0].code == "TW-TRAIN-008"
+
+
+@pytest.mark.parametrize("moment", ["state", "note", "rename"])
+def test_a_full_disk_keeps_the_old_one_and_leaves_nothing_half_done(tmp_path, monkeypatch, moment):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    checkpoints.write(state(1))
+    whole_write, whole_rename = checkpoint._write, Path.rename
+
+    def full(path, data):
+        if path.name.startswith("state" if moment == "state" else "checkpoint"):
+            path.write_bytes(data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        whole_write(path, data)
+
+    def rename(self, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "_write", whole_write if moment == "rename" else full)
+    monkeypatch.setattr(Path, "rename", rename if moment == "rename" else whole_rename)
+    with pytest.raises(TrainingError) as caught:
+        checkpoints.write(state(2))
+    assert caught.value.faults[0].code == "TW-TRAIN-009"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["step-00000001"]
+    assert checkpoints.newest().step == 1
+
+
+def test_what_a_killed_writer_left_is_swept_and_never_read(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    checkpoints.write(state(1))
+    left = tmp_path / ".writing-step-00000002-77"
+    left.mkdir()
+    (left / "checkpoint.json").write_text(json.dumps({"step": 2}))
+    assert checkpoints.newest().step == 1
+    checkpoints.write(state(3))
+    assert not left.exists()
+
+
+def test_the_same_step_can_be_written_again(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    checkpoints.write(state(4))
+    checkpoints.write(state(4))
+    assert checkpoints.newest().step == 4

@@ -1,0 +1,48 @@
+import math
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tuneward.training.curve import Curve, Point, draw, read_curve
+
+
+def point(step, loss=1.0):
+    return Point(step, loss, 1e-3, 0.5, step * 100, step * 1.5)
+
+
+def test_a_resumed_curve_is_cut_at_the_checkpoint(tmp_path):
+    file = tmp_path / "curve.jsonl"
+    curve = Curve(file, upto=0)
+    for step in range(1, 6):
+        curve.add(point(step, loss=6.0 - step))
+    with file.open("a") as handle:
+        handle.write('{"step": 6, "lo')
+    assert [p.step for p in read_curve(file)] == [1, 2, 3, 4, 5]
+    again = Curve(file, upto=3)
+    again.add(point(4, loss=9.0))
+    assert [(p.step, p.loss) for p in read_curve(file)] == [(1, 5.0), (2, 4.0), (3, 3.0), (4, 9.0)]
+
+
+def test_last_loss_is_the_mean_of_the_last_tenth(tmp_path):
+    curve = Curve(tmp_path / "curve.jsonl", upto=0)
+    assert math.isnan(curve.last_loss())
+    for step in range(1, 21):
+        curve.add(point(step, loss=float(step)))
+    assert curve.last_loss() == 19.5
+
+
+@pytest.mark.parametrize(
+    "losses", [[], [2.0], [2.0, 2.0], [5.0, 0.001], [1e-7, 2e-7], [3.0 / (n + 1) for n in range(500)]]
+)
+def test_the_picture_is_whole_and_inside_its_frame(losses):
+    picture = draw([point(step + 1, loss) for step, loss in enumerate(losses)], title="a <b> & c")
+    root = ET.fromstring(picture)
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
+    _, _, width, height = (float(v) for v in root.attrib["viewBox"].split())
+    lines = [node for node in root.iter() if node.tag.endswith("polyline")]
+    assert len(lines) == (2 if losses else 0)
+    for line in lines:
+        for pair in line.attrib["points"].split():
+            x, y = (float(v) for v in pair.split(","))
+            assert 0 <= x <= width
+            assert 0 <= y <= height

@@ -1,0 +1,160 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.rows import PlainChat, write_rows
+from tuneward.errors import DataError, TrainingError
+from tuneward.modeling.adapter_files import load_adapter
+from tuneward.training.config import TrainingConfig
+from tuneward.training.job import Job, train
+
+SETTINGS = {"batch_tokens": 256, "epochs": 3, "precision": "fp32", "adapter": {"rank": 4, "dropout": 0.1}}
+SETTINGS |= {"checkpoint_seconds": 0.02}
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return write_rows(tmp_path_factory.mktemp("rows") / "train.jsonl", 60)
+
+
+def start(base, rows, folder, **settings):
+    command = [sys.executable, "-m", "tests.training.runs", base, rows, folder, json.dumps(SETTINGS | settings)]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    return subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    )
+
+
+def follow(process, until=lambda event: False):
+    """Events of a process up to the first for which ``until`` holds, or to its end."""
+    events = []
+    for line in process.stdout:
+        events.append(json.loads(line))
+        if until(events[-1]):
+            break
+    return events
+
+
+def adapter_bytes(folder):
+    return {file.name: file.read_bytes() for file in sorted((folder / "adapter").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def whole(base, rows, tmp_path_factory):
+    """The adapter of a run that nobody disturbed, in a process of its own."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(base, rows, folder)
+    events = follow(process)
+    assert process.wait(60) == 0
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "plan"
+    assert kinds.count("step") == events[0]["steps"] >= 8
+    return folder, adapter_bytes(folder)
+
+
+def test_killed_again_and_again_it_ends_in_the_same_bytes(base, rows, whole, tmp_path):
+    ends = iter([2, 5, 7])
+    kills = resumed = 0
+    while True:
+        process = start(base, rows, tmp_path)
+        end = next(ends, None)
+        seen = follow(process, lambda event, end=end: end is not None and event.get("step", 0) >= end)
+        if end is not None:
+            process.kill()
+            kills += process.wait(60) == -signal.SIGKILL
+            follow(process)
+            continue
+        resumed = sum(event["event"] == "resumed" for event in seen)
+        assert process.wait(60) == 0
+        break
+    assert (kills, resumed) == (3, 1)
+    assert adapter_bytes(tmp_path) == whole[1]
+    curves = [
+        [json.loads(x)["loss"] for x in (f / "curve.jsonl").read_text().splitlines()] for f in (tmp_path, whole[0])
+    ]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_at_a_checkpoint_with_130(base, rows, whole, tmp_path, number):
+    process = start(base, rows, tmp_path, checkpoint_seconds=1000)
+    follow(process, lambda event: event.get("step", 0) >= 3)
+    process.send_signal(number)
+    events = follow(process)
+    assert process.wait(60) == 130
+    assert events[-1]["event"] == "checkpoint"
+    assert not (tmp_path / "adapter").exists()
+    process = start(base, rows, tmp_path, checkpoint_seconds=1000)
+    follow(process)
+    assert process.wait(60) == 0
+    assert adapter_bytes(tmp_path) == whole[1]
+
+
+def test_it_ends_when_its_parent_dies(base, rows, tmp_path):
+    script = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)\n"
+        "print(child.pid, flush=True)\n"
+        "while '\"step\": 2' not in child.stdout.readline(): pass\n"
+    )
+    settings = json.dumps(SETTINGS | {"epochs": 500, "checkpoint_seconds": 1000})
+    command = [sys.executable, "-m", "tests.training.runs", str(base), str(rows), str(tmp_path), settings]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=120
+    )
+    child = int(done.stdout.split()[0])
+    with pytest.raises(ProcessLookupError):
+        for _ in range(600):
+            os.kill(child, 0)
+            if Path(f"/proc/{child}/stat").read_text().split(") ")[1][0] == "Z":
+                raise ProcessLookupError
+            signal.sigtimedwait([signal.SIGUSR2], 0.1)
+    assert (tmp_path / "checkpoints").is_dir()
+
+
+def test_what_a_finished_job_leaves(base, rows, tmp_path):
+    events = []
+    config = TrainingConfig(**SETTINGS)
+    job = Job(rows, base, "tiny", config, tmp_path, "inputs")
+    outcome = train(job, PlainChat(base), emit=events.append)
+    assert outcome.status == "finished"
+    weights = load_adapter(outcome.adapter)
+    assert (weights.rank, weights.alpha) == (4, 32.0)
+    assert json.loads((outcome.adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny"
+    assert outcome.figures["trained_parameters"] == weights.parameters
+    assert outcome.figures["final_loss"] < outcome.figures["first_loss"]
+    assert outcome.picture.read_text().startswith("<svg")
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps[-1]["remaining_seconds"] == 0
+    assert json.loads(json.dumps(events)) == events
+
+    torch.manual_seed(1)
+    again = train(job, PlainChat(base), emit=lambda event: None)  # nothing left to do
+    assert again.figures["steps"] == outcome.figures["steps"]
+    assert again.figures["resumed"] == 1
+
+
+def test_refusals_come_before_the_first_step(base, rows, tmp_path):
+    events = []
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    with pytest.raises(DataError):
+        train(Job(empty, base, "tiny", TrainingConfig(), tmp_path / "run", "x"), PlainChat(base), emit=events.append)
+    assert events == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_other_inputs_is_refused(base, rows, tmp_path):
+    config = TrainingConfig(**SETTINGS | {"epochs": 0.2})
+    train(Job(rows, base, "tiny", config, tmp_path, "inputs"), PlainChat(base), emit=lambda event: None)
+    with pytest.raises(TrainingError) as caught:
+        train(Job(rows, base, "tiny", config, tmp_path, "other"), PlainChat(base), emit=lambda event: None)
+    assert caught.value.faults[0].code == "TW-TRAIN-008"

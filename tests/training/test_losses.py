@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from tuneward.modeling.base_model import OutputHead
+from tuneward.training.losses import chunk_rows, cross_entropy_sum
+
+ROWS, HIDDEN, VOCABULARY = 37, 24, 101
+
+
+def plain(hidden, targets, head):
+    return functional.cross_entropy(head.logits(hidden), targets, reduction="sum")
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 5, 37, 1000])
+@pytest.mark.parametrize(
+    ("bias", "multiplier", "softcap"),
+    [(False, 1.0, None), (True, 1.0, None), (False, 0.25, None), (False, 1.0, 3.0), (True, 0.5, 2.0)],
+)
+def test_equals_the_plain_head_with_gradients(rows_at_once, bias, multiplier, softcap):
+    torch.manual_seed(0)
+    weight, offset = torch.randn(VOCABULARY, HIDDEN), torch.randn(VOCABULARY)
+    head = OutputHead(weight, offset if bias else None, multiplier, softcap)
+    targets = torch.randint(0, VOCABULARY, (ROWS,))
+    ours = torch.randn(ROWS, HIDDEN, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    chunk_bytes = rows_at_once * VOCABULARY * 12
+    assert chunk_rows(head, torch.float32, chunk_bytes) == rows_at_once
+    loss, expected = cross_entropy_sum(ours, targets, head, chunk_bytes=chunk_bytes), plain(theirs, targets, head)
+    torch.testing.assert_close(loss, expected, atol=0, rtol=1e-6)
+    (loss / 7).backward()
+    (expected / 7).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_no_rows_give_zero():
+    head = OutputHead(torch.randn(VOCABULARY, HIDDEN), None, 1.0, None)
+    hidden = torch.randn(0, HIDDEN, requires_grad=True)
+    loss = cross_entropy_sum(hidden, torch.empty(0, dtype=torch.int64), head, chunk_bytes=1)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert hidden.grad.shape == (0, HIDDEN)
+
+
+def test_bf16_loss_is_summed_in_fp32():
+    torch.manual_seed(0)
+    weight = torch.randn(VOCABULARY, HIDDEN)
+    head = OutputHead(weight.bfloat16(), None, 1.0, None)
+    hidden, targets = torch.randn(4000, HIDDEN), torch.randint(0, VOCABULARY, (4000,))
+    loss = cross_entropy_sum(hidden.bfloat16(), targets, head, chunk_bytes=1000)
+    exact = functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum")
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(exact), rel=2e-3)
+
+
+def test_a_chunk_has_at_least_one_row():
+    head = OutputHead(torch.randn(VOCABULARY, HIDDEN), None, 1.0, None)
+    assert chunk_rows(head, torch.bfloat16, 1) == 1

@@ -1,0 +1,47 @@
+import dataclasses
+
+import pytest
+
+from tests.training.rows import write_rows
+from tests.training.runs import make_loop, rows_of
+from tuneward.errors import TrainingError
+from tuneward.training.plan import available_bytes, make_plan, refuse_what_cannot_fit, resident_bytes
+
+
+@pytest.fixture
+def plan(base, tmp_path):
+    rows = rows_of(base, write_rows(tmp_path / "train.jsonl", 20))
+    loop, _ = make_loop(base, rows, tmp_path, epochs=2, batch_tokens=400)
+    return make_plan(loop.model, rows=rows, steps=loop.steps, config=loop.config, precision="fp32"), rows, loop
+
+
+def test_counts_are_exact(plan):
+    made, rows, loop = plan
+    assert made.tokens == 2 * sum(row.ids.size for row in rows)
+    assert made.trained_tokens == 2 * sum(row.trained for row in rows)
+    assert made.trained_parameters == sum(p.numel() for p in loop.parameters.values())
+    assert made.base_parameters == 304 * 64 + 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96) + 5 * 64
+    assert made.longest_row == max(row.ids.size for row in rows)
+    assert made.memory["weights"] == 4 * made.base_parameters
+    assert made.memory["optimizer"] == 8 * made.trained_parameters
+    assert made.peak_bytes == made.to_json()["peak_bytes"] == sum(made.memory.values())
+
+
+def test_what_cannot_fit_is_refused_with_the_parts_and_a_cure(plan):
+    made = dataclasses.replace(plan[0], memory={"weights": 10 * 2**20, "activations": 100 * 2**20})
+    refuse_what_cannot_fit(made, 110 * 2**20)
+    refuse_what_cannot_fit(made, None)
+    with pytest.raises(TrainingError) as caught:
+        refuse_what_cannot_fit(made, 60 * 2**20)
+    (fault,) = caught.value.faults
+    assert fault.code == "TW-TRAIN-006"
+    assert "weights 10, activations 100" in fault.message
+    assert "50%" in fault.cure
+    with pytest.raises(TrainingError) as caught:
+        refuse_what_cannot_fit(made, 5 * 2**20)
+    assert "smaller base" in caught.value.faults[0].cure
+
+
+def test_the_machine_is_asked():
+    assert resident_bytes() > 50 * 2**20
+    assert available_bytes() > resident_bytes()
