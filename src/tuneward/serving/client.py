@@ -87,17 +87,17 @@ class EngineClient(AbstractContextManager["EngineClient"]):
         except ServingError as error:
             raise _adapter_error(error, name) from None
 
-    def chat(
-        self, model: str, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.0, **options: Any
-    ) -> Answer:
-        """One answer; ``temperature`` 0 is greedy. Further ``options`` go out as OpenAI spells them.
+    def chat(self, model: str, messages: Sequence[Message], *, max_tokens: int | None = None, **options: Any) -> Answer:
+        """One greedy answer, unless ``options`` (as OpenAI spells them) say otherwise.
+
+        Without ``max_tokens`` the server's own limit holds.
 
         Raises:
             ServingError: the engine refused, broke off, or is not there.
         """
         began = time.monotonic()
-        sampling = {"max_tokens": max_tokens, "temperature": temperature, **options}
-        value = self._call(*self._post(model, messages, sampling))
+        limit = {} if max_tokens is None else {"max_tokens": max_tokens}
+        value = self._call(*self._post(model, messages, {"temperature": 0.0, **limit, **options}))
         return read_answer(value, seconds=time.monotonic() - began)
 
     def answers(

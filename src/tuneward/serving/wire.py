@@ -5,12 +5,16 @@ Place on the road: under ``serving/client``. Pure functions over JSON values and
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuneward.domain.record import Message
 from tuneward.errors import Fault, ServingError
+
+#: How a server of ours ends the message of a refusal; told anew by whoever passes it on.
+_OUR_CODE = re.compile(r" \[TW-[A-Z]+-\d{3}\]")
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def refusal(status: int, value: Any) -> ServingError:
     error = error if isinstance(error, dict) else {"message": error if isinstance(error, str) else None}
     message = str(error.get("message") or f"HTTP {status} without a reason")
     place = str(error.get("param") or "")
+    message = _OUR_CODE.sub("", message.removeprefix(f"{place}: "))
     if error.get("code") == "context_length_exceeded":
         return ServingError(Fault("TW-SERV-036", message, place, "shorten the prompt or lower max_tokens"))
     if status in {400, 413, 422}:

@@ -43,10 +43,9 @@ class ChatResult:
 class Conversation:
     """An open line to one model; every question goes through the gateway and leaves its audit events."""
 
-    def __init__(self, client: EngineClient, model: str, max_tokens: int) -> None:
+    def __init__(self, client: EngineClient, model: str) -> None:
         self._client = client
         self.model = model
-        self._max_tokens = max_tokens
 
     def ask(self, messages: Sequence[Message]) -> ChatResult:
         """Send messages, return the answer.
@@ -54,7 +53,7 @@ class Conversation:
         Raises:
             ServingError: the gateway refuses or cannot answer.
         """
-        answer = self._client.chat(self.model, messages, max_tokens=self._max_tokens)
+        answer = self._client.chat(self.model, messages)
         return ChatResult(
             model=self.model,
             answer=answer.text,
@@ -77,20 +76,20 @@ def conversation(workspace: Workspace, *, progress: Progress = SILENT) -> Iterat
         ServingError: nothing is deployed, or the gateway cannot start or does not answer.
     """
     serving = workspace.project.serving
-    alias, most = serving.alias or workspace.project.project, serving.max_tokens
+    alias = serving.alias or workspace.project.project
     if key := os.environ.get(KEY_VARIABLE):
         url = f"http://{serving.host}:{serving.port}"
         with EngineClient(url, key) as client:
             if not client.health():
                 cure = f"start `tuneward serve`, or unset {KEY_VARIABLE}"
                 raise ServingError(Fault("TW-SERV-062", "no gateway answers", url, cure))
-            yield Conversation(client, alias, most)
+            yield Conversation(client, alias)
         return
     with (
         passing_gateway(workspace, purpose="tuneward chat", progress=progress) as (running, text),
         EngineClient(running.url, text) as client,
     ):
-        yield Conversation(client, alias, most)
+        yield Conversation(client, alias)
 
 
 @contextmanager
