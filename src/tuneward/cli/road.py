@@ -182,10 +182,10 @@ def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
     """Show the road: what is done, what is stale, and the next command."""
 
     def human(result: StatusResult) -> None:
-        marks = {"done": "✓", "stale": "≠", "waiting": "…", "open": " ", "not needed": "-"}
+        marks = {"done": "✓", "stale": "≠", "waiting": "…", "interrupted": "…", "open": " ", "not needed": "-"}
         stdout.print(f"{result.project} (policy {result.policy})")
         for state in result.steps:
-            stdout.print(f" {marks[state.state]} {state.step:<9} {state.state:<10} {state.says}", markup=False)
+            stdout.print(f" {marks[state.state]} {state.step:<9} {state.state:<11} {state.says}", markup=False)
 
     show(look(open_workspace(project)), human, as_json=as_json)
 

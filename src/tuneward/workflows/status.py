@@ -7,7 +7,7 @@ from tuneward.workflows.approve import decide
 from tuneward.workflows.road import STEPS, Road, next_step, survey
 from tuneward.workflows.workspace import Workspace
 
-State = Literal["done", "stale", "open", "waiting", "not needed"]
+State = Literal["done", "stale", "open", "waiting", "interrupted", "not needed"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class StepState:
 
     Attributes:
         step: its command.
-        state: ``done`` for the inputs of today, ``stale`` (done for earlier inputs), ``waiting`` for another person,
-            ``not needed`` under the policy, or ``open``.
+        state: ``done`` for the inputs of today, ``stale`` (done for earlier inputs), ``waiting`` for a decision,
+            ``interrupted`` (the same command goes on), ``not needed`` under the policy, or ``open``.
         says: id and a few words about the result.
     """
 
@@ -67,6 +67,8 @@ def _state(step: str, road: Road, approval_required: bool) -> State:
         return "not needed"
     if step == "approve" and road.requested:
         return "waiting"
+    if step == "train" and road.interrupted:
+        return "interrupted"
     return "stale" if step in road.stale else "open"
 
 
@@ -84,7 +86,7 @@ def _says(step: str, road: Road) -> str:
         case "train" if road.run:
             return f"{road.run.id}: loss {road.run.figures['final_loss']:.3f}"
         case "train" if road.interrupted:
-            return f"{road.interrupted.id}: interrupted; `tuneward train` goes on from its last checkpoint"
+            return f"{road.interrupted.id}: `tuneward train` goes on from its last checkpoint"
         case "evaluate" if road.evaluation:
             return f"{road.evaluation.id}: gate {'passed' if road.evaluation.passed else 'says no'}"
         case "register" if road.version:
