@@ -1,6 +1,7 @@
 """Small runs for tests: a loop over a tiny base, and a training process that can be killed.
 
-``python -m tests.training.runs BASE ROWS FOLDER CONFIG`` trains as ``python -m tuneward.training`` does, without a site.
+``python -m tests.training.runs BASE ROWS FOLDER CONFIG`` trains as ``python -m tuneward.training`` does, but
+without a site.
 """
 
 import json

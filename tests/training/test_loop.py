@@ -75,7 +75,7 @@ def test_accumulated_equals_one_big_batch_partial_last_window_included(base, row
 
 def run_all(base, rows, folder, **settings):
     torch.manual_seed(0)
-    loop, layers = make_loop(base, rows, folder, batch_tokens=300, **settings)
+    loop, _ = make_loop(base, rows, folder, batch_tokens=300, **settings)
     folder.mkdir(exist_ok=True)
     assert loop.run(lambda upto: Curve(folder / "curve.jsonl", upto=upto))
     return {name: p.detach().clone() for name, p in loop.parameters.items()}, loop

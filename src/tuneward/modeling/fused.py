@@ -1,8 +1,8 @@
 """Fewer passes over memory for the parts between the matrix products.
 
-Place on the road: put into a frozen model before training. A module is replaced only where it is recognised by its shape
-*and* has been seen to give the same numbers on random input; everything else stays as transformers wrote it. Replaced is
-the instance's forward method: no class and no library is changed. Knows no adapter and no loss.
+Place on the road: put into a frozen model before training. A module is replaced only where it is recognised by its
+shape *and* has been seen to give the same numbers on random input; everything else stays as transformers wrote it.
+Replaced is the instance's forward method: no class and no library is changed. Knows no adapter and no loss.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def _norm_forward(weight: Tensor, *, eps: float, offset: bool) -> Callable[[Tens
     factor = 1.0 + weight.detach().float() if offset else weight.detach()
 
     def forward(hidden_states: Tensor) -> Tensor:
-        return cast(Tensor, RmsNorm.apply(hidden_states, factor, eps))
+        return rms_norm(hidden_states, factor, eps)
 
     return forward
 
@@ -64,13 +64,24 @@ def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], width: int) ->
     return bool((theirs - ours).abs().max() <= TOLERANCE * theirs.abs().max())
 
 
-class RmsNorm(torch.autograd.Function):
+def rms_norm(x: Tensor, factor: Tensor, eps: float) -> Tensor:
     """``x / sqrt(mean(x²) + eps) * factor`` over the last dimension (arXiv 1910.07467), for a frozen factor.
 
-    Saved are x and one number per row, where the plain form saves three tensors of x's size in fp32. With
-    n = x / rms and g the incoming gradient times the factor: dx = (g - n * mean(g * n)) / rms.
-    """
+    Saved for the backward pass are x and one number per row, where the plain form saves three tensors of x's size in
+    fp32. With n = x / rms and g the incoming gradient times the factor: dx = (g - n * mean(g * n)) / rms.
 
+    Args:
+        x: (..., width).
+        factor: (width,); in x's type it is applied after rounding to it, in fp32 before.
+        eps: addend under the root.
+
+    Returns:
+        (..., width) in the type of x.
+    """
+    return cast(Tensor, _RmsNorm.apply(x, factor, eps))
+
+
+class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: Tensor, eps: float) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)

@@ -1,7 +1,7 @@
 """The training process: ``python -m tuneward.training RUN_ID``.
 
-Place on the road: started by ``workflows.train`` (later by a queue or torchrun) for one run. Looks the run up in the site
-that ``TUNEWARD_SITE`` names, makes a Job of it, and prints one JSON object per line on stdout:
+Place on the road: started by ``workflows.train`` (later by a queue or torchrun) for one run. Looks the run up in the
+site that ``TUNEWARD_SITE`` names, makes a Job of it, and prints one JSON object per line on stdout:
 
 ``plan``, ``resumed``, ``step``, ``checkpoint``, ``stopped``, ``done`` (with figures), ``error`` (with faults).
 

@@ -94,8 +94,8 @@ def draw(points: Sequence[Point], *, title: str) -> str:
         return " ".join(f"{x(p.step):.1f},{y(v):.1f}" for p, v in zip(points, values, strict=True))
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(title)}" '
-        'font-family="system-ui, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{_text(title)}" font-family="system-ui, sans-serif" font-size="12">',
         "<style>.ink{fill:#33414e}.axis{stroke:#33414e;stroke-width:1}.grid{stroke:#8a97a3;stroke-opacity:.3}"
         "@media (prefers-color-scheme:dark){.ink{fill:#d5dde4}.axis{stroke:#d5dde4}}</style>",
         f'<text class="ink" x="{LEFT}" y="22" font-size="14" font-weight="600">{_text(title)}</text>',
