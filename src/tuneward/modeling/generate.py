@@ -120,16 +120,20 @@ class Decoder:
             if row.pending == span.tokens:
                 ends.append(len(ids) - 1)
                 done.append(row)
+        device = self._model.device
         if self._bank is not None:
             self._bank.assign([(tokens_of[span.row][0].adapter, span.tokens) for span in spans])
-        device = self._model.device
-        logits = self._model(
-            input_ids=torch.tensor([ids], device=device),
-            position_ids=layout.position_ids().to(device),
-            use_cache=False,
-            layout=layout,
-            logits_to_keep=torch.tensor(ends, device=device),
-        ).logits[0]  # (rows, vocabulary)
+        try:
+            logits = self._model(
+                input_ids=torch.tensor([ids], device=device),
+                position_ids=layout.position_ids().to(device),
+                use_cache=False,
+                layout=layout,
+                logits_to_keep=torch.tensor(ends, dtype=torch.long, device=device),
+            ).logits[0]  # (rows, vocabulary)
+        finally:
+            if self._bank is not None:
+                self._bank.assign([])
         layout.commit()
         return done, logits
 
