@@ -9,13 +9,16 @@ SIGINT and SIGTERM stop it at a checkpoint with exit code 130; it does the same 
 Writes nothing but the run's folder: rows of the database are the starter's to write.
 """
 
+import fcntl
 import json
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -105,7 +108,10 @@ def _train(arguments: list[str], emit: Callable[[dict[str, Any]], None], stop: S
     from tuneward.modeling.chat import Chat
     from tuneward.training.job import train
 
-    outcome = train(job, Chat.load(folder), emit=emit, stop=stop)
+    with alone_in(job.folder, stop) as held:
+        if not held:
+            return STOPPED
+        outcome = train(job, Chat.load(folder), emit=emit, stop=stop)
     if outcome.status == "stopped":
         emit({"event": "stopped"})
         return STOPPED
@@ -119,6 +125,26 @@ def _train(arguments: list[str], emit: Callable[[dict[str, Any]], None], stop: S
         }
     )
     return 0
+
+
+@contextmanager
+def alone_in(folder: Path, stop: Stop) -> Iterator[bool]:
+    """Hold a run's folder; wait for a process that still trains in it, as one does whose starter was killed.
+
+    Yields:
+        True once held, False when the run was stopped while waiting.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as handle:
+        while not stop():
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.1)
+            else:
+                yield True
+                return
+        yield False
 
 
 def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
