@@ -25,7 +25,7 @@ APPROVAL = Approval("apr_1", "claims", DATASET.id, {"purpose": "x"}, "c" * 64, "
 RUN = Run("run_1", "claims", DATASET.id, APPROVAL.id, BASE.id, {"rank": 16, "rate": 1e-3}, "r" * 64, 0, "running", AT, None, {}, None, None)  # fmt: skip  # noqa: E501
 ADAPTER = Adapter("a" * 64, RUN.id, BASE.id, 16, 32.0, 1000, AT)
 EVALUATION = Evaluation("evl_1", "claims", RUN.id, ADAPTER.id, BASE.id, DATASET.id, "e" * 64, "p" * 64, {"x": {"min": 0.6}}, True, ("x: 0.7 >= 0.6",), {}, AT)  # fmt: skip  # noqa: E501
-VERSION = ModelVersion("ver_1", "claims", 1, ADAPTER.id, BASE.id, DATASET.id, RUN.id, APPROVAL.id, EVALUATION.id, "p" * 64, "s" * 64, "k" * 64, AT)  # fmt: skip  # noqa: E501
+VERSION = ModelVersion("ver_1", "claims", 1, ADAPTER.id, BASE.id, DATASET.id, RUN.id, APPROVAL.id, EVALUATION.id, "p" * 64, "s" * 64, "k" * 64, "0.1.0", AT)  # fmt: skip  # noqa: E501
 DEPLOYMENT = Deployment("dep_1", "claims", "claims", VERSION.id, "active", None, 0.5, AT)
 MEMBER = Member("ann", ("engineer", "owner"), AT)
 KEY = ApiKey("key_1", "notebook", MEMBER.id, "h" * 64, AT, None)

@@ -6,7 +6,8 @@ import math
 import random
 from typing import Any
 
-from tuneward.workflows.report import Summary, render_report
+from tuneward.workflows.report import render_report
+from tuneward.workflows.summary import Summary
 
 
 def digest(text: str) -> str:

@@ -20,7 +20,7 @@ from tuneward.workflows.init import init
 from tuneward.workflows.project import PROJECT_FILE
 from tuneward.workflows.report import render_report
 from tuneward.workflows.run import StepDone, run
-from tuneward.workflows.summary import summarise
+from tuneward.workflows.summarise import summarise
 from tuneward.workflows.verify import verify
 from tuneward.workflows.workspace import Workspace, open_workspace
 

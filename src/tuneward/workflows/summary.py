@@ -1,175 +1,159 @@
-"""Summary: everything that the one-page report says, gathered from the walked road.
+"""Summary: what the one-page report shows, as one mapping of plain values.
 
-Place on the road: between ``quickstart`` and ``report``. Repeats what the steps recorded; measures nothing.
+Place on the road: made by ``summarise``, drawn by ``report``, printed by ``quickstart --json``. Types only.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
-from tuneward import __version__
-from tuneward.domain.dataset import Dataset
-from tuneward.domain.evaluation import Evaluation
-from tuneward.domain.run import Run
-from tuneward.evaluation.measure import read_report, read_side_by_side
-from tuneward.modeling.machine import available_memory_bytes
-from tuneward.storage.database import now
-from tuneward.workflows.chat import ChatResult
-from tuneward.workflows.report import LinkSummary, StepSummary, Summary
-from tuneward.workflows.run import StepDone
-from tuneward.workflows.verify import Link, VerifyResult
-from tuneward.workflows.workspace import Workspace
-
-HEADLINE = "task.exact_match"
-#: Links that the page draws; adapter, register and log stand as facts beside them.
-DRAWN = ("answer", "deployment", "version", "evaluation", "approval", "run", "dataset", "base")
-NOTICED = ("contradictions", "near_duplicates", "near_test", "test_duplicates", "outside_schema")
-LIMITS = (
-    "Measured on data of the same making as the training data; live mail will differ.",
-    "Greedy decoding on this machine and precision; another engine or quantisation is another artefact.",
-    "Names, postal addresses and health data are not looked for by this version's detectors.",
-    "The log shows every change to what a kept checkpoint covers; not what never entered it, nor a history rewritten "
-    "by whoever holds the signing key and every copy of the checkpoints.",
-)
+Interval = Sequence[float]
 
 
-def summarise(workspace: Workspace, steps: Sequence[StepDone], *, answer: ChatResult, proof: VerifyResult) -> Summary:
-    """Gather the report's content.
+class FigureSummary(TypedDict):
+    """One figure of base and tuned on the same items, as ``report.json`` holds it; shares are 0 to 1."""
 
-    Args:
-        workspace: the project.
-        steps: every step walked, serve and verify included, in order.
-        answer: the answer that was asked of the served model.
-        proof: its walked chain.
+    base: float | None
+    base_interval: Interval | None
+    tuned: float | None
+    interval: Interval | None
+    difference: float | None
+    difference_interval: Interval | None
+    n: int
+    p_value: float | None
+    test: str | None
+
+
+class AnswerSummary(TypedDict):
+    """One held-out item with both answers; ``outcome`` says how they compare (``improved``, ``worse``…)."""
+
+    outcome: str
+    prompt: str
+    reference: str
+    base: str
+    tuned: str
+
+
+class StepSummary(TypedDict):
+    """One step of the road: its name, what it came to in a few words, and how long it took.
+
+    ``state`` is ``done``, ``kept`` (inputs unchanged, nothing done again), ``refused`` or ``not reached``.
     """
-    results = {done.step: done.result for done in steps}
-    base, dataset, run = results["pull"].base, results["prepare"].dataset, results["train"].run
-    evaluation: Evaluation = results["evaluate"].evaluation
-    folder = workspace.site.artifacts.tree(evaluation.report)
-    report = read_report(folder)
-    policy = workspace.office.policy
-    return Summary(
-        project=workspace.project.project,
-        purpose=workspace.project.purpose,
-        base=base.name,
-        base_licence=base.licence,
-        policy=policy.name,
-        made_at=now(),
-        tuneward=__version__,
-        machine=f"{os.cpu_count()} cores, {available_memory_bytes() / (1 << 30):.0f} GiB free, {run.figures['device']}",
-        seconds=sum(done.seconds for done in steps),
-        headline=HEADLINE,
-        figures=report["figures"],
-        fields={name: field["f1"] for name, field in report["fields"].items()},
-        free_text=[name for name, field in report["fields"].items() if field["compared"] == "token F1"],
-        answers=[{**item} for item in read_side_by_side(folder)],  # type: ignore[typeddict-item]
-        chosen=report["side_by_side"]["chosen"],
-        data=_data(dataset),
-        training=_training(workspace, run),
-        gate={"passed": evaluation.passed, "reasons": evaluation.reasons},
-        chain=[_link(link, proof, results) for link in proof.links if link.name in DRAWN],
-        verified=proof.verified,
-        steps=[_step(done) for done in steps],
-        limits=LIMITS,
-        not_measured=[(entry["name"], entry["reason"]) for entry in report["not_measured"]],
-        next=["tuneward status", "tuneward serve", "tuneward chat", f"tuneward verify {answer.id}", "tuneward log"],
-    )
+
+    name: str
+    result: str
+    seconds: float | None
+    state: Literal["done", "kept", "refused", "not reached"]
 
 
-def _data(dataset: Dataset) -> Any:
-    counts = dataset.counts
-    return {
-        "train": counts["train"],
-        "test": counts["test"],
-        "findings": counts["findings"],
-        "noticed": {name: counts[name] for name in NOTICED if counts.get(name)},
-    }
+class LinkSummary(TypedDict):
+    """One link of the chain, answer first, base last.
+
+    ``digest`` is full lower hex or None; ``facts`` are ``(label, value)`` pairs in reading order; ``checked`` says
+    whether ``verify`` found it in order, None where nothing was verified. ``self_granted`` belongs to approvals.
+    """
+
+    kind: Literal["answer", "deployment", "version", "evaluation", "approval", "run", "dataset", "base"]
+    id: str
+    digest: str | None
+    at: str | None
+    facts: Sequence[tuple[str, str]]
+    checked: bool | None
+    self_granted: NotRequired[bool]
 
 
-def _training(workspace: Workspace, run: Run) -> Any:
-    assert run.curve is not None, "a finished run has its curve"
-    picture = workspace.site.artifacts.tree(run.curve) / "loss.svg"
-    return {**run.figures, "curve_svg": picture.read_text(encoding="utf-8")}
+class SplitSummary(TypedDict):
+    """A split as the data card counts it: rows read, rows dropped by reason, rows kept, their tokens."""
+
+    read: int
+    dropped: Mapping[str, int]
+    kept: int
+    tokens: int
 
 
-def _step(done: StepDone) -> StepSummary:
-    return StepSummary(
-        name=done.step,
-        result=_came_to(done),
-        seconds=done.seconds,
-        state="kept" if done.reused else "done",
-    )
+class DataSummary(TypedDict):
+    """What ``prepare`` found; ``findings`` is kind → action → count, ``noticed`` is what was seen and left."""
+
+    train: SplitSummary
+    test: SplitSummary
+    findings: Mapping[str, Mapping[str, int]]
+    noticed: Mapping[str, int]
 
 
-def _came_to(done: StepDone) -> str:
-    result = done.result
-    match done.step:
-        case "pull":
-            return f"{result.base.name}, {result.base.parameters / 1e6:.0f}M parameters, {result.base.licence}"
-        case "prepare":
-            return f"{result.dataset.train_rows} rows to train on, {result.dataset.test_rows} held out"
-        case "approve":
-            return "granted by the requester" if result.approval.self_granted else "granted"
-        case "train":
-            return f"{result.run.figures['steps']} steps, {result.run.figures['tokens']:,} tokens"
-        case "evaluate":
-            return "gate passed" if result.evaluation.passed else "gate says no"
-        case "register":
-            return f"version {result.version.number}"
-        case "deploy":
-            return f"as {result.deployment.alias}"
-        case "serve":
-            return f"{result.answer_tokens} tokens answered through the gateway"
-        case _:
-            return "verified" if result.verified else "not verified"
+class TrainingSummary(TypedDict):
+    """Figures of the run; ``curve_svg`` is the loss curve's picture as text, from our own training."""
+
+    rows: int
+    steps: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    first_loss: float
+    final_loss: float
+    trained_parameters: int
+    peak_bytes: int
+    precision: str
+    device: str
+    curve_svg: str
 
 
-def _link(link: Link, proof: VerifyResult, results: Mapping[str, Any]) -> LinkSummary:
-    digest, at, facts = _about(link.name, results)
-    made = LinkSummary(
-        kind=link.name,  # type: ignore[typeddict-item]
-        id=link.subject,
-        digest=digest,
-        at=at,
-        facts=[*facts, *_beside(link.name, proof)],
-        checked=link.holds,
-    )
-    if link.name == "approval":
-        made["self_granted"] = results["approve"].approval.self_granted
-    return made
+class GateSummary(TypedDict):
+    """The gate's verdict and its reasons, one line per threshold."""
+
+    passed: bool
+    reasons: Sequence[str]
 
 
-def _about(name: str, results: Mapping[str, Any]) -> tuple[str | None, str | None, list[tuple[str, str]]]:
-    """Digest, moment and facts of one noun."""
-    match name:
-        case "deployment":
-            found = results["deploy"].deployment
-            moved = f"{found.canary_difference:.2f} on average"
-            return None, found.created_at, [("alias", found.alias), ("moves log-probabilities by", moved)]
-        case "version":
-            found = results["register"].version
-            signed = [("number", str(found.number)), ("signed with key", found.key_id[:12])]
-            return found.adapter, found.created_at, signed
-        case "evaluation":
-            found = results["evaluate"].evaluation
-            return found.report, found.created_at, [("gate", "passed" if found.passed else "says no")]
-        case "approval":
-            found = results["approve"].approval
-            return found.scope_digest, found.decided_at, [("asked by", found.requested_by), ("reason", found.reason)]
-        case "run":
-            found = results["train"].run
-            return found.inputs_digest, found.finished_at, [("seed", str(found.seed))]
-        case "dataset":
-            found = results["prepare"].dataset
-            return found.fingerprint, found.created_at, [("rows", f"{found.train_rows} to train on")]
-        case "base":
-            found = results["pull"].base
-            return found.id, found.created_at, [("licence", found.licence), ("architecture", found.architecture)]
-        case _:
-            return None, None, [("model", results["serve"].model)]
+class Summary(TypedDict):
+    """Everything on the page. Sections whose step was not reached are None and are said to be missing.
 
+    Attributes:
+        project: the project's name.
+        purpose: its purpose, in the words of ``tuneward.yaml``.
+        base: the base model's name.
+        base_licence: its licence.
+        policy: name of the policy in force.
+        made_at: UTC, ISO 8601.
+        tuneward: version of Tuneward.
+        machine: the machine in words (cores, memory, device).
+        seconds: of all steps.
+        headline: name of the figure in the opening sentence, such as ``task.exact_match``.
+        figures: figure → values, in the order shown.
+        fields: field → its F1, in the order shown; empty for text tasks.
+        free_text: fields in free words, which exact match leaves out.
+        answers: a few items side by side.
+        chosen: how those items were chosen.
+        data: what ``prepare`` found, or None.
+        training: the run, or None.
+        gate: the verdict, or None.
+        chain: links, answer first.
+        verified: what ``verify`` said of the whole chain, or None.
+        steps: every step of the road with its time.
+        limits: what the reader must not conclude.
+        not_measured: ``(what, why)``.
+        next: commands to go on with.
+    """
 
-def _beside(name: str, proof: VerifyResult) -> list[tuple[str, str]]:
-    """Links that are not drawn, as facts of the one they belong to."""
-    belongs = {"version": ("adapter",), "answer": ("log", "register")}
-    return [(link.name, link.says) for link in proof.links if link.name in belongs.get(name, ())]
+    project: str
+    purpose: str
+    base: str
+    base_licence: str
+    policy: str
+    made_at: str
+    tuneward: str
+    machine: str
+    seconds: float
+    headline: str
+    figures: Mapping[str, FigureSummary]
+    fields: Mapping[str, FigureSummary]
+    free_text: Sequence[str]
+    answers: Sequence[AnswerSummary]
+    chosen: str
+    data: DataSummary | None
+    training: TrainingSummary | None
+    gate: GateSummary | None
+    chain: Sequence[LinkSummary]
+    verified: bool | None
+    steps: Sequence[StepSummary]
+    limits: Sequence[str]
+    not_measured: Sequence[tuple[str, str]]
+    next: Sequence[str]
