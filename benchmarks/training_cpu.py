@@ -1,8 +1,8 @@
 """Supervised fine-tuning with LoRA on a CPU: Tuneward against a plain loop of transformers and PEFT, in one process.
 
-Both train the same rows (about 250 tokens, loss on the last 90), rank 16 on all linear layers, in bf16, step by step in
-turn, so that the machine's moods fall on both. A third measure runs in the same turn: the matrix products of a step that
-no implementation can avoid, alone. Prints tokens/s, the share of those products in our step, and the ratio last.
+Both train the same rows (about 250 tokens, loss on the last 90), rank 16 on all linear layers, in bf16, step by step
+in turn, so that the machine's moods fall on both. A third measure runs in the same turn: the matrix products of a step
+that no implementation can avoid, alone. Prints tokens/s, the share of those products in our step, and the ratio last.
 
     python benchmarks/training_cpu.py BASE_FOLDER [--rounds 3]
 """
@@ -36,7 +36,7 @@ def make_rows(count: int, vocabulary: int) -> list[Row]:
     draw = np.random.default_rng(0)
     rows = []
     for number in range(count):
-        ids = draw.integers(0, vocabulary, int(draw.normal(TOKENS, SPREAD).clip(120, 420))).astype(np.int32)
+        ids = draw.integers(0, vocabulary, int(np.clip(draw.normal(TOKENS, SPREAD), 120, 420))).astype(np.int32)
         rows.append(Row(f"r{number}", ids, np.where(np.arange(ids.size) >= ids.size - TRAINED, ids, -100)))
     return rows
 

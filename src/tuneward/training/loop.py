@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.base_model import OutputHead, hidden_states
 from tuneward.modeling.lora import LoraLinear
+from tuneward.training.allocator import TRIM_STEPS, return_freed_memory
 from tuneward.training.batches import Row, Step, Window
 from tuneward.training.checkpoint import Checkpoints, State
 from tuneward.training.config import TrainingConfig
@@ -106,6 +107,9 @@ class Loop:
             self.counters.seconds += time.monotonic() - started
             curve.add(Point(self.done, loss, rate, norm, self.counters.tokens, round(self.counters.seconds, 3)))
             self._report(loss, rate, norm)
+            if self.done % TRIM_STEPS == 0:
+                self.optimizer.zero_grad(set_to_none=True)
+                return_freed_memory()
             if self.done == len(self.steps) or time.monotonic() - last_saved >= self.config.checkpoint_seconds:
                 self._save(torch.get_rng_state())
                 last_saved = time.monotonic()

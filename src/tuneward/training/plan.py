@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, TrainingError
+from tuneward.modeling.attention import KEPT_TOKENS
 from tuneward.modeling.lora import LoraLinear
 from tuneward.training.batches import Row, Step
 from tuneward.training.config import TrainingConfig
@@ -22,9 +23,15 @@ MIB = 2**20
 #: What Python, torch and transformers take before anything is loaded, in bytes (measured).
 RUNTIME_BYTES = 450 * MIB
 
-#: Saved values per token and layer beside the linear layers' inputs, as multiples of (hidden, intermediate) width:
-#: residuals and normalised states, gate, up and their product (measured; see docs/performance.md).
-HIDDEN_COPIES, WIDE_COPIES = 8.0, 3.0
+#: Saved values per token and layer, as multiples of (hidden, intermediate) width: residuals, normalised states and the
+#: attention's result; gate, up, the gate's activation and their product.
+HIDDEN_COPIES, WIDE_COPIES = 6.0, 4.0
+
+#: Blocks of attention weights are about this share of the square of a short document's length.
+KEPT_SHARE = 0.75
+
+#: What the allocator holds beyond what is in use, because windows differ in size (measured; docs/performance.md).
+SLACK = 1.2
 
 
 @dataclass(frozen=True)
@@ -100,14 +107,16 @@ def make_plan(
             "adapter": 4 * trained,
             "gradients": 4 * trained,
             "optimizer": 8 * trained,
-            "activations": int(widest * _bytes_per_token(model)),
+            "activations": int(SLACK * widest * _bytes_per_token(model, rows)),
             "loss_head": config.head_memory_mib * MIB + widest * embedding.weight.shape[1] * model.dtype.itemsize,
         },
     )
 
 
-def _bytes_per_token(model: nn.Module) -> float:
+def _bytes_per_token(model: nn.Module, rows: Sequence[Row]) -> float:
     """Bytes that one token's forward pass leaves for its backward pass, over all layers."""
+    short = [row.ids.size for row in rows if row.ids.size <= KEPT_TOKENS]
+    kept = KEPT_SHARE * sum(size * size for size in short) / sum(row.ids.size for row in rows)
     config: Any = model.config
     text: Any = config.get_text_config()
     layers, hidden = text.num_hidden_layers, text.hidden_size
@@ -116,7 +125,7 @@ def _bytes_per_token(model: nn.Module) -> float:
     head_width = getattr(text, "head_dim", None) or hidden // text.num_attention_heads
     ranks = sum(m.a.shape[0] for m in model.modules() if isinstance(m, LoraLinear))
     dtype: torch.dtype = next(model.parameters()).dtype
-    per_layer = HIDDEN_COPIES * hidden + heads * head_width + WIDE_COPIES * wide
+    per_layer = HIDDEN_COPIES * hidden + heads * head_width + WIDE_COPIES * wide + text.num_attention_heads * kept
     return dtype.itemsize * (layers * per_layer + ranks)
 
 
