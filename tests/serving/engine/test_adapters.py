@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from tuneward.errors import ServingError
@@ -54,7 +52,7 @@ def test_links_are_refused_wherever_they_stand(root, tmp_path):
     (root / "inner").symlink_to(real.parent)
     assert "symbolic link" in refusals(root, other)[0]
     assert "symbolic link" in refusals(root, f"inner/{DIGEST}")[0]
-    os.replace(root / DIGEST / "adapter_config.json", tmp_path / "config")
+    (root / DIGEST / "adapter_config.json").rename(tmp_path / "config")
     (root / DIGEST / "adapter_config.json").symlink_to(tmp_path / "config")
     assert refusals(root, DIGEST) == ["adapter_config.json is no plain file"]
 
@@ -63,10 +61,9 @@ def test_everything_wrong_with_a_folder_is_said_at_once(root):
     folder = root / "latest"
     folder.mkdir()
     (folder / "adapter_model.bin").write_text("")
-    told = refusals(root, "latest")
-    assert [part in "; ".join(told) for part in ("digest", "config.json is missing", "safetensors", "run code")] == [
-        True
-    ] * 4
+    told = "; ".join(refusals(root, "latest"))
+    for part in ("digest", "config.json is missing", "safetensors is missing", "run code"):
+        assert part in told
 
 
 def test_a_missing_folder_is_named_missing(root):
