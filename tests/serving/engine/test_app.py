@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -219,6 +220,38 @@ def test_adapters_that_may_not_or_do_not_fit_are_refused(client, root, weights):
     torn = put_adapter(root, weights(3))
     (torn / "adapter_model.safetensors").write_bytes(b"\0" * 7)
     assert load(torn)["code"] == "TW-BASE-035"
+
+
+def test_a_caller_that_hangs_up_before_the_first_token_is_let_go(chat):
+    class Silent:
+        """A scheduler that never answers."""
+
+        context_tokens, adapters = 512, ()
+
+        def __init__(self):
+            self.submitted, self.cancelled = [], []
+            self.submit, self.cancel = self.submitted.append, self.cancelled.append
+
+    scheduler, sent = Silent(), []
+    app = build_app(Engine("tiny", "fp32", chat, scheduler, KEY, None))
+    body = json.dumps({"model": "tiny", "messages": SAID}).encode()
+    incoming = iter([{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}])
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {KEY}".encode()), (b"content-type", b"application/json")],
+    }
+
+    async def receive():
+        return next(incoming)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert scheduler.cancelled == scheduler.submitted != []
 
 
 def test_a_failing_model_is_a_500_in_the_same_shape(client, model, monkeypatch):
