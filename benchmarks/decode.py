@@ -103,7 +103,7 @@ def main():
         ratios.append(other_seconds / mine_seconds)
         print(
             f"round {turn}: tuneward {mine_seconds:.1f} s, transformers+peft {other_seconds:.1f} s for "
-            f"{options.answers} answers of {options.tokens} tokens; first 8 tokens alike in {same} of {options.answers}",
+            f"{options.answers} answers of {options.tokens} tokens; first 8 tokens alike in {same}",
             flush=True,
         )
     if options.whole:

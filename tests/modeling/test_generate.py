@@ -140,11 +140,10 @@ def test_a_row_that_went_wrong_leaves_nothing_behind(model, alone):
     decoder = Decoder(model)
     bad, good = decoder.join(prompts()[2]), decoder.join(prompts()[3])
     step(decoder)
-    for lane in decoder._cache._lanes.values():
-        for store in lane.stores.values():
-            if bad.cached.capacity == lane.capacity:
-                store.keys[bad.cached.slot] = float("nan")
-                store.values[bad.cached.slot] = float("nan")
+    with torch.inference_mode():
+        for store in decoder._cache._lanes[bad.cached.capacity].stores.values():
+            store.keys[bad.cached.slot] = float("nan")
+            store.values[bad.cached.slot] = float("nan")
     step(decoder)
     decoder.leave(bad)
     late = decoder.join(prompts()[4])

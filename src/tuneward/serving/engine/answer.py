@@ -79,9 +79,9 @@ class AnswerText:
         return self._release(final=True)
 
     def _release(self, *, final: bool) -> bool:
-        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if found:
-            end = min(found)
+            _, end = min(found)  # the one complete first, so that it does not matter how tokens cut the text
             self._send(self._held[:end], [token for at, token in self._tokens if at < end])
             self._held, self._tokens = "", []
             return True

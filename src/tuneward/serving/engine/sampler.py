@@ -72,18 +72,21 @@ class Sampler:
 
 
 @torch.inference_mode()
-def choose(logits: Tensor, samplers: Sequence[Sampler]) -> list[Choice]:
-    """The next token of every row.
+def choose(logits: Tensor, samplers: Sequence[Sampler]) -> list[Choice | None]:
+    """The next token of every row; None for a row whose logits are no finite numbers.
 
     Args:
         logits: (rows, vocabulary), in the model's type.
         samplers: one per row.
     """
-    likeliest = logits.argmax(dim=-1).tolist()
-    choices = []
+    highest, likeliest = logits.max(dim=-1)
+    finite, tokens = highest.isfinite().tolist(), likeliest.tolist()
+    choices: list[Choice | None] = []
     for row, sampler in enumerate(samplers):
-        sampling = sampler.sampling
-        token = likeliest[row]
+        if not finite[row]:
+            choices.append(None)
+            continue
+        sampling, token = sampler.sampling, tokens[row]
         if sampling.temperature > 0:
             token = sampler.draw(logits[row].float().cpu())
         if sampling.top_logprobs is None:

@@ -228,6 +228,10 @@ class Scheduler:
                 self._end(work, Failure(ServingError(fault)))
             return
         for work, choice in zip(works, choices, strict=True):
+            if choice is None:
+                fault = Fault("TW-SERV-010", "the model gave no numbers", "", "the base or the adapter is broken")
+                self._end(work, Failure(ServingError(fault)))
+                continue
             try:
                 self._advance(work, choice)
             except Exception as error:  # one row's text must not end the others
