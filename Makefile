@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Point PIP_FLAGS at a wheel folder or index of your own, e.g. PIP_FLAGS="--find-links /mnt/wheels --no-index".
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(PIP_FLAGS)
 # The optional data folder of the `real` tests; absent, they skip and say so.
-TUNEWARD_TEST_DATA ?= $(wildcard ../shared/data)
+TUNEWARD_TEST_DATA ?= $(abspath $(wildcard ../shared/data))
 export TUNEWARD_TEST_DATA
 
 .DEFAULT_GOAL := help

@@ -45,7 +45,8 @@ def test_all_faults_of_the_project_file_are_told_at_once(tmp_path: Path) -> None
     assert {fault["code"] for fault in faults} == {"TW-CONF-003", "TW-CONF-004"}
     unknown = next(fault for fault in faults if fault["code"] == "TW-CONF-003")
     assert "did you mean `epochs`?" in unknown["cure"]
-    assert unknown["place"].endswith(":16")
+    line = 1 + next(n for n, text in enumerate(path.read_text().splitlines()) if "epoch: 1" in text)
+    assert unknown["place"] == f"{path}:{line}"
 
 
 def test_without_a_site_the_cure_is_init(tmp_path: Path) -> None:
