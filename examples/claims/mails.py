@@ -17,7 +17,7 @@ from people import Customer
 PHRASES = read_phrases()
 SITUATIONS = read_situations()
 #: What makes a clerk pick up the phone.
-HUMAN = ("injury", "uninhabitable", "legal", "fraud", "dispute")
+HUMAN = ("injury", "uninhabitable", "legal", "fraud")
 _WHERE = ["in {town}", "in {town}", "here in {town}", "near {town}", "in the centre of {town}"]
 _AT_HOME = {"water", "fire", "storm", "breakage"}
 
@@ -75,12 +75,12 @@ class Writer:
         place = f", {town}" if town and "{where}" in story_phrase.lower() else ""
         answer = {
             "category": situation.category,
-            "severity": _severity(value, flags),
             "policy_number": wording.normal_policy(typed) if typed else None,
+            "date_of_loss": happened.isoformat() if happened else None,
             "amount": None if value is None else int(value) if value == int(value) else value,
             "currency": self.customer.currency if value is not None else None,
-            "date_of_loss": happened.isoformat() if happened else None,
             "needs_human": any(flag in flags for flag in HUMAN),
+            "severity": _severity(value, flags),
             "summary": f"{situation.event}, {obj}{place}",
         }
         return Mail(self.customer, self.received, prompt, answer, tuple(self.identifiers))
@@ -89,7 +89,7 @@ class Writer:
         """What is the case beyond the bare story."""
         possible = [flag for flag in self.situation.flags if flag != "cosmetic"]
         flags = set(self.situation.always)
-        if possible and self.chance(0.4):
+        if possible and self.chance(0.55):
             flags.add(self.rng.choice(possible))
         small = value is None or value < 500
         if "cosmetic" in self.situation.flags and small and not flags and self.chance(0.6 if value is None else 0.3):
@@ -99,9 +99,9 @@ class Writer:
     def _date(self, *, with_amount: bool) -> tuple[date | None, str, str]:
         """The day of the loss, its adverb for the story, and a sentence of its own (one of the two is empty)."""
         rng, region = self.rng, self.customer.region
-        if self.chance(0.06):
+        if self.chance(0.08):
             return None, "", self.phrase("date.none")
-        if self.chance(0.17):
+        if self.chance(0.09):
             happened = self.mailed - timedelta(days=rng.choice([0, 1, 1, 1, 2, 3, 4, 5, 6, 7]))
             writing = wording.relative(rng, self.mailed, happened)
             assert writing is not None
