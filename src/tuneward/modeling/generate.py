@@ -20,7 +20,7 @@ from tuneward.modeling.adapter_bank import AdapterBank, LoadedAdapter
 from tuneward.modeling.cache import CachedRow, KeyValueCache, Span, capacity_for
 
 #: Prompt tokens per step: few enough that rows which decode wait little, many enough for full matrix products.
-PREFILL_TOKENS = 1024
+PREFILL_TOKENS = 512
 #: A shorter common beginning is computed again rather than copied.
 SHARED_TOKENS = 32
 
@@ -207,7 +207,8 @@ def generate(
             row = decoder.join(prompts[index], adapter=adapters[index] if adapters is not None else None)
             running[row] = index
         rows, logits = decoder.step()
-        for row, token in zip(rows, logits.argmax(dim=-1).tolist() if rows else [], strict=True):
+        tokens = logits.max(dim=-1).indices.tolist() if rows else []  # argmax is five times slower in bf16
+        for row, token in zip(rows, tokens, strict=True):
             answer = answers[running[row]]
             if token not in stop_ids:
                 answer.append(token)
