@@ -35,7 +35,7 @@ class TrainingConfig(Section):
     batch_tokens: int = Field(default=2048, ge=1)
     """Tokens of one optimizer step, prompt included; a step holds at least one whole row."""
 
-    window_tokens: int = Field(default=2048, ge=1)
+    window_tokens: int = Field(default=1024, ge=1)
     """Tokens that pass through the model at once; never more than ``batch_tokens``. More needs more memory, the
     result is the same."""
 
