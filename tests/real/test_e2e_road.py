@@ -33,7 +33,8 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def test_sentences_become_records(project: Path) -> None:
+def test_sentences_become_records(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # the other tests ask for one thread; this one needs all
     init(project, actor="ada")
     workspace = open_workspace(project, actor="ada")
     walked = run(workspace)
