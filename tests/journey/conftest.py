@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.journey.tiny_project import make_project
 
+from tests.journey.tiny_project import make_project
 from tuneward.domain.record import Message
 from tuneward.governance.audit import checkpoint
 from tuneward.workflows.chat import conversation

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.journey.conftest import Walked
 
+from tests.journey.conftest import Walked
 from tuneward.errors import ProofError
 from tuneward.storage.site import Site
 from tuneward.workflows.deploy import deploy

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.journey.conftest import ACTOR, Walked
 from tests.journey.tiny_project import make_project
-
 from tuneward.errors import StorageError
 from tuneward.workflows.init import init
 from tuneward.workflows.prepare import prepare

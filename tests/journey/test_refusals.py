@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from tests.journey.conftest import ACTOR
 from tests.journey.tiny_project import SETTINGS, make_project
-
 from tuneward.errors import DataError, EvaluationError, GovernanceError, ModelError, ServingError, TrainingError
 from tuneward.workflows.approve import grant, refuse, request
 from tuneward.workflows.evaluate import evaluate

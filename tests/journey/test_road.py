@@ -4,9 +4,9 @@ import json
 
 import pytest
 from peft import PeftModel
-from tests.journey.conftest import Walked
 from transformers import AutoModelForCausalLM
 
+from tests.journey.conftest import Walked
 from tuneward.governance.audit import events
 from tuneward.workflows.log import export_checkpoint, read_log
 from tuneward.workflows.road import STEPS

@@ -16,10 +16,10 @@ import pytest
 import torch
 from gguf import GGUFWriter, TokenType
 from safetensors.torch import load_file, save_file
-from tests.modeling.hub_stand_in import COMMIT, MODEL, HubStandIn
-from tests.tiny import ARCHITECTURES, CHATML, make_tiny_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.modeling.hub_stand_in import COMMIT, MODEL, HubStandIn
+from tests.tiny import ARCHITECTURES, CHATML, make_tiny_base
 from tuneward.domain.record import Message
 from tuneward.errors import ModelError, StorageError
 from tuneward.modeling import pull as pull_module

@@ -1,7 +1,7 @@
 """The road on real sentences and a real small model: restaurant sentences to records.
 
-1,500 rows to train on and 200 held out, of the E2E NLG data; about ten minutes on two cores. The base model is pulled as
-the quickstart pulls it. Figures of a run stand in docs/results.md.
+1,500 rows to train on and 200 held out, of the E2E NLG data; about ten minutes on two cores. The base model is pulled
+as the quickstart pulls it. Figures of a run stand in docs/results.md.
 """
 
 import shutil
@@ -29,7 +29,9 @@ def project(tmp_path: Path) -> Path:
         pytest.skip("TUNEWARD_TEST_DATA names no folder with e2e/; the road itself is walked by the journey tests")
     folder = tmp_path / "e2e"
     shutil.copytree(EXAMPLE, folder)
-    subprocess.run([sys.executable, "make_data.py"], cwd=folder, check=True, env={"TUNEWARD_TEST_DATA": str(data.resolve())})
+    subprocess.run(
+        [sys.executable, "make_data.py"], cwd=folder, check=True, env={"TUNEWARD_TEST_DATA": str(data.resolve())}
+    )
     return folder
 
 

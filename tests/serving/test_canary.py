@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from tests.serving.fake_engine import FakeEngine, Running
 
+from tests.serving.fake_engine import FakeEngine, Running
 from tuneward.serving.canary import CANARY_PROMPTS, NOISE_FLOOR, difference, faults, measure
 from tuneward.serving.client import EngineClient
 

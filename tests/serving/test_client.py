@@ -1,8 +1,8 @@
 import asyncio
 
 import pytest
-from tests.serving.fake_engine import FakeEngine, Running
 
+from tests.serving.fake_engine import FakeEngine, Running
 from tuneward.domain.record import Message
 from tuneward.errors import ServingError
 from tuneward.serving.client import AsyncEngineClient, EngineClient

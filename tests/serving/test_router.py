@@ -1,7 +1,7 @@
 import pytest
+
 from tests.serving.fake_engine import FakeEngine, Running
 from tests.serving.served_site import ServedSite
-
 from tuneward.errors import Fault, ProofError, ServingError
 from tuneward.serving.client import AsyncEngineClient, EngineClient
 from tuneward.serving.router import Engine, Router, engine_name

@@ -1,7 +1,7 @@
 import pytest
+
 from tests.serving.fake_engine import FakeEngine, Running
 from tests.serving.served_site import ServedSite
-
 from tuneward.serving.client import AsyncEngineClient, EngineClient
 from tuneward.serving.config import ServingConfig
 from tuneward.serving.router import Engine, Router
