@@ -18,6 +18,15 @@ PHRASES = read_phrases()
 SITUATIONS = read_situations()
 #: What makes a clerk pick up the phone.
 HUMAN = ("injury", "uninhabitable", "legal", "fraud")
+#: What the summary says of a mail's concern, the gravest first.
+CONCERNS = {
+    "injury": "injury",
+    "uninhabitable": "uninhabitable",
+    "legal": "lawyer",
+    "fraud": "doubtful",
+    "total": "write-off",
+    "cosmetic": "blemish",
+}
 _WHERE = ["in {town}", "in {town}", "here in {town}", "near {town}", "in the centre of {town}"]
 _AT_HOME = {"water", "fire", "storm", "breakage"}
 
@@ -73,7 +82,9 @@ class Writer:
         body = self._body(story, date_sentence, value, typed, flags, cost)
         prompt = self._mail(body, typed)
         place = f", {town}" if town and "{where}" in story_phrase.lower() else ""
+        concern = next((f", {word}" for flag, word in CONCERNS.items() if flag in flags), "")
         answer = {
+            "summary": f"{situation.event}, {obj}{place}{concern}",
             "category": situation.category,
             "policy_number": wording.normal_policy(typed) if typed else None,
             "date_of_loss": happened.isoformat() if happened else None,
@@ -81,7 +92,6 @@ class Writer:
             "currency": self.customer.currency if value is not None else None,
             "needs_human": any(flag in flags for flag in HUMAN),
             "severity": _severity(value, flags),
-            "summary": f"{situation.event}, {obj}{place}",
         }
         return Mail(self.customer, self.received, prompt, answer, tuple(self.identifiers))
 
@@ -101,7 +111,7 @@ class Writer:
         rng, region = self.rng, self.customer.region
         if self.chance(0.08):
             return None, "", self.phrase("date.none")
-        if self.chance(0.09):
+        if self.chance(0.07):
             happened = self.mailed - timedelta(days=rng.choice([0, 1, 1, 1, 2, 3, 4, 5, 6, 7]))
             writing = wording.relative(rng, self.mailed, happened)
             assert writing is not None
@@ -110,7 +120,7 @@ class Writer:
         else:
             happened = wording.back(rng, self.mailed, 1, 40)
             slashes = with_amount or happened.day > 12
-            year_known = self.chance(0.4)
+            year_known = self.chance(0.25)
             date_form = wording.absolute(rng, self.mailed, happened, region, year_known=year_known, slashes=slashes)
             if str(happened.year) not in date_form:
                 self.needs_date_line = True
@@ -123,7 +133,7 @@ class Writer:
         self, story: str, date_sentence: str, value: float | None, typed: str | None, flags: set[str], cost: str
     ) -> list[str]:
         rng, customer, voice = self.rng, self.customer, self.customer.voice
-        talkative = {"terse": 0, "business": 1, "plain": 1, "angry": 1, "polite": 1, "foreign": 1}.get(voice, 2)
+        talkative = {"terse": 0, "business": 0, "plain": 1, "angry": 1, "polite": 0, "foreign": 1}.get(voice, 2)
         facts = [self._policy_sentence(typed)] if typed is None or self.chance(0.8) else []
         self.policy_in_subject = typed is not None and not facts
         if value is None:
@@ -152,8 +162,8 @@ class Writer:
         rng.shuffle(facts)
         cut = rng.choice([0, 0, 1, 1, 2])
         telling = [story, *([date_sentence] if date_sentence else [])]
-        opening = [self.phrase(f"open.{voice}" if self.chance(0.6) else "open.plain")] if self.chance(0.6) else []
-        closing = [self.phrase(f"close.{voice}" if self.chance(0.6) else "close.plain")] if self.chance(0.5) else []
+        opening = [self.phrase(f"open.{voice}" if self.chance(0.6) else "open.plain")] if self.chance(0.5) else []
+        closing = [self.phrase(f"close.{voice}" if self.chance(0.6) else "close.plain")] if self.chance(0.4) else []
         return [*opening, *facts[:cut], *telling, *facts[cut:], *closing]
 
     def _amount(self, value: float) -> str:
