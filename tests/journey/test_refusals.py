@@ -13,6 +13,7 @@ from tuneward.workflows.init import init
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.pull import pull
 from tuneward.workflows.run import run
+from tuneward.workflows.status import status
 from tuneward.workflows.train import train
 from tuneward.workflows.workspace import Workspace, open_workspace
 
@@ -35,12 +36,14 @@ def test_an_adapter_that_does_not_change_its_base_is_not_deployed(tmp_path: Path
 
 
 def test_the_gate_stops_the_road(tmp_path: Path) -> None:
-    strict = SETTINGS.replace("learning_rate: 1.0e-2", "learning_rate: 1.0e-12")
+    strict = SETTINGS.replace("learning_rate: 1.0e-2", "learning_rate: 1.0e-12").replace(
+        "gate: {task.valid: {min: 0.5}}", "gate: {task.valid: {min: 0.5}, task.exact_match: {min: 0.0}}"
+    )
     workspace = project(tmp_path, strict)
     with pytest.raises(EvaluationError) as caught:
         run(workspace)
-    assert "task.valid" in caught.value.faults[0].message
-    assert workspace.site.folder.exists()
+    assert ["task.valid" in fault.message for fault in caught.value.faults] == [True]
+    assert {state.step: state.state for state in status(workspace).steps}["register"] == "open"
 
 
 def test_steps_out_of_order_say_what_comes_first(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ By default the measured value must meet the threshold; with ``bound: interval`` 
 which asks for a test set large enough to be sure. What was not measured never meets a threshold.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,11 @@ def judge(report: Mapping[str, Any], gate: Mapping[str, Mapping[str, Any] | Gate
         return Verdict(passed=True, reasons=("no threshold is set: nothing was asked",))
     lines = [line for name, rule in gate.items() for line in _lines(report, name, _rule(rule))]
     return Verdict(passed=all(met for met, _ in lines), reasons=tuple(text for _, text in lines))
+
+
+def unmet(reasons: Sequence[str]) -> tuple[str, ...]:
+    """The reasons for which a gate says no."""
+    return tuple(reason for reason in reasons if reason.endswith(": not met"))
 
 
 def _rule(rule: Mapping[str, Any] | GateRule) -> GateRule:

@@ -8,6 +8,7 @@ from tuneward import __version__
 from tuneward.domain.run import Adapter
 from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
+from tuneward.evaluation.gate import unmet
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
@@ -59,7 +60,9 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             )
         if not evaluation.passed:
             cure = "mend data or training and run again; changing the gate needs a new approval"
-            raise EvaluationError([Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in evaluation.reasons])
+            raise EvaluationError(
+                [Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in unmet(evaluation.reasons)]
+            )
         artifacts = workspace.site.artifacts
         if road.version and not artifacts.check(road.version.papers):
             return _result(workspace, road.version, reused=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneward.errors import EvaluationError, Fault, GovernanceError
+from tuneward.evaluation.gate import unmet
 from tuneward.progress import SILENT, Progress
 from tuneward.workflows.approve import grant, request
 from tuneward.workflows.deploy import deploy
@@ -94,7 +95,10 @@ def run(
     if not evaluated.evaluation.passed:
         cure = "mend data or settings and run again"
         raise EvaluationError(
-            [Fault("TW-EVAL-010", reason, evaluated.evaluation.id, cure) for reason in evaluated.evaluation.reasons]
+            [
+                Fault("TW-EVAL-010", reason, evaluated.evaluation.id, cure)
+                for reason in unmet(evaluated.evaluation.reasons)
+            ]
         )
     step("register", lambda: register(workspace, progress=progress))
     step("deploy", lambda: deploy(workspace, progress=progress))
