@@ -10,8 +10,8 @@ from tuneward.data.dataset import read_records
 from tuneward.domain.base import Base
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Adapter, Run
-from tuneward.errors import Fault, TrainingError
-from tuneward.evaluation.gate import judge
+from tuneward.errors import EvaluationError, Fault, TrainingError
+from tuneward.evaluation.gate import judge, unmet
 from tuneward.evaluation.measure import Item, Report, choose_items, measure, read_report
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
@@ -112,6 +112,12 @@ def require_run(road: Road) -> Run:
         message = f"{why}: there is no finished run of them" if "train" in road.stale else "there is no finished run"
         raise TrainingError(Fault("TW-TRAIN-021", message, "", "run `tuneward train`"))
     return road.run
+
+
+def gate_says_no(evaluation: Evaluation) -> EvaluationError:
+    """The error of whoever wants to go on behind a gate that says no: one fault per threshold that was not met."""
+    cure = "mend data or settings and run again; another gate needs another approval"
+    return EvaluationError([Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in unmet(evaluation.reasons)])
 
 
 def _adapter_of(run: Run) -> str:

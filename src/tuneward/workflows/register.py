@@ -8,14 +8,13 @@ from tuneward import __version__
 from tuneward.domain.run import Adapter
 from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
-from tuneward.evaluation.gate import unmet
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.versions import make_papers
 from tuneward.storage.database import now
 from tuneward.storage.repository import get, latest
-from tuneward.workflows.evaluate import require_run
+from tuneward.workflows.evaluate import gate_says_no, require_run
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.provenance import provenance_of
 from tuneward.workflows.road import survey
@@ -59,10 +58,7 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
                 Fault("TW-EVAL-009", "the current run was not evaluated", run.id, "run `tuneward evaluate`")
             )
         if not evaluation.passed:
-            cure = "mend data or training and run again; changing the gate needs a new approval"
-            raise EvaluationError(
-                [Fault("TW-EVAL-010", reason, evaluation.id, cure) for reason in unmet(evaluation.reasons)]
-            )
+            raise gate_says_no(evaluation)
         artifacts = workspace.site.artifacts
         if road.version and not artifacts.check(road.version.papers):
             return _result(workspace, road.version, reused=True)

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tuneward.errors import EvaluationError, Fault, GovernanceError
-from tuneward.evaluation.gate import unmet
+from tuneward.errors import Fault, GovernanceError
 from tuneward.progress import SILENT, Progress
 from tuneward.workflows.approve import grant, request
 from tuneward.workflows.deploy import deploy
-from tuneward.workflows.evaluate import evaluate
+from tuneward.workflows.evaluate import evaluate, gate_says_no
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.pull import pull
 from tuneward.workflows.register import register
@@ -93,13 +92,7 @@ def run(
     step("train", lambda: train(workspace, progress=progress))
     evaluated = step("evaluate", lambda: evaluate(workspace, progress=progress))
     if not evaluated.evaluation.passed:
-        cure = "mend data or settings and run again"
-        raise EvaluationError(
-            [
-                Fault("TW-EVAL-010", reason, evaluated.evaluation.id, cure)
-                for reason in unmet(evaluated.evaluation.reasons)
-            ]
-        )
+        raise gate_says_no(evaluated.evaluation)
     step("register", lambda: register(workspace, progress=progress))
     step("deploy", lambda: deploy(workspace, progress=progress))
     return RunResult(steps=tuple(steps))
