@@ -17,7 +17,7 @@ from people import Customer
 PHRASES = read_phrases()
 SITUATIONS = read_situations()
 #: What makes a clerk pick up the phone.
-HUMAN = ("injury", "uninhabitable", "legal", "fraud")
+HUMAN = ("injury", "uninhabitable", "total", "legal", "fraud")
 #: What the summary says of a mail's concern, the gravest first.
 CONCERNS = {
     "injury": "injury",
@@ -82,9 +82,9 @@ class Writer:
         body = self._body(story, date_sentence, value, typed, flags, cost)
         prompt = self._mail(body, typed)
         place = f", {town}" if town and "{where}" in story_phrase.lower() else ""
-        concern = next((f", {word}" for flag, word in CONCERNS.items() if flag in flags), "")
+        concern = next((word for flag, word in CONCERNS.items() if flag in flags), "routine")
         answer = {
-            "summary": f"{situation.event}, {obj}{place}{concern}",
+            "summary": f"{situation.event}, {obj}{place}, {concern}",
             "category": situation.category,
             "policy_number": wording.normal_policy(typed) if typed else None,
             "date_of_loss": happened.isoformat() if happened else None,
@@ -99,7 +99,7 @@ class Writer:
         """What is the case beyond the bare story."""
         possible = [flag for flag in self.situation.flags if flag != "cosmetic"]
         flags = set(self.situation.always)
-        if possible and self.chance(0.55):
+        if possible and self.chance(0.48):
             flags.add(self.rng.choice(possible))
         small = value is None or value < 500
         if "cosmetic" in self.situation.flags and small and not flags and self.chance(0.6 if value is None else 0.3):

@@ -157,9 +157,9 @@ def policy_number(rng: random.Random) -> str:
 def as_typed(rng: random.Random, number: str) -> str:
     """A policy number as a customer types it: mostly right, sometimes in small letters or with blanks."""
     roll = rng.random()
-    if roll < 0.1:
+    if roll < 0.07:
         return number.lower()
-    if roll < 0.18 and number[:2].isalpha() and number[2:].isdigit():
+    if roll < 0.12 and number[:2].isalpha() and number[2:].isdigit():
         return f"{number[:2]} {number[2:5]} {number[5:]}"
     return number
 
