@@ -17,13 +17,12 @@ from people import Customer
 PHRASES = read_phrases()
 SITUATIONS = read_situations()
 #: What makes a clerk pick up the phone.
-HUMAN = ("injury", "uninhabitable", "total", "legal", "fraud")
+HUMAN = ("injury", "uninhabitable", "legal")
 #: What the summary says of a mail's concern, the gravest first.
 CONCERNS = {
     "injury": "injury",
     "uninhabitable": "uninhabitable",
     "legal": "lawyer",
-    "fraud": "doubtful",
     "total": "write-off",
     "cosmetic": "blemish",
 }
@@ -90,19 +89,18 @@ class Writer:
             "date_of_loss": happened.isoformat() if happened else None,
             "amount": None if value is None else int(value) if value == int(value) else value,
             "currency": self.customer.currency if value is not None else None,
-            "needs_human": any(flag in flags for flag in HUMAN),
+            "needs_human": any(flag in flags for flag in HUMAN) or None in (typed, happened, value),
             "severity": _severity(value, flags),
         }
         return Mail(self.customer, self.received, prompt, answer, tuple(self.identifiers))
 
     def _flags(self, value: float | None) -> set[str]:
         """What is the case beyond the bare story."""
-        possible = [flag for flag in self.situation.flags if flag != "cosmetic"]
+        possible = [flag for flag in self.situation.flags if flag not in {"cosmetic", "fraud"}]
         flags = set(self.situation.always)
-        if possible and self.chance(0.48):
+        if possible and self.chance(0.42):
             flags.add(self.rng.choice(possible))
-        small = value is None or value < 500
-        if "cosmetic" in self.situation.flags and small and not flags and self.chance(0.6 if value is None else 0.3):
+        if "cosmetic" in self.situation.flags and not flags and (value or 0) < 1_000 and self.chance(0.2):
             flags.add("cosmetic")
         return flags
 
@@ -153,7 +151,7 @@ class Writer:
             facts.append(self.phrase("policy.decoy", policy=wording.policy_number(rng)))
         facts += [self.phrase(flag) for flag in sorted(flags) if flag not in self.situation.always]
         decoys = [flag for flag in self.situation.flags if flag not in flags and f"{flag}.decoy" in PHRASES]
-        if decoys and self.chance(0.3):
+        if decoys and self.chance(0.25):
             facts.append(self.phrase(f"{rng.choice(decoys)}.decoy"))
         for _ in range(rng.randint(0, talkative) if self.chance(0.6) else 0):
             facts.append(self.phrase("digress"))
@@ -252,6 +250,4 @@ class Writer:
 def _severity(value: float | None, flags: set[str]) -> str:
     if flags & {"injury", "uninhabitable", "total"} or (value is not None and value >= 10_000):
         return "high"
-    if (value is not None and value < 500) or (value is None and "cosmetic" in flags):
-        return "low"
-    return "medium"
+    return "low" if value is not None and value < 1_000 else "medium"

@@ -210,13 +210,13 @@ def template_matcher(row: dict[str, Any]) -> dict[str, Any]:
         "severity": "high"
         if hurt or away or lost or (amount or 0) >= 10_000
         else "low"
-        if (amount or 501) < 500
+        if (amount or 1_000) < 1_000
         else "medium",
         "policy_number": policy.group().upper() if policy else None,
         "amount": amount,
         "currency": currency,
         "date_of_loss": first_date(body, int(row["received"][:4])),
-        "needs_human": hurt or away or trouble,
+        "needs_human": hurt or away or trouble or not policy or not amount,
     }
 
 

@@ -127,3 +127,18 @@ def test_no_rows_and_no_file_are_refused(base, tmp_path):
         with pytest.raises(DataError) as caught:
             rows_of(base, tmp_path / name)
         assert caught.value.faults[0].code == code
+
+
+def test_a_line_separator_inside_a_text_does_not_cut_the_row(tmp_path):
+    from tests.tiny import make_tiny_base
+    from tuneward.digests import canonical_json
+    from tuneward.domain.record import Message, Record, Source
+    from tuneward.modeling.chat import Chat
+
+    said = (Message("user", "one\u2028two"), Message("assistant", "yes\u2029no"))
+    record = Record("rec_1", said, Source("a.jsonl", "0" * 64, 1), None, "train")
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(canonical_json(record.to_json()) + b"\n")
+    chat = Chat.load(make_tiny_base(tmp_path / "base"))
+    (row,) = read_rows(path, chat, loss_on="answers", context_tokens=512, vocabulary=chat.vocabulary)
+    assert row.ids.size == len(chat.example(said).ids)

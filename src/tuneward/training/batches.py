@@ -81,7 +81,7 @@ def read_rows(
     """
     rows, faults = [], []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             Fault("TW-TRAIN-001", type(error).__name__, str(path), "run `tuneward prepare` again")
