@@ -194,3 +194,12 @@ def test_values_without_a_file_are_placed_by_name():
 def test_long_values_are_shortened(tmp_path):
     (fault,) = faults(tmp_path, f"project: p\nbase: b\ntraining: {{method: {'x' * 500}}}\n")
     assert len(fault[2]) < 200
+
+
+@pytest.mark.parametrize("word", ['"\\uD800"', '"a\\0b"'])
+def test_half_characters_and_nul_are_refused_with_their_line(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"rate: 0.1\nname: {word}\n")
+    with pytest.raises(ConfigError) as refused:
+        parse_yaml(path.read_text(), "s.yaml")
+    assert [(fault.code, fault.place) for fault in refused.value.faults] == [("TW-CONF-002", "s.yaml:2")]

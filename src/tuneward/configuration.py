@@ -117,6 +117,9 @@ def _walk(
         )
         raise ConfigError(faults)
     within = above | {id(node)}
+    if isinstance(node, yaml.ScalarNode) and not _is_text(node.value):
+        message, place = "holds a NUL or half a character (`\\0`, `\\uD800`)", f"{name}:{node.start_mark.line + 1}"
+        faults.append(Fault("TW-CONF-002", f"{_dotted(at)} {message}".lstrip(), place, "write plain text"))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*at, str(key.value))
@@ -139,6 +142,13 @@ def _walk(
         for index, value in enumerate(node.value):
             lines[(*at, index)] = value.start_mark.line + 1
             _walk(value, (*at, index), lines=lines, faults=faults, name=name, above=within)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def validate(

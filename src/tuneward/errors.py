@@ -283,6 +283,8 @@ CODES: dict[str, str] = {
     "TW-SERV-062": "no gateway answers",
     "TW-STOR-014": "a row is missing",
     "TW-ENV-001": "an example was not installed",
+    "TW-ENV-002": "an error inside Tuneward",
+    "TW-ENV-003": "an example's script failed",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",

@@ -106,6 +106,18 @@ def events_cut_off(project: Walked) -> None:
     execute(project, "DELETE FROM audit_event WHERE seq > (SELECT max(seq) - 1 FROM audit_event)")
 
 
+def unreadable_scope(project: Walked) -> None:
+    execute(project, "UPDATE approval SET scope = '[]'")
+
+
+def unreadable_config(project: Walked) -> None:
+    execute(project, "UPDATE run SET config = '[1]'")
+
+
+def unreadable_event(project: Walked) -> None:
+    execute(project, "UPDATE audit_event SET writes = '[1]', detail = '[1]' WHERE seq = 3")
+
+
 BREAKS: list[tuple[str, Callable[[Walked], None]]] = [
     ("adapter", adapter_byte),
     ("base", base_byte),
@@ -125,6 +137,9 @@ BREAKS: list[tuple[str, Callable[[Walked], None]]] = [
     ("answer", outcome_event),
     ("log", event_actor),
     ("log", events_cut_off),
+    ("approval", unreadable_scope),
+    ("run", unreadable_config),
+    ("log", unreadable_event),
 ]
 
 

@@ -22,7 +22,7 @@ def create_key(
     """Make a key; it is shown this once."""
 
     def human(result: KeyResult) -> None:
-        stdout.print(f"{result.key.id} for {result.key.name}; shown this once:\n{result.text}", markup=False)
+        stdout.print(f"{result.key.id} for {result.key.name}; shown this once:\n{result.text}", soft_wrap=True)
 
     show(access.create_key(open_office(project.resolve()), name), human, as_json=as_json)
 

@@ -69,5 +69,5 @@ def _one(result: ApprovalResult) -> None:
         stdout.print(f"  decided by {approval.decided_by}: {approval.reason}")
     scope = approval.scope
     stdout.print(f"  risk {approval.risk_class}, use {scope['use']}, base {scope['base']['name']}")
-    stdout.print(f"  purpose: {scope['purpose']}", markup=False)
+    stdout.print(f"  purpose: {scope['purpose']}")
     stdout.print(f"  data fingerprint {scope['dataset']}")

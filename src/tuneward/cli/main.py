@@ -8,7 +8,10 @@ from tuneward.settings import silence
 silence()
 
 import json  # noqa: E402  (libraries are imported only after telemetry is off)
+import os  # noqa: E402
 import sys  # noqa: E402
+import traceback  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import typer  # noqa: E402
@@ -16,7 +19,8 @@ import typer  # noqa: E402
 from tuneward import __version__  # noqa: E402
 from tuneward.cli import access, approve, proof, quickstart, road, serve, site  # noqa: E402
 from tuneward.cli.output import print_error, stderr  # noqa: E402
-from tuneward.errors import ConfigError, Fault, TunewardError  # noqa: E402
+from tuneward.errors import ConfigError, Fault, StorageError, TunewardError  # noqa: E402
+from tuneward.storage.files import fault_of  # noqa: E402
 
 #: What typer raises for a wrong command line. Newer versions carry click inside, older ones import it.
 UsageProblem: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -51,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in arguments
     try:
+        _refuse_broken_text(arguments)
         code: Any = app(args=arguments, prog_name="tuneward", standalone_mode=False)
     except TunewardError as error:
         print_error(error, as_json=as_json)
@@ -65,9 +70,37 @@ def main(arguments: list[str] | None = None) -> None:
             typer.echo(json.dumps({"error": {"kind": "Interrupted", "faults": []}}))
         stderr.print("stopped; nothing is lost: the same command goes on from here", style="yellow")
         sys.exit(130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # `| head`: nobody reads on; what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        storage = StorageError(fault_of(error))
+        print_error(storage, as_json=as_json)
+        sys.exit(storage.exit_code)
+    except Exception as error:  # a defect of ours; its text may quote a row, so only its kind and place are told
+        defect = TunewardError(_defect(error))
+        print_error(defect, as_json=as_json)
+        sys.exit(defect.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_broken_text(arguments: list[str]) -> None:
+    faults = []
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # bytes that were no UTF-8 came in as half characters
+            place = f"argument {number}"
+            faults.append(Fault("TW-CONF-007", "is not UTF-8", place, "use a UTF-8 terminal, or rename the file"))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _defect(error: Exception) -> Fault:
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    places = [f"{path.parent.name}/{path.name}:{line}" for path, line in frames if "tuneward" in path.parts]
+    what = f"an error inside Tuneward: {type(error).__name__}"
+    return Fault("TW-ENV-002", what, " < ".join(reversed(places[-4:])), "report it with this line; try again")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,18 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tuneward.errors import TunewardError
 
 #: Columns where no terminal tells its width: wide enough that no id is broken.
 PLAIN_WIDTH = 160
 
-stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
+#: Names, reasons and answers are printed as they are: square brackets and colons in them are no markup.
+stdout = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+stderr = Console(
+    stderr=True, highlight=False, markup=False, emoji=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 ProjectFolder = Annotated[
@@ -35,7 +39,7 @@ def show(result: R, human: Callable[[R], None], *, as_json: bool) -> None:
         return
     human(result)
     if following := getattr(result, "next", ""):
-        stdout.print(f"next: [bold]{following}[/bold]")
+        stdout.print(Text.assemble("next: ", (following, "bold")))
 
 
 def plain(value: Any) -> Any:
@@ -58,9 +62,9 @@ def print_error(error: TunewardError, *, as_json: bool) -> None:
     stderr.print(f"{'refused' if count == 1 else f'refused, for {count} reasons'}:", style="bold red")
     for fault in error.faults:
         where = f"{fault.place}: " if fault.place else ""
-        stderr.print(f"  {fault.code}  {where}{fault.message}", markup=False)
+        stderr.print(f"  {fault.code}  {where}{fault.message}")
         if fault.cure:
-            stderr.print(f"      cure: {fault.cure}", style="green", markup=False)
+            stderr.print(f"      cure: {fault.cure}", style="green", soft_wrap=True)
 
 
 def table(title: str, *columns: str) -> Table:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stdout, table
 from tuneward.errors import ProofError
@@ -35,11 +36,12 @@ def verify(
 def show_chain(result: VerifyResult) -> None:
     """The chain, link by link."""
     for link in result.links:
-        mark = "[green]✓[/green]" if link.holds else "[red]✗[/red]"
-        stdout.print(f" {mark} {link.name:<11}{short(link.subject):<34}{link.says}")
+        mark = ("✓", "green") if link.holds else ("✗", "red")
+        stdout.print(Text.assemble(" ", mark, f" {link.name:<11}{short(link.subject):<34}{link.says}"))
         for fault in link.faults:
-            stdout.print(f"     {fault.code} {fault.message}", style="red", markup=False)
-    stdout.print("[bold green]verified[/bold green]" if result.verified else "[bold red]NOT verified[/bold red]")
+            stdout.print(f"     {fault.code} {fault.message}", style="red")
+    verdict, style = ("verified", "bold green") if result.verified else ("NOT verified", "bold red")
+    stdout.print(verdict, style=style)
 
 
 def log(
@@ -58,7 +60,7 @@ def log(
 
 
 def _note(result: CheckpointResult) -> None:
-    stdout.print(result.note, markup=False)
+    stdout.print(result.note, soft_wrap=True)
 
 
 def _events(result: LogResult) -> None:

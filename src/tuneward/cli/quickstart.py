@@ -1,5 +1,6 @@
 """The command `quickstart`: the whole road on the example, and what to do next."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -49,4 +50,6 @@ def _end(result: QuickstartResult) -> None:
         f"{duration(result.download_seconds)} of it); largest process {result.peak_memory_bytes / 1e9:.1f} GB"
     )
     stdout.print(f"report: {result.report}")
-    stdout.print(f"also:   cd {result.folder}; tuneward status; tuneward serve; tuneward verify; tuneward log")
+    stdout.print(
+        f"also:   cd {shlex.quote(result.folder)}; tuneward status; tuneward serve; tuneward verify; tuneward log"
+    )

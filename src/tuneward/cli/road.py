@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
 from tuneward.cli.progress_bar import duration, progress_on_stderr
@@ -47,7 +48,7 @@ def show_prepared(result: PrepareResult) -> None:
         f"{dataset.id}: {dataset.train_rows} rows to train on, {dataset.test_rows} held out{_again(result.reused)}"
     )
     for line in said(dataset.counts):
-        stdout.print(f"  {line}", markup=False)
+        stdout.print(f"  {line}")
     stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}")
 
 
@@ -110,11 +111,11 @@ def show_evaluated(result: EvaluateResult) -> None:
         _add(rows, f"{name} (F1)", field["f1"])
     stdout.print(rows)
     for missing in result.report.get("not_measured", ()):
-        stdout.print(f"not measured: {missing['name']} ({missing['reason']})", markup=False)
+        stdout.print(f"not measured: {missing['name']} ({missing['reason']})")
     for reason in result.evaluation.reasons:
-        stdout.print(f"  {reason}", markup=False)
-    verdict = "[green]gate passed[/green]" if result.evaluation.passed else "[red]gate says no[/red]"
-    stdout.print(f"{result.evaluation.id}: {verdict}{_again(result.reused)}")
+        stdout.print(f"  {reason}")
+    verdict = ("gate passed", "green") if result.evaluation.passed else ("gate says no", "red")
+    stdout.print(Text.assemble(f"{result.evaluation.id}: ", verdict, _again(result.reused)))
 
 
 def register(project: ProjectFolder = HERE, as_json: Json = False) -> None:
@@ -161,7 +162,7 @@ SHOW: dict[str, Any] = {
 def told(done: StepDone) -> None:
     """One line per step of a walk, on stderr."""
     how = "nothing changed" if done.reused else duration(done.seconds)
-    stderr.print(f"[bold]{done.step:<9}[/bold] done ({how})")
+    stderr.print(Text.assemble((f"{done.step:<9}", "bold"), f" done ({how})"))
 
 
 def run(project: ProjectFolder = HERE, as_json: Json = False) -> None:
@@ -185,7 +186,7 @@ def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
         marks = {"done": "✓", "stale": "≠", "waiting": "…", "interrupted": "…", "open": " ", "not needed": "-"}
         stdout.print(f"{result.project} (policy {result.policy})")
         for state in result.steps:
-            stdout.print(f" {marks[state.state]} {state.step:<9} {state.state:<11} {state.says}", markup=False)
+            stdout.print(f" {marks[state.state]} {state.step:<9} {state.state:<11} {state.says}")
 
     show(look(open_workspace(project)), human, as_json=as_json)
 

@@ -30,7 +30,7 @@ def serve(
     def human(result: ServeResult) -> None:
         stdout.print(f"serving {', '.join(result.models)} at {result.url}; Ctrl-C stops it")
         if result.key:
-            stdout.print(f"key (shown this once): {result.key}", markup=False)
+            stdout.print(f"key (shown this once): {result.key}", soft_wrap=True)
 
     with progress_on_stderr() as progress:
         run_gateway(
@@ -79,4 +79,4 @@ def _read_message() -> str:
 
 
 def _answer(result: ChatResult) -> None:
-    stdout.print(result.answer, markup=False)
+    stdout.print(result.answer, soft_wrap=True)

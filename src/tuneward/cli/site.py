@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stdout
 from tuneward.cli.progress_bar import progress_on_stderr
@@ -42,9 +43,10 @@ def doctor(project: ProjectFolder = HERE, as_json: Json = False) -> None:
     """Check this machine, the site and the project; every fault with its cure."""
 
     def human(result: DoctorResult) -> None:
-        marks = {"ok": "[green]ok  [/green]", "note": "[yellow]note[/yellow]", "bad": "[red]bad [/red]"}
+        styles = {"ok": "green", "note": "yellow", "bad": "red"}
         for check in result.checks:
-            stdout.print(f"{marks[check.verdict]} {check.name:<10} {check.says}")
+            mark = (f"{check.verdict:<4}", styles[check.verdict])
+            stdout.print(Text.assemble(mark, f" {check.name:<10} {check.says}"))
             if check.cure:
                 stdout.print(f"                cure: {check.cure}", style="green")
 

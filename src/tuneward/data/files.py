@@ -78,7 +78,7 @@ def file_digests(config: DataConfig, project_folder: Path) -> dict[str, list[str
 
 def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> list[Path]:
     literal = project_folder / pattern
-    if literal.exists():
+    if _exists(literal):
         found = [literal]
     else:
         found = [project_folder / name for name in _expand(pattern, project_folder)]
@@ -100,6 +100,13 @@ def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> 
                 cure="copy the file into the project, or name it by its absolute path",
             )
     return inside
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than the file system takes
+        return False
 
 
 def _expand(pattern: str, folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, specification_with
 
-from tuneward.digests import digest_value
+from tuneward.digests import canonical_json, digest_value
 from tuneward.errors import ConfigError, Fault
 
 #: Formats that are checked. A fixed list, so that no installed extra changes a verdict.
@@ -41,13 +41,19 @@ class AnswerSchema:
 
     def holds(self, value: Any) -> bool:
         """Whether ``value`` is valid against the schema."""
-        return bool(self.validator.is_valid(value))
+        try:
+            return bool(self.validator.is_valid(value))
+        except RecursionError:  # nested deeper than anybody can judge
+            return False
 
     def problem(self, value: Any) -> str | None:
         """Where and by which rule ``value`` fails first, without quoting it; None when it is valid."""
-        errors = sorted(
-            self.validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]
-        )
+        try:
+            errors = sorted(
+                self.validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]
+            )
+        except RecursionError:
+            return "the object is nested too deep to be judged"
         if not errors:
             return None
         place = ".".join(str(part) for part in errors[0].absolute_path)
@@ -87,12 +93,21 @@ def load_schema(path: Path, *, shown: str = "") -> AnswerSchema:
     if faults:
         raise ConfigError(faults)
     validator = cls(value, registry=registry, format_checker=FormatChecker(formats=FORMATS))
-    return AnswerSchema(digest=digest_value(value), fields=tuple(value.get("properties", {})), validator=validator)
+    fields = tuple(value.get("properties", {}))
+    try:
+        validator.is_valid(dict.fromkeys(fields))
+    except RecursionError:
+        cure = "let a `$ref` lead on to something else than itself"
+        raise ConfigError(Fault("TW-EVAL-002", "a reference leads back to itself", place, cure)) from None
+    return AnswerSchema(digest=digest_value(value), fields=fields, validator=validator)
 
 
 def _read(path: Path, place: str) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ConfigError(Fault("TW-EVAL-001", "is not a file", place, "name a file beside tuneward.yaml"))
         value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        canonical_json(value)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         raise ConfigError(Fault("TW-EVAL-001", problem, place, "name a file beside tuneward.yaml")) from None
@@ -102,6 +117,9 @@ def _read(path: Path, place: str) -> dict[str, Any]:
         raise ConfigError(
             Fault("TW-EVAL-002", f"not JSON: {error.msg}", f"{place}:{error.lineno}", "check commas, quotes and braces")
         ) from None
+    except ValueError:  # 1e999, 5,000 digits, half a character
+        problem = "it holds a number or text that has no JSON form"
+        raise ConfigError(Fault("TW-EVAL-002", problem, place, "use finite numbers and plain text")) from None
     except RecursionError:
         raise ConfigError(Fault("TW-EVAL-002", "nested too deep", place, "flatten the schema")) from None
     if not isinstance(value, dict):

@@ -24,6 +24,8 @@ from tuneward.storage.site import Site
 
 _FORM = re.compile(r"tuneward-[A-Za-z0-9_-]{43}")  # 32 random bytes; the prefix lets scanners recognise a leaked key
 
+_LONGEST_NAME = 100
+
 
 def create(office: Office, name: str, member: str) -> tuple[str, ApiKey]:
     """Make a key that acts on behalf of a member; its text is returned here and nowhere else.
@@ -44,6 +46,9 @@ def create(office: Office, name: str, member: str) -> tuple[str, ApiKey]:
         faults = []
         if not key.name:
             faults.append(Fault("TW-GOV-014", "the key has no name", "name", "say whom or what it is for"))
+        if len(key.name) > _LONGEST_NAME or not key.name.isprintable():
+            cure = f"at most {_LONGEST_NAME} printable characters"
+            faults.append(Fault("TW-GOV-014", "the name is too long or holds control characters", "name", cure))
         if repository.get(made.connection, Member, member) is None:
             faults.append(Fault("TW-GOV-001", f"`{member}` is no member of this site", member, "an owner adds members"))
         if faults:

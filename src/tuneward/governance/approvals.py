@@ -93,6 +93,19 @@ def refuse(office: Office, approval_id: str, reason: str) -> Approval:
     return _decide(office, approval_id, reason, granted=False)
 
 
+def named(office: Office, approval_id: str) -> Approval:
+    """The request of this id.
+
+    Raises:
+        GovernanceError: when there is none.
+    """
+    with office.site.database.read() as connection:
+        approval = repository.get(connection, Approval, approval_id)
+        if approval is None:
+            raise GovernanceError(_unknown(connection, approval_id))
+    return approval
+
+
 def covering(office: Office, scope_digest: str) -> Approval | None:
     """The approval that covers this scope under the policy in force; the last decision counts.
 

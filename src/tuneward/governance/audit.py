@@ -253,5 +253,5 @@ def _range(start: int, end: int) -> str:
 
 def _inconsistent(seq: int) -> Fault:
     return Fault(
-        "TW-PROOF-004", "the log contradicts itself, so it is not signed", f"seq {seq}", "run `tuneward log --check`"
+        "TW-PROOF-004", "the log contradicts itself, so it is not signed", f"seq {seq}", "run `tuneward verify`"
     )

@@ -9,6 +9,7 @@ Files, readable by their owner only: ``signing.pem`` (Ed25519, PKCS 8), ``secret
 
 import hashlib
 import secrets
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def _file_faults(path: Path) -> list[Fault]:
     except OSError as error:
         return [Fault("TW-STOR-012", error.strerror or str(error), str(path), "check the path and its permissions")]
     if stat.S_IMODE(status.st_mode) & 0o077:
-        return [Fault("TW-GOV-011", "others can read it", str(path), f"chmod 600 {path}")]
+        return [Fault("TW-GOV-011", "others can read it", str(path), f"chmod 600 {shlex.quote(str(path))}")]
     return []
 
 

@@ -37,10 +37,14 @@ def faults_in(connection: Connection) -> Iterator[Fault]:
     """What :func:`check_rows` finds, on an open connection."""
     committed: dict[tuple[str, str], str] = {}
     for event in audit.events(connection, decision="done"):
-        for write in event.writes:
-            committed[write["kind"], write["id"]] = write["digest"]
-        for rows in event.detail.get("rows", ()):
-            committed[rows["kind"], rows["dataset"]] = rows["digest"]
+        try:
+            named = {(write["kind"], write["id"]): write["digest"] for write in event.writes}
+            rows = event.detail.get("rows", ())
+            named |= {(bulk["kind"], bulk["dataset"]): bulk["digest"] for bulk in rows}
+        except (TypeError, KeyError, AttributeError):  # edited; check_log tells too
+            yield Fault("TW-PROOF-002", "is not what was written", f"audit_event {event.id}", _CURE)
+            continue
+        committed |= named
     present: set[tuple[str, str]] = set()
     for kind, name, digest in _stored(connection):
         present.add((kind, name))

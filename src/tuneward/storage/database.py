@@ -7,6 +7,7 @@ A write transaction excludes every other writer from its first moment on (``BEGI
 PostgreSQL), so that what it read still holds when it commits and the audit log's numbers have no gap.
 """
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -45,7 +46,10 @@ class Database:
         try:
             # parameters are hidden so that no error text ever carries a row's values
             self.engine = create_engine(
-                url, hide_parameters=True, json_serializer=lambda value: canonical_json(value).decode()
+                url,
+                hide_parameters=True,
+                json_serializer=lambda value: canonical_json(value).decode(),
+                json_deserializer=self._read_json,
             )
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise StorageError(
@@ -106,6 +110,14 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection; the database opens again at the next use."""
         self.engine.dispose()
+
+    def _read_json(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise StorageError(
+                Fault("TW-STOR-003", "a row holds damaged JSON", self.place, "restore the database from a backup")
+            ) from None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -27,14 +27,15 @@ def explained(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = str(error.filename or place)
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageError(
-                Fault("TW-STOR-007", "nothing was written: no space left", where, "free some space and try again")
-            ) from error
-        raise StorageError(
-            Fault("TW-STOR-012", error.strerror or str(error), where, "check the path and its permissions")
-        ) from error
+        raise StorageError(fault_of(error, place)) from error
+
+
+def fault_of(error: OSError, place: Path | str = "") -> Fault:
+    """The fault that an error of the operating system is; ``place`` where the error names no file."""
+    where = str(error.filename or place)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Fault("TW-STOR-007", "nothing was written: no space left", where, "free some space and try again")
+    return Fault("TW-STOR-012", error.strerror or type(error).__name__, where, "check the path and its permissions")
 
 
 def flush(handle: IO[bytes]) -> None:

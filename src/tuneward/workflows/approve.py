@@ -6,7 +6,7 @@ from tuneward.domain.approval import Approval
 from tuneward.errors import DataError, Fault
 from tuneward.governance import approvals
 from tuneward.governance.change import Office
-from tuneward.storage.repository import find, require
+from tuneward.storage.repository import find
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.road import approval_scope, survey
 from tuneward.workflows.workspace import Workspace
@@ -89,10 +89,9 @@ def show(office: Office, approval_id: str) -> ApprovalResult:
     """One request with all that was asked.
 
     Raises:
-        StorageError: unknown id.
+        GovernanceError: unknown id.
     """
-    with office.site.database.read() as c:
-        approval = require(c, Approval, approval_id)
+    approval = approvals.named(office, approval_id)
     return ApprovalResult(approval, reused=True, next="tuneward train" if approval.decided_by else decide(approval))
 
 

@@ -4,12 +4,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneward.domain.audit import AuditEvent
 from tuneward.errors import ConfigError, Fault
 from tuneward.governance.change import Office
 from tuneward.governance.keys import Keys
 from tuneward.governance.members import found
 from tuneward.governance.policies import load_policy
 from tuneward.settings import Settings
+from tuneward.storage.repository import find
 from tuneward.storage.site import Site
 from tuneward.workflows.project import PROJECT_FILE
 
@@ -56,15 +58,10 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
     site_folder = Site.find(folder)
     if site_folder is None:
         site_folder = folder / ".tuneward"
-        site = Site.create(site_folder)
-        found(
-            Office(
-                site=site,
-                keys=Keys.create(site.keys_folder),
-                actor=actor or Settings.from_environment().actor,
-                policy=load_policy("solo"),
-            )
-        )
+        _found(Site.create(site_folder), actor)
+        created.append("site")
+    elif _unfinished(site := Site.open(site_folder)):  # an earlier init was stopped halfway
+        _found(site, actor)
         created.append("site")
     if not (folder / PROJECT_FILE).exists():
         text = TEMPLATE.read_text(encoding="utf-8").replace("PROJECT_NAME", project[:63])
@@ -72,3 +69,17 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
         created.append("project")
     follows = f"edit {PROJECT_FILE}, then tuneward run" if "project" in created else "tuneward status"
     return InitResult(folder=str(folder), site=str(site_folder), created=tuple(created), next=follows)
+
+
+def _unfinished(site: Site) -> bool:
+    """Whether nobody ever acted on the site: the log is empty."""
+    with site.database.read() as c:
+        return not find(c, AuditEvent)
+
+
+def _found(site: Site, actor: str | None) -> None:
+    """Make keys, unless they are there, and the first member."""
+    made = (site.keys_folder / "signing.pem").exists()
+    keys = Keys.open(site.keys_folder) if made else Keys.create(site.keys_folder)
+    actor = actor or Settings.from_environment().actor
+    found(Office(site=site, keys=keys, actor=actor, policy=load_policy("solo")))

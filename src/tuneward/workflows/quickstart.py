@@ -1,10 +1,12 @@
 """The whole road on an example project, from an empty folder to a verified answer and a one-page report."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from tuneward.data.dataset import read_records
 from tuneward.errors import ConfigError, Fault, MachineError
 from tuneward.governance.audit import checkpoint
 from tuneward.progress import SILENT, Progress
+from tuneward.storage.files import explained
 from tuneward.workflows.chat import ChatResult, conversation
 from tuneward.workflows.init import init
 from tuneward.workflows.project import PROJECT_FILE
@@ -97,7 +100,7 @@ def quickstart(
         summary=_without_page(summary),
         answer_id=answer.id,
         verified=proof.verified,
-        next=f"tuneward {'chat' if proof.verified else 'verify'} --project {folder}",
+        next=f"tuneward {'chat' if proof.verified else 'verify'} --project {shlex.quote(str(folder))}",
     )
 
 
@@ -130,17 +133,37 @@ def _lay_out(folder: Path, example: Path) -> None:
     """Copy the example into a fresh folder and make its data; leave an earlier quickstart as it is."""
     if (folder / MARK).is_file():
         return
+    if not (example / PROJECT_FILE).is_file():
+        cure = "name a folder that holds one"
+        raise ConfigError(Fault("TW-CONF-007", f"the example has no {PROJECT_FILE}", str(example), cure))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(
             Fault("TW-CONF-007", "the folder holds something else", str(folder), "name a fresh one with --folder")
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    for item in sorted(example.iterdir()):
-        if item.is_file():
-            shutil.copyfile(item, folder / item.name)
-    if (folder / "make_data.py").is_file():
-        subprocess.run([sys.executable, "make_data.py"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    (folder / MARK).write_text(json.dumps({"example": example.name}), encoding="utf-8")
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f"{folder.name}-new-", dir=folder.parent))
+        try:
+            building.chmod(0o755)
+            for item in sorted(example.iterdir()):
+                if item.is_file():
+                    shutil.copyfile(item, building / item.name)
+            _make_data(building)
+            (building / MARK).write_text(json.dumps({"example": example.name}), encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            for item in sorted(building.iterdir(), key=lambda item: item.name == MARK):  # the mark last
+                item.rename(folder / item.name)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def _make_data(folder: Path) -> None:
+    if not (folder / "make_data.py").is_file():
+        return
+    done = subprocess.run([sys.executable, "make_data.py"], cwd=folder, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        message = f"make_data.py ended with status {done.returncode}"
+        raise MachineError(Fault("TW-ENV-003", message, "make_data.py", "mend the example; see what it printed above"))
 
 
 def _ask(workspace: Workspace, tree: str, *, progress: Progress) -> ChatResult:

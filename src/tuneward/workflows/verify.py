@@ -8,7 +8,7 @@ What it cannot detect: events after the newest exported checkpoint that were rem
 someone who holds the signing key, and what never entered the log.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import Deployment, ModelVersion
-from tuneward.errors import Fault, ProofError
+from tuneward.errors import Fault, ProofError, TunewardError
 from tuneward.evaluation.gate import judge
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.audit import check_log
@@ -155,13 +155,13 @@ class _Chain:
         with self._office.site.database.read() as c:
             started = get(c, AuditEvent, event_id)
             if started and started.action == "answer.finish":
-                started = get(c, AuditEvent, str(started.detail["started"]))
+                started = get(c, AuditEvent, _named(started, "started"))
             finished = find(c, AuditEvent, action="answer.finish", subject=started.id) if started else []
         if started is None or started.action != "answer.start":
             raise ProofError(Fault("TW-PROOF-011", f"the log knows no answer {event_id!r}", "", "see `tuneward log`"))
         faults = [] if finished else [_fault("answer", event_id, "was started but no outcome was logged")]
         says = f"event {started.seq}, asked with {started.actor}"
-        return Link("answer", started.id, says, tuple(faults)), str(started.detail["deployment"])
+        return Link("answer", started.id, says, tuple(faults)), _named(started, "deployment")
 
     def _version(self, version: ModelVersion) -> Iterable[Link]:
         run, dataset = self._noun(Run, version.run), self._noun(Dataset, version.dataset)
@@ -181,15 +181,18 @@ class _Chain:
         assert evaluation is not None
         assert base is not None
         assert adapter is not None
-        papers = self._papers(version, approval, evaluation)
+        papers = _found(lambda: self._papers(version, approval, evaluation), "version", version.id)
         yield self._link("version", version, f"number {version.number}, signed with key {version.key_id[:12]}", papers)
         yield self._link("adapter", adapter, f"{adapter.parameters:,} parameters", self._bytes("adapter", adapter.id))
-        yield self._link("evaluation", evaluation, "gate passed", self._verdict(evaluation, version))
+        judged = _found(lambda: self._verdict(evaluation, version), "evaluation", evaluation.id)
+        yield self._link("evaluation", evaluation, "gate passed", judged)
         if approval:
             says = f"granted by {approval.decided_by}" + (", who also asked for it" if approval.self_granted else "")
-            yield self._link("approval", approval, says, self._permission(approval, run=run, dataset=dataset))
-        yield self._link("run", run, f"seed {run.seed}", self._training(run, version))
-        yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", self._rows(dataset))
+            given = _found(lambda: self._permission(approval, run=run, dataset=dataset), "approval", approval.id)
+            yield self._link("approval", approval, says, given)
+        yield self._link("run", run, f"seed {run.seed}", _found(lambda: self._training(run, version), "run", run.id))
+        rows = _found(lambda: self._rows(dataset), "dataset", dataset.id)
+        yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", rows)
         yield self._link("base", base, base.licence, self._bytes("base", base.id))
 
     def _papers(self, version: ModelVersion, approval: Approval | None, evaluation: Evaluation) -> list[Fault]:
@@ -278,9 +281,19 @@ class _Chain:
         return Link("register", self._office.site.id, "every other governed row is as the log wrote it", others)
 
 
-def _require(noun: N | None) -> N:
-    assert noun is not None, "presence was checked before"
-    return noun
+def _found(check: Callable[[], list[Fault]], name: str, subject: str) -> list[Fault]:
+    """What a check finds; a row that was edited until it can no longer be checked is a finding too."""
+    try:
+        return check()
+    except TunewardError as error:
+        return [_fault(name, subject, fault.message) for fault in error.faults]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return [_fault(name, subject, "its row is not of the form that was written")]
+
+
+def _named(event: AuditEvent, what: str) -> str:
+    """An id that an event's detail names; empty where the event was edited."""
+    return str(event.detail.get(what, "")) if isinstance(event.detail, dict) else ""
 
 
 def _fault(name: str, subject: str, message: str) -> Fault:

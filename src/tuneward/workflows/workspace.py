@@ -72,8 +72,15 @@ def open_office(folder: Path, *, policy: str = "solo", actor: str | None = None)
         site=site,
         keys=Keys.open(site.keys_folder),
         actor=actor or Settings.from_environment().actor,
-        policy=load_policy(str(folder / policy) if (folder / policy).is_file() else policy),
+        policy=load_policy(str(folder / policy) if _is_file(folder / policy) else policy),
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system takes
+        return False
 
 
 def find_site(folder: Path) -> Path:

@@ -1,0 +1,130 @@
+"""Hostile use: what a hasty or hostile user can type or break ends in a fault with its cure, never in a traceback."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuneward.cli import main as door
+from tuneward.cli.main import main
+from tuneward.errors import ConfigError, GovernanceError, StorageError
+from tuneward.workflows.init import init
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, object]]:
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert isinstance(printed, dict)
+    return int(ended.value.code or 0), printed
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "a project, größer"
+    init(folder, actor="ada")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TUNEWARD_ACTOR", "ada")
+    return folder
+
+
+def codes(printed: dict[str, object]) -> list[str]:
+    error = printed["error"]
+    assert isinstance(error, dict)
+    return [fault["code"] for fault in error["faults"]]
+
+
+def test_a_defect_of_ours_is_told_without_traceback_and_without_the_text_in_it(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("a row's text")
+
+    monkeypatch.setattr("tuneward.cli.proof.read_log", fail)
+    code, printed = run(capsys, "log")
+    assert (code, codes(printed)) == (1, ["TW-ENV-002"])
+    assert "a row's text" not in json.dumps(printed)
+    assert "cli/proof.py:" in json.dumps(printed)
+
+
+def test_an_error_of_the_operating_system_is_a_storage_error(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/full")
+
+    monkeypatch.setattr("tuneward.cli.proof.read_log", fail)
+    code, printed = run(capsys, "log")
+    assert (code, codes(printed)) == (StorageError.exit_code, ["TW-STOR-007"])
+
+
+def test_an_argument_that_is_no_utf8_is_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = run(capsys, "key", "create", "\udcff")
+    assert (code, codes(printed)) == (ConfigError.exit_code, ["TW-CONF-007"])
+
+
+def test_square_brackets_in_names_are_no_markup(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["key", "create", "[/b] :smile:"], ["key", "list"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+        assert "[/b] :smile:" in capsys.readouterr().out
+
+
+def test_a_keys_name_holds_no_control_characters(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = run(capsys, "key", "create", "a\x1b[2J")
+    assert (code, codes(printed)) == (GovernanceError.exit_code, ["TW-GOV-014"])
+
+
+def test_an_unknown_request_names_those_that_are_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = run(capsys, "approve", "show", "apr_none")
+    assert (code, codes(printed)) == (GovernanceError.exit_code, ["TW-GOV-004"])
+
+
+def test_a_reader_that_leaves_early_leaves_no_traceback(site: Path) -> None:
+    command = f"{sys.executable} -m tuneward.cli.main log --json | true"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("left", ["nothing", "keys", "half a key"])
+def test_an_init_that_was_stopped_halfway_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "tuneward.workflows.init.found" if left == "keys" else "tuneward.workflows.init.Keys.create", die
+        )
+        with pytest.raises(Killed):
+            init(tmp_path, actor="ada")
+    if left == "half a key":
+        (tmp_path / ".tuneward" / "keys" / "secret").write_text("00")
+    assert init(tmp_path, actor="ada").created == ("site", "project")
+    assert init(tmp_path, actor="ada").created == ()
+
+
+def test_a_row_with_damaged_json_is_a_storage_error(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(site / ".tuneward" / "site.db") as database:
+        database.execute("UPDATE member SET roles = '['")
+    code, printed = run(capsys, "member", "list")
+    assert (code, codes(printed)) == (StorageError.exit_code, ["TW-STOR-003"])
+
+
+def test_the_defect_names_only_our_own_lines() -> None:
+    try:
+        shutil.copyfile(None, None)  # type: ignore[type-var]
+    except TypeError as error:
+        fault = door._defect(error)
+    assert fault.place == ""
