@@ -54,8 +54,15 @@ class Settings:
         """Read the variables once."""
         site, data = os.environ.get("TUNEWARD_SITE"), os.environ.get("TUNEWARD_TEST_DATA")
         return cls(
-            site=Path(site).expanduser() if site else None,
+            site=_expanded(site) if site else None,
             database_url=os.environ.get("TUNEWARD_DATABASE_URL") or None,
             actor=os.environ.get("TUNEWARD_ACTOR") or getpass.getuser(),
-            test_data=Path(data).expanduser() if data else None,
+            test_data=_expanded(data) if data else None,
         )
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # `~nobody`: a name like any other
+        return Path(path)

@@ -12,7 +12,8 @@ import pytest
 
 from tuneward.cli import main as door
 from tuneward.cli.main import main
-from tuneward.errors import ConfigError, GovernanceError, StorageError
+from tuneward.errors import ConfigError, GovernanceError, ServingError, StorageError
+from tuneward.storage.site import Site
 from tuneward.workflows.init import init
 
 
@@ -128,3 +129,53 @@ def test_the_defect_names_only_our_own_lines() -> None:
     except TypeError as error:
         fault = door._defect(error)
     assert fault.place == ""
+
+
+def test_chat_beside_a_gateway_asks_for_a_key_of_it(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TUNEWARD_API_KEY", raising=False)
+    with Site.open(site / ".tuneward").lock("serve"):
+        code, printed = run(capsys, "chat", "hello")
+    assert (code, codes(printed)) == (ServingError.exit_code, ["TW-SERV-041"])
+    assert "TUNEWARD_API_KEY" in json.dumps(printed)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
+def test_a_key_that_cannot_be_one_is_refused(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    monkeypatch.setenv("TUNEWARD_API_KEY", key)
+    code, printed = run(capsys, "chat", "hello")
+    assert (code, codes(printed)) == (ServingError.exit_code, ["TW-SERV-041"])
+
+
+def test_init_makes_the_site_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEWARD_SITE", str(tmp_path / "elsewhere"))
+    made = init(tmp_path / "project", actor="ada")
+    assert (made.site, made.created) == (str(tmp_path / "elsewhere"), ("site", "project"))
+    assert not (tmp_path / "project" / ".tuneward").exists()
+
+
+def test_a_broken_example_leaves_no_half_made_quickstart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = tmp_path / "example"
+    example.mkdir()
+    arguments = ("quickstart", "--folder", str(tmp_path / "made"), "--example", str(example))
+    assert codes(run(capsys, *arguments)[1]) == ["TW-CONF-007"]
+    (example / "tuneward.yaml").write_text("project: x\n")
+    (example / "make_data.py").write_text("raise SystemExit(3)\n")
+    assert codes(run(capsys, *arguments)[1]) == ["TW-ENV-003"]
+    assert [path.name for path in tmp_path.iterdir()] == ["example"]
+
+
+def test_the_cure_for_a_missing_key_works_as_written(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / ".tuneward" / "keys" / "secret").unlink()
+    _, printed = run(capsys, "log")
+    assert codes(printed) == ["TW-GOV-010"]
+    cure = json.dumps(printed["error"], ensure_ascii=False)
+    assert f"move '{site / '.tuneward'}' away" in cure
+    shutil.move(site / ".tuneward", site / "away")
+    init(site, actor="ada")
+    assert run(capsys, "log")[0] == 0

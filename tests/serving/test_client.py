@@ -89,7 +89,7 @@ def test_adapters_load_and_unload(client, tmp_path):
 
 
 def test_wrong_key_and_no_engine_are_faults(url):
-    with EngineClient(url, "wrong") as client, pytest.raises(ServingError, match="TW-SERV-034"):
+    with EngineClient(url, "wrong") as client, pytest.raises(ServingError, match="TW-SERV-041"):
         client.models()
     with EngineClient("http://127.0.0.1:9", "k") as client:
         assert not client.health()

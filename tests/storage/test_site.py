@@ -146,3 +146,24 @@ def test_a_site_of_a_database_elsewhere(tmp_path, monkeypatch):
     site = Site.create(tmp_path / ".tuneward")
     assert not (site.folder / "site.db").exists()
     assert Path(tmp_path / "elsewhere.db").exists()
+
+
+def test_what_a_killed_step_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    site = Site.create(tmp_path / ".tuneward")
+    left = site.scratch_folder / "tmpabc123"
+    left.mkdir()
+    (left / "rows.jsonl").write_text("a row")
+    run = site.run_folder("run_1")
+    with site.lock("serve"):
+        assert left.exists()
+    with site.lock("prepare"):
+        assert not left.exists()
+        assert run.exists()
+
+
+def test_held_tells_of_another_holder(tmp_path: Path) -> None:
+    site = Site.create(tmp_path / ".tuneward")
+    assert not site.held("serve")
+    with Site.open(site.folder).lock("serve"):
+        assert site.held("serve")
+    assert not site.held("serve")

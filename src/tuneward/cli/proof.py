@@ -45,7 +45,7 @@ def show_chain(result: VerifyResult) -> None:
 
 
 def log(
-    last: Annotated[int, typer.Option(min=1, help="How many events to show.")] = 20,
+    last: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many events to show.")] = 20,
     subject: Annotated[str | None, typer.Option(help="Only events about this id.")] = None,
     checkpoint: Annotated[bool, typer.Option("--checkpoint", help="Export a signed checkpoint instead.")] = False,
     project: ProjectFolder = HERE,

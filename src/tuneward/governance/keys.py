@@ -121,7 +121,9 @@ def _file_faults(path: Path) -> list[Fault]:
     try:
         status = path.stat()
     except FileNotFoundError:
-        return [Fault("TW-GOV-010", "is missing", str(path), "restore it from a backup, or run `tuneward init` anew")]
+        away = shlex.quote(str(path.parent.parent))
+        cure = f"restore it from a backup; without one, move {away} away and run `tuneward init`"
+        return [Fault("TW-GOV-010", "is missing", str(path), cure)]
     except OSError as error:
         return [Fault("TW-STOR-012", error.strerror or str(error), str(path), "check the path and its permissions")]
     if stat.S_IMODE(status.st_mode) & 0o077:

@@ -144,6 +144,8 @@ def refusal(status: int, value: Any) -> ServingError:
     message = _OUR_CODE.sub("", message.removeprefix(f"{place}: "))
     if error.get("code") == "context_length_exceeded":
         return ServingError(Fault("TW-SERV-036", message, place, "shorten the prompt or lower max_tokens"))
+    if status == 401:
+        return ServingError(Fault("TW-SERV-041", message, place, "`tuneward key create NAME` makes a key"))
     if status in {400, 413, 422}:
         return ServingError(Fault("TW-SERV-035", message, place, "change the request"))
     return ServingError(Fault("TW-SERV-034", message, place, "read the engine's log"))

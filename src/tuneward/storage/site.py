@@ -182,12 +182,23 @@ class Site:
                 handle.write(canonical_json({"pid": os.getpid(), "purpose": purpose, "since": now()}))
                 handle.flush()
             self._held[name] = (threading.get_ident(), 1)
+            if name == "lock":  # nobody else is at work: what lies there was left by a killed step, rows maybe
+                for left in self.scratch_folder.glob("tmp*"):
+                    shutil.rmtree(left, ignore_errors=True)
             try:
                 yield
             finally:
                 del self._held[name]
                 handle.seek(0)
                 handle.truncate(0)
+
+    def held(self, purpose: str) -> bool:
+        """Whether a process holds the lock for ``purpose`` now."""
+        try:
+            with self.lock(purpose):
+                return False
+        except StorageError as error:
+            return error.faults[0].code == "TW-STOR-005"
 
 
 def _database(folder: Path) -> Database:

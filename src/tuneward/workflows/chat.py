@@ -15,6 +15,7 @@ from tuneward.workflows.verify import check_deployment
 from tuneward.workflows.workspace import Workspace
 
 KEY_VARIABLE = "TUNEWARD_API_KEY"
+_KEY_CURE = "`tuneward key create NAME` makes one"
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,17 @@ def conversation(workspace: Workspace, *, progress: Progress = SILENT) -> Iterat
     alias = serving.alias or workspace.project.project
     if key := os.environ.get(KEY_VARIABLE):
         url = f"http://{serving.host}:{serving.port}"
+        if not key.isascii() or not key.isprintable():
+            raise ServingError(Fault("TW-SERV-041", "holds what no key holds", KEY_VARIABLE, _KEY_CURE))
         with EngineClient(url, key) as client:
             if not client.health():
                 cure = f"start `tuneward serve`, or unset {KEY_VARIABLE}"
                 raise ServingError(Fault("TW-SERV-062", "no gateway answers", url, cure))
             yield Conversation(client, alias)
         return
+    if workspace.site.held("serve"):
+        cure = f"put a key into {KEY_VARIABLE} to talk to it; {_KEY_CURE}"
+        raise ServingError(Fault("TW-SERV-041", "a gateway serves this site already", KEY_VARIABLE, cure))
     with (
         passing_gateway(workspace, purpose="tuneward chat", progress=progress) as (running, text),
         EngineClient(running.url, text) as client,

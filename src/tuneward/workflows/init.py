@@ -56,8 +56,8 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
     folder.mkdir(parents=True, exist_ok=True)
     created: list[str] = []
     site_folder = Site.find(folder)
-    if site_folder is None:
-        site_folder = folder / ".tuneward"
+    if site_folder is None or not (site_folder / "site.json").is_file():
+        site_folder = site_folder or folder / ".tuneward"
         _found(Site.create(site_folder), actor)
         created.append("site")
     elif _unfinished(site := Site.open(site_folder)):  # an earlier init was stopped halfway
