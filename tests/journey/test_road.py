@@ -1,6 +1,7 @@
 """The whole road with a tiny random model: it is walked, not walked twice, and every step leaves its mark."""
 
 import json
+import shutil
 
 import pytest
 from peft import PeftModel
@@ -96,3 +97,30 @@ def test_a_checkpoint_names_the_logs_size(walked: Walked) -> None:
     office = walked.workspace().office
     size = len(read_log(office, last=1000).events)
     assert export_checkpoint(office).note.splitlines()[1] == str(size)
+
+
+def test_a_lost_adapter_is_trained_again_to_the_same_bits_and_all_holds(copied) -> None:
+    project = copied()
+    artifacts = project.workspace().site.artifacts
+    adapter = project.result.of("train").adapter.id
+    manifest = artifacts.manifest(adapter)
+    shutil.rmtree(artifacts.tree(adapter))
+    for entry in manifest.values():
+        artifacts.path(entry["digest"]).unlink()
+    again = run(project.workspace())
+    assert again.of("train").adapter.id == adapter
+    assert again.of("register").version.id == project.result.of("register").version.id
+    assert verify(project.workspace().office, project.answer_id).verified
+
+
+def test_a_setting_that_moves_no_weight_leaves_the_earlier_version_whole(copied) -> None:
+    project = copied()
+    path = project.folder / "tuneward.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("checkpoint_seconds: 0.5", "checkpoint_seconds: 0.7"), encoding="utf-8")
+    run(project.workspace())
+    path.write_text(path.read_text(encoding="utf-8").replace("max_tokens: 24", "max_tokens: 25"), encoding="utf-8")
+    walked_on = run(project.workspace())
+    office = project.workspace().office
+    assert verify(office, project.answer_id).verified
+    assert verify(office, walked_on.of("register").version.id).verified

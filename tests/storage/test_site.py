@@ -167,3 +167,15 @@ def test_held_tells_of_another_holder(tmp_path: Path) -> None:
     with Site.open(site.folder).lock("serve"):
         assert site.held("serve")
     assert not site.held("serve")
+
+
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_lost_database_is_not_replaced_by_an_empty_one(tmp_path: Path, left: bytes | None) -> None:
+    site = Site.create(tmp_path / ".tuneward")
+    site.database.close()
+    for path in site.folder.glob("site.db*"):
+        path.unlink()
+    if left is not None:
+        (site.folder / "site.db").write_bytes(left)
+    with pytest.raises(StorageError, match="TW-STOR-003"):
+        Site.open(site.folder)

@@ -73,7 +73,6 @@ class Provenance:
         yield "the run's adapter", run.adapter, adapter.id
         yield "the run's approval", run.approval, self.approval.id if self.approval else None
         yield "the run's status", run.status, "finished"
-        yield "the adapter's run", adapter.run, run.id
         yield "the adapter's base", adapter.base, self.base.id
         yield "the dataset's base", self.dataset.base, self.base.id
         yield "the dataset's project", self.dataset.project, run.project

@@ -131,6 +131,9 @@ class Database:
             ) from error
         except (exc.DBAPIError, exc.TimeoutError) as error:
             raise StorageError(_database_fault(error, self.place)) from error
+        except UnicodeDecodeError:  # rubbish where SQLite keeps text
+            cure = "the file is damaged; restore it from a backup"
+            raise StorageError(Fault("TW-STOR-006", "holds text that is not UTF-8", self.place, cure)) from None
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -124,6 +124,7 @@ class Site:
                 )
             )
         database = _database(folder)
+        _refuse_lost(folder)
         bring_up_to_date(database)
         return cls(folder, site_id, database)
 
@@ -204,6 +205,14 @@ class Site:
 def _database(folder: Path) -> Database:
     url = Settings.from_environment().database_url
     return Database(url) if url else Database.at(folder / "site.db")
+
+
+def _refuse_lost(folder: Path) -> None:
+    """SQLite would make a new, empty database in place of one that was lost, and the log would begin anew."""
+    path = folder / "site.db"
+    if Settings.from_environment().database_url is None and not (path.is_file() and path.stat().st_size):
+        cure = "restore site.db (and site.db-wal) from a backup"
+        raise StorageError(Fault("TW-STOR-003", "the database is gone", str(path), cure))
 
 
 def _held_by(text: bytes, path: Path) -> Fault:

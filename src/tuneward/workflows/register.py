@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneward import __version__
-from tuneward.domain.run import Adapter
+from tuneward.domain.approval import Approval
+from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
 from tuneward.governance.change import change, permit
@@ -13,12 +14,12 @@ from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.versions import make_papers
 from tuneward.storage.database import now
-from tuneward.storage.repository import get, latest
+from tuneward.storage.repository import get, latest, require
 from tuneward.workflows.evaluate import gate_says_no, require_run
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.provenance import provenance_of
 from tuneward.workflows.road import survey
-from tuneward.workflows.train import require_dataset
+from tuneward.workflows.train import require_approval, require_dataset
 from tuneward.workflows.workspace import Workspace
 
 
@@ -59,17 +60,20 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             )
         if not evaluation.passed:
             raise gate_says_no(evaluation)
+        asked = require_approval(workspace, road)  # the gate of today may differ from the one at the run's start
         artifacts = workspace.site.artifacts
         if road.version and not artifacts.check(road.version.papers):
             return _result(workspace, road.version, reused=True)
         with workspace.site.database.read() as c:
             before = latest(c, ModelVersion, project=workspace.project.project)
             adapter = get(c, Adapter, evaluation.adapter)
+            run = require(c, Run, evaluation.run)  # an earlier one where the same bits came out again
+            approval = require(c, Approval, run.approval) if run.approval else None
         assert adapter is not None, "an evaluated adapter is in the register"
         number, created_at = (before.number + 1 if before else 1), now()
         progress.say("writing AIBOM, model card and signed statement")
         papers = make_papers(
-            provenance_of(workspace.office, evaluation, road.approval, number=number, created_at=created_at),
+            provenance_of(workspace.office, evaluation, approval, number=number, created_at=created_at),
             workspace.office.keys,
         )
         with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
@@ -83,7 +87,7 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             base=base.id,
             dataset=dataset.id,
             run=run.id,
-            approval=road.approval.id if road.approval else None,
+            approval=approval.id if approval else None,
             evaluation=evaluation.id,
             papers=tree,
             statement=papers.statement_digest,
@@ -95,8 +99,8 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             c.put(version)
             c.link(adapter, version)
             c.link(evaluation, version)
-            if road.approval:
-                c.link(road.approval, version)
+            for permission in {given.id: given for given in (approval, asked) if given}.values():
+                c.link(permission, version)
             c.note(adapter=version.adapter, papers=version.papers, statement=version.statement)
     return _result(workspace, version, reused=False)
 

@@ -62,7 +62,7 @@ def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
         road = survey(workspace)
         base = require_base(workspace, road)
         dataset = require_dataset(road)
-        approval = _require_approval(workspace, road)
+        approval = require_approval(workspace, road)
         if road.run and road.run.adapter and not workspace.site.artifacts.check(road.run.adapter):
             with workspace.site.database.read() as c:
                 adapter = get(c, Adapter, road.run.adapter)
@@ -115,7 +115,8 @@ def digest_of_scope(approval: Approval | None) -> str | None:
     return approval.scope_digest if approval else None
 
 
-def _require_approval(workspace: Workspace, road: Road) -> Approval | None:
+def require_approval(workspace: Workspace, road: Road) -> Approval | None:
+    """The approval that covers the project as it stands, or the error that says how to get it."""
     if road.approval or not workspace.office.policy.approval_required:
         return road.approval
     scope = approval_scope(workspace, require_base(workspace, road), require_dataset(road))
@@ -220,7 +221,11 @@ def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[s
     )
     with change(workspace.office, "run.finish", run.id) as c:
         c.put(finished)
-        c.put(adapter)
+        first = get(c.connection, Adapter, adapter_id)
+        if first is None:
+            c.put(adapter)
+        else:  # the same bits again, for a lost file or a setting that moves none: what names the first stays true
+            adapter = first
         c.link(finished, adapter)
         c.note(adapter=adapter_id, curve=finished.curve)
     return finished, adapter
