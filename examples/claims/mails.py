@@ -90,7 +90,7 @@ class Writer:
             "amount": None if value is None else int(value) if value == int(value) else value,
             "currency": self.customer.currency if value is not None else None,
             "needs_human": any(flag in flags for flag in HUMAN) or None in (typed, happened, value),
-            "severity": _severity(value, flags),
+            "severity": _severity(situation, flags),
         }
         return Mail(self.customer, self.received, prompt, answer, tuple(self.identifiers))
 
@@ -247,7 +247,8 @@ class Writer:
         return lines
 
 
-def _severity(value: float | None, flags: set[str]) -> str:
-    if flags & {"injury", "uninhabitable", "total"} or (value is not None and value >= 10_000):
+def _severity(situation: Situation, flags: set[str]) -> str:
+    """The desk's table: how bad such a loss gets, whatever this one costs; harm to people or the home is always high."""
+    if flags & {"injury", "uninhabitable", "total"} or situation.high >= 12_000:
         return "high"
-    return "low" if value is not None and value < 1_000 else "medium"
+    return "low" if situation.high < 3_000 else "medium"
