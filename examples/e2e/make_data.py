@@ -70,9 +70,11 @@ def main() -> None:
     if missing:
         raise SystemExit(f"missing: {', '.join(missing)}")
     rng = random.Random(f"e2e-{options.seed}")
-    test = sample(rng, read(folder / "test.txt"), options.test)
+    # The source's own train part holds one kind of restaurant, its test part others: both are drawn from together.
+    pairs = read(folder / "train.txt") + read(folder / "test.txt")
+    test = sample(rng, pairs, options.test)
     records, sentences = {record for record, _ in test}, {_plain(sentence) for _, sentence in test}
-    apart = [pair for pair in read(folder / "train.txt") if pair[0] not in records and _plain(pair[1]) not in sentences]
+    apart = [pair for pair in pairs if pair[0] not in records and _plain(pair[1]) not in sentences]
     train = sample(rng, apart, options.train)
     options.out.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train.jsonl", train), ("test.jsonl", test)):
