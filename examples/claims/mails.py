@@ -248,7 +248,7 @@ class Writer:
 
 
 def _severity(situation: Situation, flags: set[str]) -> str:
-    """The desk's table: how bad such a loss gets, whatever this one costs; harm to people or the home is always high."""
+    """The desk's table: how bad such a loss gets, whatever this one costs; harm to people or home is always high."""
     if flags & {"injury", "uninhabitable", "total"} or situation.high >= 12_000:
         return "high"
     return "low" if situation.high < 3_000 else "medium"
