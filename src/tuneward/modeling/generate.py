@@ -66,7 +66,7 @@ class Decoder:
         self._model: Any = model
         self._bank = bank
         self._prefill_tokens, self._share = prefill_tokens, share_prefixes
-        self._cache = KeyValueCache()
+        self._cache = KeyValueCache(model.device)
         self.rows: list[Row] = []
         row = self.join([0])
         self.step()
@@ -126,7 +126,7 @@ class Decoder:
         try:
             logits = self._model(
                 input_ids=torch.tensor([ids], device=device),
-                position_ids=layout.position_ids().to(device),
+                position_ids=layout.position_ids(),
                 use_cache=False,
                 layout=layout,
                 logits_to_keep=torch.tensor(ends, dtype=torch.long, device=device),
