@@ -200,7 +200,7 @@ class Loop:
         for key, value in tensors.items():
             _, kind, name = key.split("/", 2)
             parameter = self.parameters[name]
-            self.optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+            self.optimizer.state[parameter][kind] = value.to(parameter.device)
         self.counters = Counters(**state.counters)
         self.counters.resumed += 1
         self.done = self.saved = state.step
