@@ -135,7 +135,10 @@ class Scheduler:
         self._inbox.put(lambda: self._drop(job))
 
     def load(self, name: str, weights: AdapterWeights) -> Future[None]:
-        """Add an adapter under ``name``; fails with ModelError (does not fit), ServingError (name taken) or torch's own."""
+        """Add an adapter under ``name``.
+
+        The future fails with ModelError (it does not fit), ServingError (the name is taken) or what torch raises.
+        """
         return self._ask(lambda done: self._load(name, weights, done))
 
     def unload(self, name: str) -> Future[None]:
