@@ -81,9 +81,9 @@ def test_bad_jsonl(tmp_path, content, fault):
     assert refused(tmp_path) == [fault]
 
 
-@pytest.mark.parametrize("line", ['{"prompt":"q","answer":"one","answer":"two"}', '{"prompt":"q","answer":{"a":1,"a":2}}'])
-def test_a_key_that_stands_twice_is_not_chosen_from(tmp_path, line):
-    (tmp_path / "train.jsonl").write_text(line + "\n")
+@pytest.mark.parametrize("answer", ['"one","answer":"two"', '{"a":1,"a":2}'])
+def test_a_key_that_stands_twice_is_not_chosen_from(tmp_path, answer):
+    (tmp_path / "train.jsonl").write_text(f'{{"prompt":"q","answer":{answer}}}\n')
     assert refused(tmp_path) == [("TW-DATA-008", "train.jsonl:1")]
 
 
