@@ -11,6 +11,7 @@ from tuneward.modeling.adapter_bank import AdapterBank
 from tuneward.modeling.adapter_files import AdapterWeights
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.cache import capacity_for
+from tuneward.modeling.folder_check import check_folder
 from tuneward.modeling.generate import Decoder, context_tokens, generate
 
 PATH = "model.layers.1.self_attn.o_proj"
@@ -175,8 +176,8 @@ def test_context_is_where_scaled_positions_begin(tmp_path):
             "original_max_position_embeddings": 512,
         },
     )
-    assert context_tokens(load_base(scaled, precision="fp32")) == 512
-    nameless = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace()))
+    assert context_tokens(load_base(scaled, precision="fp32")) == check_folder(scaled).context_tokens == 512
+    nameless = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(to_dict=dict)))
     with pytest.raises(ModelError, match="TW-SERV-001"):
         context_tokens(nameless)
 

@@ -1,7 +1,7 @@
 """Answers as the evaluation will read them: those that it could not use are counted and named, never removed.
 
-Place on the road: looks at each record in ``data.dataset.build`` where the task says what an answer is. The judgement is
-handed in, so that the card and the evaluation cannot disagree. Knows neither tasks nor schemas.
+Place on the road: looks at each record in ``data.dataset.build`` where the task says what an answer is. The judgement
+is handed in, so that the card and the evaluation cannot disagree. Knows neither tasks nor schemas.
 """
 
 from collections.abc import Callable
