@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tuneward.modeling.attention import Scoring
+
 #: Slots are added in this many; a lane's tensors never hold more than this many unused slots for long.
 SLOT_STEP = 8
 #: Rows of queries per block of a prompt, as in ``attention``: half the square of scores is never computed.
@@ -221,17 +223,7 @@ class CacheStep:
         for span in self._spans:
             span.row.length += span.tokens
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See :class:`tuneward.modeling.attention.Layout`."""
         result = query.new_empty(query.shape[2], query.shape[1], value.shape[3])  # (tokens, heads, head_dim)
         for group in self._groups:
@@ -246,9 +238,8 @@ class CacheStep:
                 queries,
                 store.keys[rows],
                 store.values[rows],
-                self._decoding_bias(group, window),
-                scaling=scaling,
-                softcap=softcap,
+                self._decoding_bias(group, scoring.window),
+                scoring,
             )
             result[here] = mixed.reshape(count, -1, value.shape[3])
         first = self._decoding
@@ -260,11 +251,11 @@ class CacheStep:
             keys[:, start:end], values[:, start:end] = key[0, :, here], value[0, :, here]
             for begin in range(start, end, BLOCK_ROWS):
                 stop = min(begin + BLOCK_ROWS, end)
-                seen = 0 if window is None else max(0, begin - window + 1)
+                seen = 0 if scoring.window is None else max(0, begin - scoring.window + 1)
                 block = query[0, :, first + begin - start : first + stop - start]  # (heads, rows, head_dim)
                 queries = block.reshape(key.shape[1], -1, block.shape[2])  # (kv_heads, group * rows, head_dim)
-                bias = self._prompt_bias(stop - begin, stop - seen, window, query.shape[1] // key.shape[1])
-                mixed = _mix(queries, keys[:, seen:stop], values[:, seen:stop], bias, scaling=scaling, softcap=softcap)
+                bias = self._prompt_bias(stop - begin, stop - seen, scoring.window, query.shape[1] // key.shape[1])
+                mixed = _mix(queries, keys[:, seen:stop], values[:, seen:stop], bias, scoring)
                 result[first + begin - start : first + stop - start] = mixed.reshape(
                     query.shape[1], stop - begin, -1
                 ).transpose(0, 1)
@@ -312,7 +303,7 @@ def _groups(lanes: dict[int, _Lane], spans: Sequence[Span], device: torch.device
         first = end
 
 
-def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, scaling: float, softcap: float | None) -> Tensor:
+def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scoring: Scoring) -> Tensor:
     """Softmax attention with the same roundings as training's: scores in fp32, probabilities in the values' type.
 
     Args:
@@ -320,12 +311,11 @@ def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, scaling: 
         keys: (…, kv_heads, columns, head_dim).
         values: (…, kv_heads, columns, head_dim).
         bias: 0 or minus infinity, fp32; broadcasts to (…, kv_heads, rows, columns).
-        scaling: factor of the scores.
-        softcap: see :class:`tuneward.modeling.attention.Layout`.
+        scoring: its scaling and softcap; the window is in ``bias``.
     """
     scores = torch.matmul(query, keys.transpose(-1, -2)).float()
-    if softcap is None:
-        scores = torch.add(bias, scores, alpha=scaling)
+    if scoring.softcap is None:
+        scores = torch.add(bias, scores, alpha=scoring.scaling)
     else:
-        scores = torch.tanh(scores * (scaling / softcap)).mul_(softcap).add_(bias)
+        scores = torch.tanh(scores * (scoring.scaling / scoring.softcap)).mul_(scoring.softcap).add_(bias)
     return torch.matmul(torch.softmax(scores, dim=-1).to(values.dtype), values)

@@ -67,8 +67,8 @@ def cpu_multiplies_bf16() -> bool:
 def available_memory_bytes() -> int:
     """Memory that can be had without swapping: the kernel's estimate, bounded by a container's limit.
 
-    What a container is said to use holds the files that it read and wrote; the kernel gives those pages back when memory
-    is asked for (Linux, admin-guide/cgroup-v2: ``memory.stat``), so they count as free.
+    What a container is said to use holds the files that it read and wrote; the kernel gives those pages back when
+    memory is asked for (Linux, admin-guide/cgroup-v2: ``memory.stat``), so they count as free.
     """
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
