@@ -27,7 +27,7 @@ class CheckpointResult:
 
     Attributes:
         note: the signed note (C2SP tlog-checkpoint): origin, size, root, signature. Keep a copy elsewhere: it makes
-            every later change to the events that it covers detectable.
+            every later change to the events that it covers detectable, with ``tuneward verify --checkpoint FILE``.
         next: the command that comes next.
     """
 
