@@ -102,6 +102,7 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset) -> dict[s
         "dataset": dataset.fingerprint,
         "training": project.training.canonical(),
         "evaluation": project.evaluation.canonical(),
+        "task": make_task(project.evaluation, project_folder=workspace.folder).digest,  # its schema's content, too
     }
 
 
