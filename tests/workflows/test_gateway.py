@@ -15,7 +15,7 @@ from tests.serving.test_process import gone
 from tuneward.errors import Fault, GovernanceError, ProofError, ServingError, StorageError
 from tuneward.serving.config import ServingConfig
 from tuneward.storage.site import Site
-from tuneward.workflows.gateway import gateway, url_of
+from tuneward.workflows.gateway import gateway
 
 
 def fine(site, keys, deployment):
@@ -201,9 +201,3 @@ def test_an_answer_under_way_ends_before_the_gateway_does(served, served_elsewhe
     assert time.monotonic() - began < 9
     assert process.wait(timeout=20) == 0
     assert [e.action for e in served.events()][-3:] == ["answer.start", "answer.finish", "gateway.stop"]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_the_url_of_a_gateway_can_be_read(host):
-    read = httpx.URL(url_of(host, 8321))
-    assert (read.host, read.port) == (host, 8321)

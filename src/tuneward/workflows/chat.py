@@ -10,7 +10,7 @@ from tuneward.errors import Fault, ServingError
 from tuneward.governance import api_keys
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.client import EngineClient
-from tuneward.workflows.gateway import Gateway, gateway, url_of
+from tuneward.workflows.gateway import Gateway, gateway
 from tuneward.workflows.verify import check_deployment
 from tuneward.workflows.workspace import Workspace
 
@@ -79,7 +79,7 @@ def conversation(workspace: Workspace, *, progress: Progress = SILENT) -> Iterat
     serving = workspace.project.serving
     alias = serving.alias or workspace.project.project
     if key := os.environ.get(KEY_VARIABLE):
-        url = url_of(serving.host, serving.port)
+        url = f"http://{serving.host}:{serving.port}"
         if not key.isascii() or not key.isprintable():
             raise ServingError(Fault("TW-SERV-041", "holds what no key holds", KEY_VARIABLE, _KEY_CURE))
         with EngineClient(url, key) as client:

@@ -190,16 +190,12 @@ def gateway(
             started.note(host=host, port=port, precision=precision, deployments=deployments)
         try:
             held.enter_context(web)
-            yield Gateway(identity, url_of(host, port), host, port, routes, precision, tuple(engines.values()), web)
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            yield Gateway(identity, url, host, port, routes, precision, tuple(engines.values()), web)
         finally:
             web.stop()
             with change(office, "gateway.stop", identity):
                 pass
-
-
-def url_of(host: str, port: int) -> str:
-    """Where a gateway answers; addresses of IPv6 stand in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Web:
