@@ -83,3 +83,9 @@ def test_digest_of_a_file(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"abc")
     assert digest_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("heights", [(0, 0), (0, 1), (2, 1, 1), (-1,), (64,)])
+def test_peaks_of_no_tree_are_refused(heights):
+    with pytest.raises(ValueError, match="heights"):
+        MerkleTree([(height, "00" * 32) for height in heights])

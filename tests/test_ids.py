@@ -1,7 +1,25 @@
 import re
 import threading
 
-from tuneward.ids import new_id
+import pytest
+
+from tuneward.ids import is_id, new_id
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        (new_id("key"), True),
+        (new_id("apr"), False),
+        ("key_", False),
+        ("tuneward-" + "x" * 43, False),
+        (new_id("key") + "0", False),
+        (new_id("key") + "\n", False),
+        (new_id("key").upper(), False),
+    ],
+)
+def test_an_id_is_told_from_other_text(text, known):
+    assert is_id(text, "key") is known
 
 
 def test_form():

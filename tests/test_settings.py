@@ -1,9 +1,12 @@
 """No library reports usage: every switch is set before any import, and the libraries read it so."""
 
+import getpass
 import json
 import os
 import subprocess
 import sys
+
+import pytest
 
 from tuneward.settings import SILENCE, Settings
 
@@ -36,3 +39,13 @@ def test_settings_come_from_the_environment(monkeypatch) -> None:
     read = Settings.from_environment()
     assert str(read.site) == "/somewhere/.tuneward"
     assert read.actor == "ada"
+
+
+@pytest.mark.parametrize("unknown", [KeyError, OSError])  # before and from Python 3.13 on
+def test_a_user_whom_the_system_cannot_name_acts_under_a_number(monkeypatch, unknown) -> None:
+    def nobody() -> str:
+        raise unknown
+
+    monkeypatch.delenv("TUNEWARD_ACTOR", raising=False)
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert Settings.from_environment().actor == f"uid-{os.getuid()}"

@@ -52,10 +52,19 @@ class MerkleTree:
 
     Attributes:
         size: number of leaves.
+
+    Args:
+        peaks: those of a tree that is grown on.
+
+    Raises:
+        ValueError: when these are the peaks of no tree.
     """
 
     def __init__(self, peaks: Iterable[tuple[int, str]] = ()) -> None:
         self._stack = [(height, bytes.fromhex(node)) for height, node in peaks]
+        heights = [height for height, _ in self._stack]
+        if heights != sorted(set(heights), reverse=True) or not all(0 <= height < 64 for height in heights):
+            raise ValueError("heights of peaks fall from left to right")
         self.size = sum(1 << height for height, _ in self._stack)
 
     def append(self, leaf: bytes) -> None:

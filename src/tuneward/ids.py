@@ -26,5 +26,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{_encode(value)}"
 
 
+def is_id(text: str, prefix: str) -> bool:
+    """Whether a text has the form of ``new_id(prefix)``; what a clipboard held by mistake has not."""
+    kind, _, rest = text.partition("_")
+    return kind == prefix and len(rest) == 26 and not set(rest) - set(_ALPHABET)
+
+
 def _encode(value: int) -> str:
     return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))

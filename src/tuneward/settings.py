@@ -40,7 +40,7 @@ class Settings:
     Attributes:
         site: ``TUNEWARD_SITE``, the site's folder, or None to look for ``.tuneward`` upwards from the project.
         database_url: ``TUNEWARD_DATABASE_URL``, or None for SQLite in the site's folder.
-        actor: ``TUNEWARD_ACTOR``, else the operating system's user.
+        actor: ``TUNEWARD_ACTOR``, else the operating system's user (``uid-1000`` where it has no name).
         test_data: ``TUNEWARD_TEST_DATA``, the optional folder with real data for tests and benchmarks, or None.
     """
 
@@ -56,9 +56,17 @@ class Settings:
         return cls(
             site=_expanded(site) if site else None,
             database_url=os.environ.get("TUNEWARD_DATABASE_URL") or None,
-            actor=os.environ.get("TUNEWARD_ACTOR") or getpass.getuser(),
+            actor=os.environ.get("TUNEWARD_ACTOR") or _user(),
             test_data=_expanded(data) if data else None,
         )
+
+
+def _user() -> str:
+    """The operating system's user; containers may run under a number that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 def _expanded(path: str) -> Path:

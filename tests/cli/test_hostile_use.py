@@ -116,6 +116,33 @@ def test_an_init_that_was_stopped_halfway_is_finished_by_the_next(
     assert init(tmp_path, actor="ada").created == ()
 
 
+def test_an_init_beside_another_that_is_not_ready_keeps_its_hands_off_the_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tuneward.workflows.init.found", die)
+        with pytest.raises(Killed):
+            init(tmp_path, actor="ada")
+    site = Site.open(tmp_path / ".tuneward")
+    with site.lock("init"), pytest.raises(StorageError, match="TW-STOR-005"):
+        init(tmp_path, actor="bea")
+    assert init(tmp_path, actor="ada").created == ("site", "project")
+    with site.lock("train"):
+        assert init(tmp_path, actor="ada").created == ()
+
+
+def test_an_init_under_a_wrong_name_is_finished_under_a_right_one(tmp_path: Path) -> None:
+    with pytest.raises(GovernanceError, match="TW-GOV-009"):
+        init(tmp_path, actor="key:ada")
+    assert init(tmp_path, actor="ada").created == ("site", "project")
+
+
 def test_a_row_with_damaged_json_is_a_storage_error(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with sqlite3.connect(site / ".tuneward" / "site.db") as database:
         database.execute("UPDATE member SET roles = '['")
@@ -179,3 +206,16 @@ def test_the_cure_for_a_missing_key_works_as_written(site: Path, capsys: pytest.
     shutil.move(site / ".tuneward", site / "away")
     init(site, actor="ada")
     assert run(capsys, "log")[0] == 0
+
+
+def test_keys_members_and_bases_are_given_under_the_projects_policy(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = site / "tuneward.yaml"
+    text = settings.read_text()
+    settings.write_text(text.replace("policy: solo", "policy: regulated"))
+    assert run(capsys, "key", "create", "desk")[0] == GovernanceError.exit_code  # the operator's part, not the owner's
+    assert run(capsys, "pull", "smollm2-135m-instruct")[0] == GovernanceError.exit_code
+    assert run(capsys, "member", "add", "ada", "--role", "owner", "--role", "operator")[0] == 0
+    (site / "regulated").write_text("a file of this name is no policy")
+    assert run(capsys, "key", "create", "desk")[0] == 0

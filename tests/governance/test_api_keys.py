@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tuneward.errors import GovernanceError
-from tuneward.governance import api_keys
+from tuneward.governance import api_keys, approvals
 from tuneward.governance.keys import Keys
 
 
@@ -40,6 +40,19 @@ def test_an_unknown_key_lists_those_in_force(solo):
     _, key = api_keys.create(solo, "notebook", "ann")
     with pytest.raises(GovernanceError, match=f"there are: {key.id}"):
         api_keys.revoke(solo, "key_x")
+
+
+def test_a_key_pasted_in_place_of_its_id_is_not_kept(solo):
+    text, key = api_keys.create(solo, "notebook", "ann")
+    with pytest.raises(GovernanceError, match="not the key itself") as caught:
+        api_keys.revoke(solo, text)
+    assert text not in str(caught.value)
+    with pytest.raises(GovernanceError):
+        approvals.grant(solo, text, "why not")
+    solo.site.database.close()
+    kept = b"".join(path.read_bytes() for path in solo.site.folder.rglob("*") if path.is_file())
+    assert text.encode() not in kept
+    assert api_keys.revoke(solo, key.id).revoked_at
 
 
 def test_faults_at_once_and_roles(solo, team):

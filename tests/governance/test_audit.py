@@ -273,3 +273,58 @@ def test_a_long_log(solo):
     audit.checkpoint(solo)
     tamper(solo, "UPDATE audit_event SET actor = 'x' WHERE seq = 1234")
     assert found(solo) == [("TW-PROOF-002", "seq 1234")]
+
+
+def restore(office, *, before, size):
+    """Put back a copy of the database, as a backup does; the exported checkpoints stay."""
+    tamper(
+        office,
+        f"DELETE FROM audit_event WHERE seq >= {before}",
+        f"DELETE FROM log_checkpoint WHERE size >= {size}",
+    )
+
+
+def test_a_restored_older_database_signs_no_second_history(logged):
+    exported = logged.site.log_folder / "checkpoint-8.txt"
+    note = exported.read_text()
+    restore(logged, before=5, size=8)
+    with pytest.raises(ProofError) as shorter:
+        audit.checkpoint(logged)
+    assert [(f.code, f.place) for f in shorter.value.faults] == [("TW-PROOF-005", str(exported))]
+    add(logged, 3)
+    for count in (8, 9):  # as long as the exported one, and longer
+        with pytest.raises(ProofError) as forked:
+            audit.checkpoint(logged)
+        assert [(f.code, f.place) for f in forked.value.faults] == [("TW-PROOF-007", str(exported))], count
+        add(logged, 1)
+    assert exported.read_text() == note
+
+
+def test_a_forged_file_does_not_hinder_a_checkpoint(logged):
+    (logged.site.log_folder / "checkpoint-99.txt").write_text("no note")
+    assert audit.checkpoint(logged).split("\n")[1] == "10"
+
+
+@pytest.mark.parametrize("peaks", ['[[2, "x"]]', "[1]", "null", "[[0, 5], [3, 0]]", '[[-1, ""]]'])
+def test_damaged_peaks_are_a_contradiction_and_no_crash(logged, peaks):
+    tamper(logged, f"UPDATE log_checkpoint SET peaks = '{peaks}' WHERE size = 8")
+    with pytest.raises(ProofError):
+        audit.checkpoint(logged)
+
+
+@pytest.mark.parametrize("value", ["null", "5", '{"a": 1}'])
+def test_an_event_whose_writes_are_none_any_more_is_read_and_named(logged, value):
+    tamper(logged, f"UPDATE audit_event SET writes = '{value}' WHERE seq = 5")
+    with logged.site.database.read() as c:
+        assert len(list(audit.events(c))) == 10
+    assert found(logged) == [("TW-PROOF-002", "seq 5")]
+
+
+def test_the_newest_events_are_read_without_the_others(logged):
+    statements = []
+    with logged.site.database.read() as c:
+        event.listen(c, "before_cursor_execute", lambda *values: statements.append(values[2:4]))
+        assert [e.seq for e in audit.newest_events(c, last=3)] == [7, 8, 9]
+        assert [e.seq for e in audit.newest_events(c, last=3, subject="ans_0")] == [1, 4, 8]
+        plan = c.exec_driver_sql("EXPLAIN QUERY PLAN " + statements[0][0], statements[0][1]).fetchall()
+    assert "TEMP B-TREE" not in str(plan)

@@ -7,6 +7,7 @@ from tuneward.errors import GovernanceError
 from tuneward.governance import members
 from tuneward.governance.change import permit
 from tuneward.storage import repository
+from tuneward.storage.site import Site
 
 
 def test_whoever_makes_the_site_owns_it_and_only_once(solo):
@@ -16,6 +17,13 @@ def test_whoever_makes_the_site_owns_it_and_only_once(solo):
         members.found(replace(solo, actor="mallory"))
     with solo.site.database.read() as c:
         assert [(m.id, m.roles) for m in repository.find(c, Member)] == [("ann", ("owner",))]
+
+
+@pytest.mark.parametrize("actor", ["key:ann", " ", "a\nb"])
+def test_nobody_founds_a_site_under_a_name_that_cannot_act(tmp_path, solo, actor):
+    site = Site.create(tmp_path / "other")
+    with pytest.raises(GovernanceError, match="TW-GOV-009"):
+        members.found(replace(solo, site=site, actor=actor))
 
 
 def test_owners_add_members_and_change_their_roles(team):

@@ -74,6 +74,12 @@ def test_a_changed_rule_shows_in_the_version_even_if_its_number_stays(tmp_path):
     assert load_policy(own(tmp_path, self_approval=True)).version != before
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_file_goes_by_the_name_of_a_built_in_policy(tmp_path, name):
+    with pytest.raises(ConfigError, match="built-in"):
+        load_policy(own(tmp_path, name=name))
+
+
 def test_all_faults_of_a_policy_file_at_once(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text(

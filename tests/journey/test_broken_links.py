@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from tests.journey.conftest import Walked
-from tuneward.errors import ProofError
+from tuneward.cli.main import main
+from tuneward.digests import leaf_hash
+from tuneward.errors import GovernanceError, ProofError
+from tuneward.governance.api_keys import create, revoke
+from tuneward.governance.audit import checkpoint, events, leaf_data
+from tuneward.governance.change import change
 from tuneward.storage.site import Site
 from tuneward.workflows.deploy import deploy
 from tuneward.workflows.verify import check_deployment, verify
@@ -90,6 +96,20 @@ def deployment_row(project: Walked) -> None:
     execute(project, "UPDATE deployment SET system = 'Say yes to everything.'")
 
 
+def answer_of_another_adapter(project: Walked) -> None:
+    site = Site.open(project.folder / ".tuneward")
+    with site.database.write() as c:
+        started = next(event for event in events(c, action="answer.start"))
+        detail = {**started.detail, "adapter": "0" * 64}
+        leaf = leaf_hash(leaf_data(replace(started, detail=detail))).hex()
+        for name, value in {"detail": json.dumps(detail), "leaf": leaf}.items():
+            c.execute(text(f"UPDATE audit_event SET {name} = :v WHERE id = :id"), {"v": value, "id": started.id})
+
+
+def deployment_gone(project: Walked) -> None:
+    execute(project, "DELETE FROM deployment")
+
+
 def record_row(project: Walked) -> None:
     execute(project, "DELETE FROM record WHERE position = 3 AND split = 'train'")
 
@@ -133,7 +153,9 @@ BREAKS: list[tuple[str, Callable[[Walked], None]]] = [
     ("dataset", dataset_row),
     ("base", base_row),
     ("deployment", deployment_row),
+    ("deployment", deployment_gone),
     ("register", record_row),
+    ("answer", answer_of_another_adapter),
     ("answer", outcome_event),
     ("log", event_actor),
     ("log", events_cut_off),
@@ -166,3 +188,63 @@ def test_serve_refuses_a_deployment_whose_approval_was_edited(copied) -> None:
     approval_row(project)
     faults = check_deployment(project.workspace().office, project.result.of("deploy").deployment)
     assert any("approval" in fault.place for fault in faults)
+
+
+def test_the_newest_answer_is_one_that_has_ended(copied) -> None:
+    office = copied().workspace().office
+    with change(office, "answer.start", "dep_x") as begun:  # a colleague's, still being written
+        begun.note(deployment="dep_x")
+    _, key = create(office, name="leaver", member=office.actor)
+    revoke(office, key.id)
+    with (
+        pytest.raises(GovernanceError),
+        change(replace(office, actor=f"key:{key.id}"), "answer.start", "dep_x"),
+    ):
+        pass
+    chain = verify(office)
+    assert chain.verified
+    with office.site.database.read() as c:
+        *_, refused = events(c, action="answer.start")
+        (ended,) = events(c, action="answer.finish")
+    assert chain.subject == ended.subject
+    assert verify(office, ended.id).verified
+    with pytest.raises(ProofError, match="refused"):
+        verify(office, refused.id)
+
+
+@pytest.mark.parametrize("subject", ["dep_typo", "ver_typo", "evt_typo"])
+def test_an_id_that_was_never_given_is_no_broken_chain(walked, subject: str) -> None:
+    with pytest.raises(ProofError) as caught:
+        verify(walked.workspace().office, subject)
+    assert caught.value.faults[0].code == "TW-PROOF-011"
+
+
+def test_a_checkpoint_kept_elsewhere_tells_what_the_site_forgot(copied, tmp_path: Path, capsys) -> None:
+    project = copied()
+    site = Site.open(project.folder / ".tuneward")
+    kept = tmp_path / "kept.txt"
+    with change(project.workspace().office, "gateway.start", "gw_forgotten"):
+        pass
+    kept.write_text(checkpoint(project.workspace().office))
+    for path in site.log_folder.iterdir():
+        path.unlink()
+    execute(project, "DELETE FROM log_checkpoint")
+    execute(project, "DELETE FROM audit_event WHERE seq = (SELECT max(seq) FROM audit_event)")
+    version = project.result.of("register").version.id
+    command = ["verify", version, "--project", str(project.folder)]
+    codes = []
+    for arguments in (command, [*command, "--checkpoint", str(kept)]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        codes.append(ended.value.code)
+    assert codes == [0, ProofError.exit_code]
+    assert "TW-PROOF-005" in capsys.readouterr().out
+
+
+def test_the_printed_chain_names_the_row(copied, capsys) -> None:
+    project = copied()
+    record_row(project)
+    with pytest.raises(SystemExit):
+        main(["verify", "--project", str(project.folder)])
+    dataset = project.result.of("prepare").dataset.id
+    assert f"record {dataset}: was changed behind the log's back" in capsys.readouterr().out

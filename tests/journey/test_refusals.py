@@ -12,6 +12,7 @@ from tuneward.workflows.evaluate import evaluate
 from tuneward.workflows.init import init
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.pull import pull
+from tuneward.workflows.road import survey
 from tuneward.workflows.run import run
 from tuneward.workflows.status import status
 from tuneward.workflows.train import train
@@ -101,3 +102,15 @@ def test_a_local_base_that_changed_is_taken_in_anew(tmp_path: Path) -> None:
     again = pull(workspace.office, "base", beside=workspace.folder)
     assert not again.reused
     assert again.base.id != first.base.id
+
+
+def test_another_schema_under_the_same_name_asks_for_permission_anew(tmp_path: Path) -> None:
+    workspace = project(tmp_path)
+    pull(workspace.office, "base", beside=workspace.folder)
+    prepare(workspace)
+    grant(workspace.office, request(workspace, "please").approval.id, "with this schema")
+    assert survey(workspace).approval
+    schema = workspace.folder / "schema.json"
+    schema.write_text(schema.read_text().replace('"additionalProperties": false', '"additionalProperties": true'))
+    prepare(workspace)
+    assert survey(workspace).approval is None

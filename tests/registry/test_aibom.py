@@ -106,7 +106,8 @@ def test_every_property_is_in_our_namespace() -> None:
 
 
 def test_persons_and_local_paths_stay_out() -> None:
-    base = replace(provenance().base, source={"kind": "folder", "path": "/home/jane.doe/model", "files": {}})
+    source = {"kind": "folder", "path": "/home/jane.doe/model", "files": {}, "also_named": ["/srv/jane.doe/model"]}
+    base = replace(provenance().base, name="/home/jane.doe/model", source=source)
     data = make_aibom(provenance(base=base))
     assert b"jane.doe" not in data
     assert b'"eve"' not in data

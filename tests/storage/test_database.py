@@ -132,3 +132,10 @@ def test_an_unknown_url_is_refused():
     for url in ("nonsense", "oracle9://x", "postgresql+nodriver://h/d"):
         with pytest.raises(StorageError, match="TW-STOR-006"):
             Database(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite://u:s3cret@h:port/d", "sqlite//u:s3cret@h", "sqlite://u:pass:s3cret@h:99x/d"])
+def test_a_malformed_url_is_refused_without_its_password(url):
+    with pytest.raises(StorageError, match="not well formed") as caught:
+        Database(url)
+    assert "s3cret" not in str(caught.value)

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -41,6 +42,15 @@ def test_create_then_open(site):
     assert stat.S_IMODE(site.folder.stat().st_mode) == 0o700
     assert site.run_folder("run_1").is_dir()
     assert [path.name for path in site.folder.parent.iterdir()] == [".tuneward"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_git_takes_no_key_and_no_row_of_a_site(site):
+    work = site.folder.parent
+    subprocess.run(["git", "init", "-q", str(work)], check=True)
+    (site.keys_folder / "secret").write_text("x")
+    seen = subprocess.run(["git", "status", "--short", "-uall"], cwd=work, capture_output=True, text=True, check=True)
+    assert seen.stdout == ""
 
 
 def test_create_refuses_what_is_there_and_leaves_it(site):

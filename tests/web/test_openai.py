@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import httpx
@@ -16,7 +17,7 @@ from tuneward.errors import Fault, ProofError, StorageError
 from tuneward.governance import api_keys, audit
 from tuneward.web.errors import http_error
 from tuneward.workflows import answer as answer_workflow
-from tuneward.workflows.answer import prompt_bytes
+from tuneward.workflows.answer import Piece, prompt_bytes
 
 SECRET_WORDS = "Zebedee Quarterstaff"
 
@@ -490,3 +491,19 @@ def test_an_answer_that_takes_too_long(door, monkeypatch):
     assert json.loads(response.text.strip().split("\n\n")[-1][6:])["error"]["code"] == "TW-SERV-049"
     assert [e.detail["finish_reason"] for e in door.events("answer.finish")] == ["timeout", "timeout"]
     wait_for(lambda: door.fake.cancelled == 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_defect_of_ours_is_logged_as_an_error_and_not_as_a_client_that_left(door, monkeypatch, stream):
+    async def broken(*_):
+        yield Piece("first")
+        raise RuntimeError("the prompt was: secret")
+
+    monkeypatch.setattr("tuneward.workflows.answer._stream", broken)
+    body = {"model": "claims", "messages": [{"role": "user", "content": "x"}], "stream": stream}
+    with suppress(httpx.RemoteProtocolError):  # a stream that had begun breaks off
+        answered = httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=door.auth, trust_env=False)
+        assert "secret" not in answered.text
+    (finished,) = door.events("answer.finish")
+    assert (finished.decision, finished.detail["finish_reason"]) == ("refused", "error")
+    assert finished.detail["faults"] == ["TW-ENV-002"]

@@ -7,7 +7,7 @@ import typer
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stdout, table
 from tuneward.workflows import access
 from tuneward.workflows.access import KeyList, KeyResult, MemberList
-from tuneward.workflows.workspace import open_office
+from tuneward.workflows.workspace import governing_office, open_office
 
 keys = typer.Typer(help="Keys to the gateway.", no_args_is_help=True)
 members = typer.Typer(help="Who may act on this site.", no_args_is_help=True)
@@ -24,7 +24,7 @@ def create_key(
     def human(result: KeyResult) -> None:
         stdout.print(f"{result.key.id} for {result.key.name}; shown this once:\n{result.text}", soft_wrap=True)
 
-    show(access.create_key(open_office(project.resolve()), name), human, as_json=as_json)
+    show(access.create_key(governing_office(project.resolve()), name), human, as_json=as_json)
 
 
 @keys.command("list")
@@ -40,7 +40,7 @@ def revoke_key(
     as_json: Json = False,
 ) -> None:
     """Make a key worthless, at once."""
-    show(access.revoke_key(open_office(project.resolve()), key), _keys, as_json=as_json)
+    show(access.revoke_key(governing_office(project.resolve()), key), _keys, as_json=as_json)
 
 
 @members.command("add")
@@ -51,7 +51,7 @@ def add_member(
     as_json: Json = False,
 ) -> None:
     """Let somebody act, with exactly these roles."""
-    show(access.add_member(open_office(project.resolve()), name, tuple(role)), _members, as_json=as_json)
+    show(access.add_member(governing_office(project.resolve()), name, tuple(role)), _members, as_json=as_json)
 
 
 @members.command("list")

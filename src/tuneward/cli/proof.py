@@ -1,5 +1,6 @@
 """Commands of proof: `verify`, `log`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,11 +24,16 @@ def verify(
     subject: Annotated[
         str | None, typer.Argument(help="An answer (chatcmpl-…), deployment or version; the newest when not given.")
     ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint of the log that you kept elsewhere (`tuneward log --checkpoint`); repeatable."),
+    ] = None,
     project: ProjectFolder = HERE,
     as_json: Json = False,
 ) -> None:
     """Walk the chain of proof back to the rows, offline; name every link that does not hold."""
-    result = walk(open_office(project.resolve()), subject)
+    kept = [path.read_bytes().decode(errors="replace") for path in checkpoint or ()]
+    result = walk(open_office(project.resolve()), subject, kept=kept)
     show(result, show_chain, as_json=as_json)
     if not result.verified:
         raise typer.Exit(ProofError.exit_code)
@@ -39,7 +45,8 @@ def show_chain(result: VerifyResult) -> None:
         mark = ("✓", "green") if link.holds else ("✗", "red")
         stdout.print(Text.assemble(" ", mark, f" {link.name:<11}{short(link.subject):<34}{link.says}"))
         for fault in link.faults:
-            stdout.print(f"     {fault.code} {fault.message}", style="red")
+            where = f"{fault.place}: " if fault.place not in {"", link.subject} else ""
+            stdout.print(f"     {fault.code} {where}{fault.message}", style="red")
     verdict, style = ("verified", "bold green") if result.verified else ("NOT verified", "bold red")
     stdout.print(verdict, style=style)
 

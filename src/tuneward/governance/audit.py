@@ -7,18 +7,20 @@ The log is an RFC 9162 Merkle tree whose leaf data are the canonical JSON of the
 checkpoint is a signed note (``governance.notes``). Appending costs the same however long the log is, and a checkpoint
 reads only the events since the last one.
 
-What it cannot tell: events cut off the end that no checkpoint covers, and a history rewritten by whoever has the
-signing key and every copy of the checkpoints. Copies kept elsewhere close the second gap; frequent checkpoints narrow
-the first.
+What it cannot tell: events that no checkpoint covers can be changed, added or cut off by whoever writes to the
+database, for their hashes need no key. Whoever writes to the whole site can do away with the checkpoints there as
+well, and then the same holds of all events; only a checkpoint kept elsewhere tells. And whoever has the signing key
+can sign another history; a kept checkpoint contradicts it.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, Select, Text, cast, func, select
 
 from tuneward.digests import MerkleTree, leaf_hash
 from tuneward.domain.audit import AuditEvent, LogCheckpoint
@@ -91,11 +93,26 @@ def leaf_data(event: AuditEvent) -> bytes:
 
 def events(connection: Connection, *, since: int = 0, **equals: Any) -> Iterator[AuditEvent]:
     """The events from ``seq`` ``since`` on, in order, one by one, where the named fields are equal."""
+    statement = _select(equals).where(audit_event.c.seq >= since).order_by(audit_event.c.seq)
+    for row in connection.execute(statement.execution_options(yield_per=1000)).mappings():
+        yield _event(row)
+
+
+def newest_events(connection: Connection, *, last: int, **equals: Any) -> list[AuditEvent]:
+    """The ``last`` newest events where the named fields are equal, oldest first."""
+    statement = _select(equals).order_by(audit_event.c.seq.desc()).limit(last)
+    return [_event(row) for row in connection.execute(statement).mappings()][::-1]
+
+
+def _select(equals: Mapping[str, Any]) -> Select[Any]:
     statement = select(*(audit_event.c[name] for name in _EVENT_FIELDS))
-    statement = statement.where(audit_event.c.seq >= since, *(audit_event.c[n] == v for n, v in equals.items()))
-    statement = statement.order_by(audit_event.c.seq).execution_options(yield_per=1000)
-    for row in connection.execute(statement).mappings():
-        yield AuditEvent(**{**row, "writes": tuple(row["writes"])})
+    return statement.where(*(audit_event.c[name] == value for name, value in equals.items()))
+
+
+def _event(row: Mapping[Any, Any]) -> AuditEvent:
+    """An event as it stands in its row; one that was edited is read all the same, so that it can be named."""
+    writes = row["writes"]
+    return AuditEvent(**{**row, "writes": tuple(writes) if isinstance(writes, list) else (writes,)})
 
 
 def checkpoint(office: Office) -> str:
@@ -104,24 +121,23 @@ def checkpoint(office: Office) -> str:
     Asking twice without an event in between gives the same note.
 
     Raises:
-        ProofError: when the log contradicts the last checkpoint; nothing inconsistent is signed.
+        ProofError: when the log contradicts the last checkpoint or one that was exported, as it does where an older
+            database was put back; no second history is signed.
         StorageError: when the note cannot be written.
     """
     site = office.site
     name = origin(site.id)
     with site.database.write() as connection:
         last = repository.latest(connection, LogCheckpoint)
-        tree = MerkleTree(last.peaks if last else ())
-        if last and (tree.size, tree.root) != (last.size, last.root):
-            raise ProofError(_inconsistent(last.size))
-        if last:
-            opened = open_note(last.note, name, office.keys.public)
-            if opened != (last.size, last.root):
-                raise ProofError(_inconsistent(last.size))
+        tree = _tree_of(last, name, office.keys.public)
+        exported = _exported(site, name, office.keys.public)
+        _refuse_fork(tree, exported)
         for event in events(connection, since=tree.size):
             if event.seq != tree.size:
                 raise ProofError(_inconsistent(event.seq))
             tree.append(leaf_data(event))
+            _refuse_fork(tree, exported)
+        _refuse_shorter(tree, exported)
         stored = connection.execute(select(func.count()).select_from(audit_event)).scalar()
         if stored != tree.size:
             raise ProofError(_inconsistent(tree.size))
@@ -133,6 +149,46 @@ def checkpoint(office: Office) -> str:
                 LogCheckpoint(size=tree.size, root=tree.root, note=note, peaks=tree.peaks, created_at=now()),
             )
     return note
+
+
+def _tree_of(last: LogCheckpoint | None, name: str, public: Ed25519PublicKey) -> MerkleTree:
+    """The tree at the last checkpoint, from its peaks, if these lead to what was signed."""
+    if last is None:
+        return MerkleTree()
+    try:
+        tree = MerkleTree(last.peaks)
+    except (ValueError, TypeError):
+        raise ProofError(_inconsistent(last.size)) from None
+    if (tree.size, tree.root) != (last.size, last.root) or open_note(last.note, name, public) != (last.size, last.root):
+        raise ProofError(_inconsistent(last.size))
+    return tree
+
+
+def _exported(site: Site, name: str, public: Ed25519PublicKey) -> dict[int, tuple[str, Path]]:
+    """Size → root and file of the well signed checkpoints in ``log/``; of the others :func:`check_log` tells."""
+    found: dict[int, tuple[str, Path]] = {}
+    with explained(site.log_folder):
+        for path in site.log_folder.glob("checkpoint-*.txt"):
+            try:
+                size, root = open_note(path.read_bytes().decode(errors="replace"), name, public)
+            except ProofError:
+                continue
+            found[size] = (root, path)
+    return found
+
+
+def _refuse_fork(tree: MerkleTree, exported: Mapping[int, tuple[str, Path]]) -> None:
+    root, path = exported.get(tree.size, (None, None))
+    if root is not None and root != tree.root:
+        message = f"the first {tree.size} events are others than those that were signed; nothing was signed"
+        raise ProofError(Fault("TW-PROOF-007", message, str(path), _RESTORED))
+
+
+def _refuse_shorter(tree: MerkleTree, exported: Mapping[int, tuple[str, Path]]) -> None:
+    beyond = max(exported, default=0)
+    if beyond > tree.size:
+        message = f"it covers {beyond} events, the log ends after {tree.size}; nothing was signed"
+        raise ProofError(Fault("TW-PROOF-005", message, str(exported[beyond][1]), _RESTORED))
 
 
 def check_log(site: Site, public_key: Ed25519PublicKey, *, kept: Sequence[str] = ()) -> LogCheck:
@@ -244,6 +300,10 @@ def _leaf_of(event: Mapping[str, Any]) -> str | None:
         return None
 
 
+_RESTORED = (
+    "put the newest database back; where it is lost for good, move the checkpoints that contradict it elsewhere and "
+    "keep them as the record of what was lost"
+)
 _CURE = "compare with a backup and with checkpoints kept elsewhere, and find out who wrote to the database"
 
 

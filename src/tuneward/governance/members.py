@@ -17,9 +17,11 @@ def found(office: Office) -> Member:
     """Make the actor the site's first member, with the role of owner; once only.
 
     Raises:
-        GovernanceError: when the site has members already.
+        GovernanceError: when the site has members already, or the actor's name is none.
     """
     with change(office, "site.create", office.site.id) as made:
+        if faults := _name_faults(office.actor):
+            raise GovernanceError(faults)
         if repository.find(made.connection, Member):
             raise GovernanceError(
                 Fault("TW-GOV-009", "the site has members already", office.site.id, "let an owner add the next one")
@@ -43,12 +45,7 @@ def add(office: Office, member_id: str, roles: tuple[str, ...]) -> Member:
         ]
         if not roles:
             faults.append(Fault("TW-GOV-009", "no role is given", member_id, f"choose among {', '.join(MEMBER_ROLES)}"))
-        if not member_id.strip() or ":" in member_id or not member_id.isprintable():
-            faults.append(
-                Fault(
-                    "TW-GOV-009", f"{member_id!r} cannot be a member's name", member_id, "use letters without a colon"
-                )
-            )
+        faults += _name_faults(member_id)
         others = [m for m in repository.find(made.connection, Member) if m.id != member_id and "owner" in m.roles]
         if "owner" not in roles and not others:
             faults.append(
@@ -62,3 +59,11 @@ def add(office: Office, member_id: str, roles: tuple[str, ...]) -> Member:
         made.put(member)
         made.note(roles=list(ordered))
     return member
+
+
+def _name_faults(name: str) -> list[Fault]:
+    """A colon is what tells a caller of the gateway (``key:…``) from a member."""
+    if name.strip() and ":" not in name and name.isprintable():
+        return []
+    cure = "use printable letters without a colon (TUNEWARD_ACTOR says who acts)"
+    return [Fault("TW-GOV-009", f"{name!r} cannot be a member's name", name, cure)]

@@ -134,17 +134,18 @@ def _model_card(provenance: Provenance) -> dict[str, Any]:
 def _base(provenance: Provenance, *, ref: str = _BASE) -> dict[str, Any]:
     base = provenance.base
     # A local path says nothing to an outsider, and often names a person: it stays out.
+    source = {key: value for key, value in base.source.items() if key not in {"path", "also_named"}}
     component: dict[str, Any] = {
         "type": "machine-learning-model",
         "bom-ref": ref,
-        "name": base.name,
+        "name": provenance.base_name,
         "hashes": [_sha256(base.id)],
         "licenses": [_licence(base.licence)],
         "properties": _properties(
             {
                 "base:parameters": base.parameters,
                 "base:context_tokens": base.context_tokens,
-                "base:source": canonical_json({k: v for k, v in base.source.items() if k != "path"}).decode(),
+                "base:source": canonical_json(source).decode(),
             }
         ),
     }

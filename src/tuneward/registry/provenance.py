@@ -6,6 +6,7 @@ and ``verify`` makes the statement again from the same. Knows no database and no
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from tuneward.digests import digest_value
@@ -55,6 +56,12 @@ class Provenance:
     def project(self) -> str:
         """The project's name."""
         return self.run.project
+
+    @property
+    def base_name(self) -> str:
+        """The base's name for outsiders: of a local path its last part, since the others often name a person."""
+        local = self.base.source.get("kind") in {"folder", "gguf"}
+        return (PurePath(self.base.name).name or "local") if local else self.base.name
 
     def faults(self) -> list[Fault]:
         """One fault for each pair of nouns that do not belong together."""

@@ -42,7 +42,7 @@ def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> di
             "project": provenance.project,
             "number": provenance.number,
             "created_at": provenance.created_at,
-            "base": {"digest": base.id, "name": base.name, "licence": base.licence},
+            "base": {"digest": base.id, "name": provenance.base_name, "licence": base.licence},
             "dataset": {"id": dataset.id, "fingerprint": dataset.fingerprint, "tree": dataset.tree},
             "run": {
                 "id": run.id,

@@ -51,10 +51,11 @@ class Database:
                 json_serializer=lambda value: canonical_json(value).decode(),
                 json_deserializer=self._read_json,
             )
-        except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
-            raise StorageError(
-                Fault("TW-STOR-006", f"the database URL cannot be used: {error}", cure="see TUNEWARD_DATABASE_URL")
-            ) from None
+        except (exc.ArgumentError, ImportError, ValueError) as error:  # its text may quote the URL, password and all
+            driver = isinstance(error, exc.NoSuchModuleError | ImportError)
+            what = f"the database URL cannot be used: {error if driver else 'it is not well formed'}"
+            cure = "set TUNEWARD_DATABASE_URL to driver://user:password@host:port/name, with %-escapes in the password"
+            raise StorageError(Fault("TW-STOR-006", what, "TUNEWARD_DATABASE_URL", cure)) from None
         self.place = str(self.engine.url.database if self._is_sqlite else self.engine.url.render_as_string())
         self._writer = threading.Lock()  # fairer and faster among threads than SQLite's polling
         self._writing = threading.local()

@@ -192,5 +192,6 @@ def _noun(noun_type: Any, row: Mapping[Any, Any]) -> Any:
     )
 
 
-def _tuple(value: list[Any]) -> tuple[Any, ...]:
-    return tuple(_tuple(item) if isinstance(item, list) else item for item in value)
+def _tuple(value: Any) -> Any:
+    """Lists as tuples; a value that was edited into something else stays what it is, and its digest tells."""
+    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value

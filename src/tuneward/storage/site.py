@@ -4,7 +4,8 @@ Place on the road: step 0 (``init``) makes it, every other step opens it. Knows 
 have; knows nothing of projects, roles or keys' contents.
 
 Layout of ``.tuneward`` (0700, since prepared rows are inside): ``site.json`` (id and format), ``site.db`` (SQLite),
-``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``keys/``, ``lock``, ``lock-serve``.
+``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``keys/``, ``lock``, ``lock-serve``,
+``.gitignore`` (of everything).
 POSIX only (``flock``).
 """
 
@@ -89,6 +90,7 @@ class Site:
                 bring_up_to_date(database)
                 database.close()
                 description = {"format": FORMAT, "id": new_id("site"), "created_at": now()}
+                write_atomically(building / ".gitignore", b"*\n")  # keys and rows enter nobody's repository
                 write_atomically(building / "site.json", canonical_json(description) + b"\n")
                 building.rename(folder)
             finally:

@@ -151,6 +151,9 @@ class Desk:
                 outcome.codes = tuple(fault.code for fault in error.faults)
                 outcome.reason = "timeout" if outcome.codes == ("TW-SERV-049",) else "error"
                 raise
+            except Exception:  # a defect of ours is no client that left
+                outcome.codes, outcome.reason = ("TW-ENV-002",), "error"
+                raise
             finally:
                 await self._log(lambda: self._finish(caller, start, outcome, time.monotonic() - began))
             yield Piece(last.text, last.finish_reason, last.logprobs, outcome.usage)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneward.domain.audit import AuditEvent
+from tuneward.domain.policy import Member
 from tuneward.errors import ConfigError, Fault
 from tuneward.governance.change import Office
 from tuneward.governance.keys import Keys
@@ -41,11 +41,12 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
     Args:
         folder: the project's folder; made when missing.
         name: the project's name; the folder's name when None.
-        actor: the site's first member, who holds every role until others are added.
+        actor: the site's first member, its owner; the process's settings say who when None.
 
     Raises:
         ConfigError: ``folder`` is a file, or gives no usable name.
-        StorageError: the site cannot be made.
+        StorageError: the site cannot be made, or another process is making it.
+        GovernanceError: ``actor`` is no name under which anybody can act.
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
@@ -60,7 +61,7 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
         site_folder = site_folder or folder / ".tuneward"
         _found(Site.create(site_folder), actor)
         created.append("site")
-    elif _unfinished(site := Site.open(site_folder)):  # an earlier init was stopped halfway
+    elif not _founded(site := Site.open(site_folder)):  # an earlier init was stopped halfway
         _found(site, actor)
         created.append("site")
     if not (folder / PROJECT_FILE).exists():
@@ -71,15 +72,18 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
     return InitResult(folder=str(folder), site=str(site_folder), created=tuple(created), next=follows)
 
 
-def _unfinished(site: Site) -> bool:
-    """Whether nobody ever acted on the site: the log is empty."""
+def _founded(site: Site) -> bool:
+    """Whether somebody may act on the site."""
     with site.database.read() as c:
-        return not find(c, AuditEvent)
+        return bool(find(c, Member))
 
 
 def _found(site: Site, actor: str | None) -> None:
-    """Make keys, unless they are there, and the first member."""
-    made = (site.keys_folder / "signing.pem").exists()
-    keys = Keys.open(site.keys_folder) if made else Keys.create(site.keys_folder)
-    actor = actor or Settings.from_environment().actor
-    found(Office(site=site, keys=keys, actor=actor, policy=load_policy("solo")))
+    """Make keys, unless they are there, and the first member; one process at a time, so that the keys fit together."""
+    with site.lock("init"):
+        if _founded(site):
+            return
+        made = (site.keys_folder / "signing.pem").exists()
+        keys = Keys.open(site.keys_folder) if made else Keys.create(site.keys_folder)
+        actor = actor or Settings.from_environment().actor
+        found(Office(site=site, keys=keys, actor=actor, policy=load_policy("solo")))

@@ -1,11 +1,10 @@
 """Any time: read the audit log, and export a signed checkpoint of it."""
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from tuneward.domain.audit import AuditEvent
-from tuneward.governance.audit import checkpoint, events
+from tuneward.governance.audit import checkpoint, newest_events
 from tuneward.governance.change import Office
 
 
@@ -28,7 +27,7 @@ class CheckpointResult:
 
     Attributes:
         note: the signed note (C2SP tlog-checkpoint): origin, size, root, signature. Keep a copy elsewhere: it makes
-            every later change to the events that it covers detectable.
+            every later change to the events that it covers detectable, with ``tuneward verify --checkpoint FILE``.
         next: the command that comes next.
     """
 
@@ -40,7 +39,7 @@ def read_log(office: Office, *, last: int = 20, subject: str | None = None) -> L
     """The newest ``last`` events, of one subject or of all."""
     wanted: dict[str, Any] = {"subject": subject} if subject else {}
     with office.site.database.read() as c:
-        return LogResult(events=tuple(deque(events(c, **wanted), maxlen=last)))
+        return LogResult(events=tuple(newest_events(c, last=last, **wanted)))
 
 
 def export_checkpoint(office: Office) -> CheckpointResult:

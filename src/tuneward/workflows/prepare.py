@@ -20,6 +20,9 @@ from tuneward.workflows.pull import refuse_forbidden_use
 from tuneward.workflows.road import Road, dataset_inputs, survey
 from tuneward.workflows.workspace import Workspace
 
+#: The command that asks for permission; it wants a justification.
+ASK = 'tuneward approve request --why "…"'
+
 
 @dataclass(frozen=True)
 class PrepareResult:
@@ -116,5 +119,5 @@ def _result(workspace: Workspace, dataset: Dataset, *, reused: bool) -> PrepareR
         counts=dataset.counts,
         card=str(workspace.site.artifacts.tree(dataset.tree) / "card.html"),
         reused=reused,
-        next="tuneward approve request" if workspace.office.policy.approval_required else "tuneward train",
+        next=ASK if workspace.office.policy.approval_required else "tuneward train",
     )

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuneward.digests import digest_file
@@ -13,7 +13,8 @@ from tuneward.modeling.licences import Use, check
 from tuneward.modeling.pull import pull as fetch
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
-from tuneward.storage.repository import latest
+from tuneward.storage.repository import get
+from tuneward.workflows.bases import ALSO_NAMED, base_named, name_of, place_of
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,19 @@ def pull(
     permit(office, "base.pull")
     with office.site.lock("pull"):
         with office.site.database.read() as c:
-            known = latest(c, Base, name=reference)
-        if known and _as_it_was(known) and not office.site.artifacts.check(known.id):
+            known = base_named(c, office.site, reference, beside)
+        place = place_of(reference, beside)
+        name = name_of(office.site, place) if place else reference
+        if known and known.name == name and _as_it_was(known) and not office.site.artifacts.check(known.id):
             refuse_forbidden_use(known.licence, use)
             return PullResult(base=known, reused=True)
         with tempfile.TemporaryDirectory(dir=office.site.scratch_folder) as scratch:
-            pulled = fetch(_located(reference, beside), Path(scratch) / "base", progress=progress, licence=licence)
+            pulled = fetch(str(place or reference), Path(scratch) / "base", progress=progress, licence=licence)
             refuse_forbidden_use(pulled.licence, use)
             digest = office.site.artifacts.put_tree(pulled.folder)
         base = Base(
             id=digest,
-            name=reference,
+            name=name,
             source=pulled.source,
             licence=pulled.licence,
             architecture=pulled.architecture,
@@ -75,9 +78,13 @@ def pull(
             context_tokens=pulled.context_tokens,
             created_at=now(),
         )
+        with office.site.database.read() as c:
+            first = get(c, Base, digest)
+        if first is not None:
+            base = _again(first, base, progress)
         with change(office, "base.pull", base.id) as c:
             c.put(base)
-            c.note(name=reference, licence=base.licence)
+            c.note(name=name, licence=base.licence)
     return PullResult(base=base, reused=False)
 
 
@@ -91,9 +98,13 @@ def _as_it_was(base: Base) -> bool:
     return all((folder / name).is_file() and digest_file(folder / name) == digest for name, digest in files.items())
 
 
-def _located(reference: str, beside: Path) -> str:
-    folder = beside / reference
-    return str(folder.resolve()) if folder.is_dir() else reference
+def _again(first: Base, anew: Base, progress: Progress) -> Base:
+    """The same bytes once more: signed papers name the first row, so its name and licence stay; a new name is added."""
+    if anew.name == first.name:
+        return replace(first, created_at=anew.created_at)
+    progress.say(f"these bytes are in the site already, as {first.name} under {first.licence}")
+    names = sorted({*first.source.get(ALSO_NAMED, ()), anew.name})
+    return replace(first, source={**first.source, ALSO_NAMED: names}, created_at=anew.created_at)
 
 
 def refuse_forbidden_use(licence: str, use: Use) -> None:

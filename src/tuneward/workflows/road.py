@@ -20,6 +20,7 @@ from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
+from tuneward.workflows.bases import base_named
 from tuneward.workflows.workspace import Workspace
 
 STEPS = ("pull", "prepare", "approve", "train", "evaluate", "register", "deploy")
@@ -101,6 +102,7 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset) -> dict[s
         "dataset": dataset.fingerprint,
         "training": project.training.canonical(),
         "evaluation": project.evaluation.canonical(),
+        "task": make_task(project.evaluation, project_folder=workspace.folder).digest,  # its schema's content, too
     }
 
 
@@ -133,7 +135,7 @@ def survey(workspace: Workspace) -> Road:
     road = Road()
     with workspace.site.database.read() as c:
         stale = {step for step, noun in _NOUN.items() if find(c, noun, project=name)}
-        road = replace(road, base=latest(c, Base, name=project.base))
+        road = replace(road, base=base_named(c, workspace.site, project.base, workspace.folder))
         if road.base:
             inputs = dataset_inputs(workspace, road.base)
             road = replace(road, dataset=latest(c, Dataset, project=name, inputs_digest=inputs))

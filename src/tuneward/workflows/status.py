@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuneward.workflows.approve import decide
+from tuneward.workflows.prepare import ASK
 from tuneward.workflows.road import STEPS, Road, next_step, survey
 from tuneward.workflows.workspace import Workspace
 
@@ -100,7 +101,7 @@ def _command(step: str | None, road: Road, workspace: Workspace) -> str:
     if step is None:
         return "tuneward serve"
     if step == "approve":
-        return decide(road.requested) if road.requested else "tuneward approve request"
+        return decide(road.requested) if road.requested else ASK
     if step == "pull":
         return f"tuneward pull {workspace.project.base}"
     if step == "register" and road.evaluation and not road.evaluation.passed:

@@ -21,7 +21,7 @@ from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.repository import get, latest
-from tuneward.workflows.prepare import require_base
+from tuneward.workflows.prepare import ASK, require_base
 from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
 from tuneward.workflows.workspace import Workspace
 
@@ -126,7 +126,7 @@ def require_approval(workspace: Workspace, road: Road) -> Approval | None:
             "TW-GOV-090",
             f"no granted approval covers this run of {scope['project']!r}.{stale}",
             f"policy {workspace.office.policy.name}",
-            "run `tuneward approve request`, then have it granted",
+            f"run `{ASK}`, then have it granted",
         )
     )
 

@@ -4,11 +4,12 @@ Place on the road: run by people and auditors on an answer, a version or the log
 anything is loaded. It reads; it changes nothing. A link that does not hold is named; the walk then goes on, so that
 all broken links are seen at once.
 
-What it cannot detect: events after the newest exported checkpoint that were removed together with their rows by
-someone who holds the signing key, and what never entered the log.
+What it cannot detect: events that no checkpoint covers, when whoever writes to the database changes, adds or removes
+them together with their rows; covered ones, when the site's checkpoints go as well and none was kept elsewhere
+(``kept``); and what never entered the log.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from tuneward.governance.audit import check_log
 from tuneward.governance.office import Office
 from tuneward.governance.row_check import check_rows
 from tuneward.registry.versions import Papers, check_version
+from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import find, get, kind_of, latest
 from tuneward.workflows.provenance import provenance_of
 
@@ -74,18 +76,19 @@ class VerifyResult:
     next: str
 
 
-def verify(office: Office, subject: str | None = None) -> VerifyResult:
+def verify(office: Office, subject: str | None = None, *, kept: Sequence[str] = ()) -> VerifyResult:
     """Walk the chain behind ``subject``.
 
     Args:
         office: the site.
-        subject: an answer (``chatcmpl-…`` or its event's id), a deployment, a version; the newest answer, else the
-            newest version, when None.
+        subject: an answer (``chatcmpl-…`` or its event's id), a deployment, a version; the newest ended answer, else
+            the newest version, when None.
+        kept: checkpoints of the log that somebody kept elsewhere, as ``tuneward log --checkpoint`` printed them.
 
     Raises:
         ProofError: there is nothing to verify, or ``subject`` names nothing known.
     """
-    chain = _Chain(office)
+    chain = _Chain(office, kept=kept)
     named = subject or chain.newest()
     links = chain.walk(named)
     verified = all(link.holds for link in links)
@@ -105,17 +108,20 @@ def check_registered(office: Office, version: ModelVersion) -> list[Fault]:
 class _Chain:
     """One walk: holds what the log has against any row, and collects links."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, *, kept: Sequence[str] = ()) -> None:
         self._office = office
+        self._kept = kept
         self._artifacts = office.site.artifacts
         self._changed = {fault.place: fault for fault in check_rows(office.site)}
 
     def newest(self) -> str:
         with self._office.site.database.read() as c:
-            answer = latest(c, AuditEvent, action="answer.start")
+            ended = latest(c, AuditEvent, action="answer.finish")  # one that is still being written has no end yet
             version = latest(c, ModelVersion)
-        if answer or version:
-            return answer.id if answer else version.id  # type: ignore[union-attr]
+        if ended:
+            return ended.subject
+        if version:
+            return version.id
         raise ProofError(
             Fault("TW-PROOF-010", "there is nothing to verify yet", "", "register a version or ask for an answer first")
         )
@@ -123,15 +129,14 @@ class _Chain:
     def walk(self, subject: str) -> tuple[Link, ...]:
         named = subject.removeprefix("chatcmpl-").removeprefix("cmpl-")
         links: list[Link] = []
-        deployment = version = None
         if named.startswith("evt_"):
             link, deployment_id = self._answer(named)
             links.append(link)
-            deployment = self._noun(Deployment, deployment_id)
+            wanted = Ref("deployment", deployment_id)
         elif named.startswith("dep_"):
-            deployment = self._noun(Deployment, named)
+            wanted = Ref("deployment", named)
         elif named.startswith("ver_"):
-            version = self._noun(ModelVersion, named)
+            wanted = Ref("version", named)
         else:
             raise ProofError(
                 Fault(
@@ -141,11 +146,15 @@ class _Chain:
                     "give an id that starts with chatcmpl-, evt_, dep_ or ver_",
                 )
             )
-        if deployment:
+        if wanted.kind == "deployment":
+            deployment = self._noun(Deployment, wanted.id)
+            if deployment is None:
+                return (*links, self._absent(wanted, named), self._register(), self._log())
             links.append(self._link("deployment", deployment, f"serves version {deployment.version}", ()))
-            version = self._noun(ModelVersion, deployment.version)
+            wanted = Ref("version", deployment.version)
+        version = self._noun(ModelVersion, wanted.id)
         if version is None:
-            return (*links, _broken("version", named, "is not in the register"), self._log())
+            return (*links, self._absent(wanted, named), self._register(), self._log())
         links += self._version(version)
         return (*links, self._register(), self._log())
 
@@ -155,11 +164,19 @@ class _Chain:
         with self._office.site.database.read() as c:
             started = get(c, AuditEvent, event_id)
             if started and started.action == "answer.finish":
-                started = get(c, AuditEvent, _named(started, "started"))
+                started = get(c, AuditEvent, started.subject)
             finished = find(c, AuditEvent, action="answer.finish", subject=started.id) if started else []
         if started is None or started.action != "answer.start":
             raise ProofError(Fault("TW-PROOF-011", f"the log knows no answer {event_id!r}", "", "see `tuneward log`"))
+        if started.decision != "done":
+            raise ProofError(Fault("TW-PROOF-011", "was refused: there is no answer", event_id, "see `tuneward log`"))
         faults = [] if finished else [_fault("answer", event_id, "was started but no outcome was logged")]
+        deployment = self._noun(Deployment, _named(started, "deployment"))
+        version = self._noun(ModelVersion, deployment.version) if deployment else None
+        if version:
+            given = tuple(_named(started, what) for what in ("version", "adapter", "base"))
+            if given != (version.id, version.adapter, version.base):
+                faults.append(_fault("answer", event_id, "another version, adapter or base gave it than is deployed"))
         says = f"event {started.seq}, asked with {started.actor}"
         return Link("answer", started.id, says, tuple(faults)), _named(started, "deployment")
 
@@ -258,8 +275,9 @@ class _Chain:
         return faults
 
     def _log(self) -> Link:
-        check = check_log(self._office.site, self._office.keys.public)
-        return Link("log", check.root, f"{check.size} events, {check.checkpoints} signed checkpoints", check.faults)
+        check = check_log(self._office.site, self._office.keys.public, kept=self._kept)
+        says = f"{check.size} events, {check.checkpoints} signed checkpoints that cover {check.covered} of them"
+        return Link("log", check.root, says, check.faults)
 
     # what every link shares --------------------------------------------------------------------------------------
 
@@ -274,6 +292,14 @@ class _Chain:
         """A link over a row, which must read as the log last wrote it."""
         changed = self._changed.pop(f"{kind_of(noun)} {noun.id}", None)
         return Link(name, noun.id, says, tuple(filter(None, (changed, *faults))))
+
+    def _absent(self, wanted: Ref, subject: str) -> Link:
+        """The link of a row that is not there; an id that was never given to anything is the asker's mistake."""
+        removed = self._changed.pop(f"{wanted.kind} {wanted.id}", None)
+        if removed is None and wanted.id == subject:
+            message = f"the register knows no {wanted.kind} {subject!r}"
+            raise ProofError(Fault("TW-PROOF-011", message, "", "see `tuneward status` and `tuneward log`"))
+        return Link(wanted.kind, wanted.id, "", (removed or _fault(wanted.kind, wanted.id, "is not in the register"),))
 
     def _register(self) -> Link:
         """All rows that are no link of this chain: the site's other nouns, record entries, findings, lineage."""
@@ -298,7 +324,3 @@ def _named(event: AuditEvent, what: str) -> str:
 
 def _fault(name: str, subject: str, message: str) -> Fault:
     return Fault("TW-PROOF-012", f"{name}: {message}", subject, "do not serve it; restore a backup or make it anew")
-
-
-def _broken(name: str, subject: str, message: str) -> Link:
-    return Link(name, subject, "", (_fault(name, subject, message),))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tuneward.errors import ConfigError, Fault
 from tuneward.governance.change import Office
 from tuneward.governance.keys import Keys
-from tuneward.governance.policies import load_policy
+from tuneward.governance.policies import BUILT_IN, load_policy
 from tuneward.settings import Settings
 from tuneward.storage.site import Site
 from tuneward.workflows.project import PROJECT_FILE, Project, load_project
@@ -72,8 +72,21 @@ def open_office(folder: Path, *, policy: str = "solo", actor: str | None = None)
         site=site,
         keys=Keys.open(site.keys_folder),
         actor=actor or Settings.from_environment().actor,
-        policy=load_policy(str(folder / policy) if _is_file(folder / policy) else policy),
+        policy=load_policy(str(folder / policy) if policy not in BUILT_IN and _is_file(folder / policy) else policy),
     )
+
+
+def governing_office(folder: Path, *, actor: str | None = None) -> Office:
+    """The office for what is governed but belongs to no step: under the policy of the project in ``folder``.
+
+    Where no project is, ``solo`` holds. Whoever only reads takes :func:`open_office`, which needs no sound project.
+
+    Raises:
+        ConfigError: ``tuneward.yaml`` or the policy is wrong.
+        StorageError: there is no site, or it cannot be opened.
+    """
+    policy = load_project(folder).policy if _is_file(folder / PROJECT_FILE) else "solo"
+    return open_office(folder, policy=policy, actor=actor)
 
 
 def _is_file(path: Path) -> bool:

@@ -13,7 +13,7 @@ from tuneward.configuration import Section, load_section
 from tuneward.digests import digest_value
 from tuneward.domain.finding import Action as FindingAction
 from tuneward.domain.policy import Policy
-from tuneward.errors import Fault, GovernanceError
+from tuneward.errors import ConfigError, Fault, GovernanceError
 from tuneward.governance.actions import Action, Role
 
 #: The policies that come with Tuneward, mildest first.
@@ -68,8 +68,8 @@ def load_policy(name_or_path: str | Path) -> Policy:
     """
     path = Path(name_or_path)
     if str(name_or_path) in BUILT_IN:
-        path = Path(__file__).parent / f"{name_or_path}.yaml"
-    elif not path.is_file():
+        return load_section(Path(__file__).parent / f"{name_or_path}.yaml", PolicyFile).policy()
+    if not path.is_file():
         raise GovernanceError(
             Fault(
                 "TW-GOV-003",
@@ -78,7 +78,11 @@ def load_policy(name_or_path: str | Path) -> Policy:
                 f"choose {', '.join(BUILT_IN)} or name a policy file",
             )
         )
-    return load_section(path, PolicyFile).policy()
+    policy = load_section(path, PolicyFile).policy()
+    if policy.name in BUILT_IN:  # approvals and events name the policy, and a reader must not be misled
+        message = f"`{policy.name}` is the name of a built-in policy"
+        raise ConfigError(Fault("TW-CONF-004", message, str(path), "give the file's policy a name of its own"))
+    return policy
 
 
 def label(policy: Policy) -> str:
