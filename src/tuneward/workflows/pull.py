@@ -1,6 +1,5 @@
 """Step 0, second half: bring a base model into the site, checked and named by its digest."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +60,8 @@ def pull(
         if known and _as_it_was(known) and not office.site.artifacts.check(known.id):
             refuse_forbidden_use(known.licence, use)
             return PullResult(base=known, reused=True)
-        with tempfile.TemporaryDirectory(dir=office.site.scratch_folder) as scratch:
-            pulled = fetch(_located(reference, beside), Path(scratch) / "base", progress=progress, licence=licence)
+        with office.site.scratch() as scratch:
+            pulled = fetch(_located(reference, beside), scratch / "base", progress=progress, licence=licence)
             refuse_forbidden_use(pulled.licence, use)
             digest = office.site.artifacts.put_tree(pulled.folder)
         base = Base(
