@@ -135,12 +135,14 @@ def test_strangers_and_wrong_roles_are_refused_and_told(team):
     ]
 
 
-def test_permit_asks_without_a_trace(team):
+def test_permit_leaves_a_trace_only_where_it_refuses(team):
     before = log(team["eve"])
     permit(team["eve"], "run.start")
+    assert log(team["eve"]) == before
     with pytest.raises(GovernanceError, match="TW-GOV-002"):
         permit(team["aud"], "run.start")
-    assert log(team["eve"]) == before
+    (event,) = log(team["eve"])[len(before) :]
+    assert (event.actor, event.action, event.decision) == ("aud", "run.start", "refused")
 
 
 def test_an_action_that_the_policy_does_not_know_is_refused(solo):

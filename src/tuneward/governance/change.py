@@ -126,13 +126,17 @@ def change(office: Office, action: str, subject: str) -> Iterator[Change]:
 
 
 def permit(office: Office, action: str) -> None:
-    """Check the role alone, before work that would end in a change; nothing is logged.
+    """Check the role alone, before work that would end in a change; only a refusal is logged, with the site as subject.
 
     Raises:
         GovernanceError: when the actor may not do this.
     """
-    with office.site.database.read() as connection:
-        _check_role(connection, office, action)
+    try:
+        with office.site.database.read() as connection:
+            _check_role(connection, office, action)
+    except GovernanceError as error:
+        _log_refusal(office, action, office.site.id, error)
+        raise
 
 
 def edge_name(edge: Edge) -> str:
