@@ -92,7 +92,8 @@ def show(office: Office, approval_id: str) -> ApprovalResult:
         GovernanceError: unknown id.
     """
     approval = approvals.named(office, approval_id)
-    return ApprovalResult(approval, reused=True, next="tuneward train" if approval.decided_by else decide(approval))
+    follows = {"granted": "tuneward train", "refused": "tuneward approve request"}
+    return ApprovalResult(approval, reused=True, next=follows.get(approval.status) or decide(approval))
 
 
 def list_requests(office: Office, project: str | None = None) -> ApprovalList:
