@@ -73,7 +73,7 @@ def _one(result: ApprovalResult) -> None:
     stdout.print(f"  purpose: {scope['purpose']}")
     data, adapter = scope.get("data") or {}, scope["training"]["adapter"]
     stdout.print(f"  legal basis {data.get('legal_basis') or 'not stated'}, data fingerprint {scope['dataset']}")
-    stdout.print(f"  trains {adapter['kind']} of rank {adapter['rank']}, {scope['training']['epochs']} epochs")
+    stdout.print(f"  trains {adapter['kind']} of rank {adapter['rank']}, {scope['training']['epochs']:g} epochs")
     bounds = {
         name: {k: v for k, v in rule.items() if v is not None} for name, rule in scope["evaluation"]["gate"].items()
     }

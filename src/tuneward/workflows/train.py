@@ -20,6 +20,7 @@ from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.repository import get, latest
+from tuneward.workflows.approve import decide
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
 from tuneward.workflows.workspace import Workspace
@@ -121,6 +122,9 @@ def require_approval(workspace: Workspace, road: Road) -> Approval | None:
     """The approval that covers the project as it stands, or the error that says how to get it."""
     if road.approval or not workspace.office.policy.approval_required:
         return road.approval
+    if road.requested:
+        message, cure = f"{road.requested.id} waits for its decision", decide(road.requested)
+        raise GovernanceError(Fault("TW-GOV-090", message, road.requested.id, f"an approver runs `{cure}`"))
     scope = approval_scope(workspace, require_base(workspace, road), require_dataset(road))
     stale = " An earlier approval was for other data or settings." if "approve" in road.stale else ""
     raise GovernanceError(
