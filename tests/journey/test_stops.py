@@ -69,7 +69,7 @@ def test_a_walk_that_is_stopped_at_every_step_ends_as_one_that_is_not(tmp_path: 
 
 
 @pytest.mark.parametrize("end", [KILL, TERM], ids=["kill -9", "sigterm"])
-def test_a_gateway_that_is_stopped_leaves_no_engine_and_starts_again(copied, end) -> None:
+def test_a_gateway_that_is_stopped_leaves_no_engine_and_no_lock(copied, end) -> None:
     project = copied()
     code, alive = run_stopped(project.folder, ("serve",), Stop("served", "once", end))
     assert code == (-KILL if end == KILL else 0)
