@@ -59,7 +59,7 @@ def write_rows(path: Path, rows: Sequence[Any]) -> None:
 def prepare(
     folder: Path, *, chat: Any = None, rules: Policy | None = None, tokens: int = 100, **settings: Any
 ) -> Prepared:
-    schema = settings.pop("schema", None)
+    judge = settings.pop("judge", None)
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
     return build(
         config,
@@ -69,7 +69,7 @@ def prepare(
         policy=rules or policy(),
         record_key=b"records",
         subject_key=b"subjects",
-        schema=schema,
+        judge=judge,
         title="test",
     )
 

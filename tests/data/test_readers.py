@@ -81,6 +81,12 @@ def test_bad_jsonl(tmp_path, content, fault):
     assert refused(tmp_path) == [fault]
 
 
+@pytest.mark.parametrize("answer", ['"one","answer":"two"', '{"a":1,"a":2}'])
+def test_a_key_that_stands_twice_is_not_chosen_from(tmp_path, answer):
+    (tmp_path / "train.jsonl").write_text(f'{{"prompt":"q","answer":{answer}}}\n')
+    assert refused(tmp_path) == [("TW-DATA-008", "train.jsonl:1")]
+
+
 def test_the_byte_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "train.jsonl").write_bytes(b'{"prompt":"a","answer":"b"}\n{"prompt":"\xff"}\n')
     with pytest.raises(DataError, match="byte 39 of the file"):
@@ -110,6 +116,13 @@ def test_parquet_with_wrong_columns_says_which_it_has(tmp_path):
     with pytest.raises(DataError, match="body, label") as caught:
         prepare(tmp_path, train=["train.parquet"])
     assert caught.value.faults[0].code == "TW-DATA-015"
+
+
+def test_a_parquet_column_that_stands_twice(tmp_path):
+    columns = [pyarrow.array([text]) for text in ("q", "one", "two")]
+    table = pyarrow.table(columns, names=["prompt", "answer", "answer"])
+    pyarrow.parquet.write_table(table, tmp_path / "twice.parquet")
+    assert refused(tmp_path, train=("twice.parquet",)) == [("TW-DATA-011", "twice.parquet")]
 
 
 def test_parquet_that_is_none_or_cut(tmp_path):

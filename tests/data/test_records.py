@@ -119,6 +119,13 @@ def test_ids_are_the_same_on_every_read_and_differ_by_place_key_and_text(tmp_pat
     assert {r.id for r in first.train}.isdisjoint(r.id for r in prepare(tmp_path, train=["other.jsonl"]).train)
 
 
+def test_a_subject_is_one_person_however_its_accents_are_encoded(tmp_path):
+    names = ("Jos\u00e9", "Jose\u0301", " Jos\u00e9 ", "Jose")
+    write_rows(tmp_path / "train.jsonl", [row(f"q {number}", who=name) for number, name in enumerate(names)])
+    composed, decomposed, padded, other = (r.subject for r in prepare(tmp_path, subject="who").train)
+    assert composed == decomposed == padded != other
+
+
 def test_a_subject_is_kept_only_as_a_pseudonym(tmp_path):
     rows = [row("a", customer="C-77"), row("b", customer=" C-77 "), row("c", customer=12), row("d", customer=None)]
     write_rows(tmp_path / "train.jsonl", rows)

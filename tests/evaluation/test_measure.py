@@ -9,6 +9,7 @@ from tuneward.errors import EvaluationError
 from tuneward.evaluation.measure import (
     OUTCOMES,
     Item,
+    check_items,
     choose_items,
     measure,
     read_items,
@@ -118,6 +119,12 @@ def test_faults_come_together(tmp_path) -> None:
     with pytest.raises(EvaluationError) as error:
         measure(json_task(tmp_path), items(row("flood")), ["x"], ["x"])
     assert [fault.code for fault in error.value.faults] == ["TW-EVAL-006"]
+
+
+def test_a_wrong_reference_is_known_before_a_model_is_asked(tmp_path) -> None:
+    check_items(json_task(tmp_path), items(row()))
+    with pytest.raises(EvaluationError, match="TW-EVAL-006"):
+        check_items(json_task(tmp_path), items(row("flood")))
 
 
 def test_no_items_is_refused(tmp_path) -> None:

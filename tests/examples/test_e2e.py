@@ -30,6 +30,10 @@ def source_with(folder: Path, *, train: str, test: str) -> Path:
     return folder
 
 
+def plain(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())
+
+
 TRAIN = """name : Aromi | Type : pub | family friendly : no||Aromi is a pub , not for children .
 name : Cocum | price : more than £ 30||Cocum is dear .
 name : Cocum | price : more than £ 30||cocum is dear!
@@ -41,20 +45,31 @@ name : Other | near : Aromi||Shared sentence .
 """
 
 
-def test_rows_hold_all_keys_and_nothing_leaks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(12))
+def test_rows_hold_all_keys_and_nothing_leaks(tmp_path: Path, seed: int) -> None:
     source = source_with(tmp_path / "data", train=TRAIN, test=TEST)
-    done = run_script(source, tmp_path / "out", "--train", "2", "--test", "2")
+    done = run_script(source, tmp_path / "out", "--train", "2", "--test", "2", "--seed", str(seed))
     assert done.returncode == 0, done.stderr
     train, test = read(tmp_path / "out" / "train.jsonl"), read(tmp_path / "out" / "test.jsonl")
-    assert {json.loads(row["answer"])["name"] for row in train} == {"Aromi", "Cocum"}
-    assert {row["prompt"] for row in test} == {"Leak lies by the river .", "Shared sentence ."}
+    assert (len(train), len(test)) == (2, 2)
+    for column in ("prompt", "answer"):
+        assert not {plain(row[column]) for row in train} & {plain(row[column]) for row in test}, column
     schema = json.loads((FOLDER / "restaurant.schema.json").read_text())
     for row in train + test:
         record = json.loads(row["answer"])
         jsonschema.validate(record, schema)
         assert list(record) == schema["required"]
-    aromi = next(json.loads(row["answer"]) for row in train if "Aromi" in row["answer"])
+
+
+def test_slots_become_keys_and_absent_ones_null(tmp_path: Path) -> None:
+    lines = "name : Aromi | Type : pub | family friendly : no||Aromi is a pub , not for children .\n"
+    source = source_with(tmp_path / "data", train=lines, test="name : Cocum | price : high||Cocum is dear .\n")
+    done = run_script(source, tmp_path / "out", "--train", "1", "--test", "1")
+    assert done.returncode == 0, done.stderr
+    rows = read(tmp_path / "out" / "train.jsonl") + read(tmp_path / "out" / "test.jsonl")
+    aromi, cocum = sorted((json.loads(row["answer"]) for row in rows), key=lambda record: record["name"])
     assert (aromi["eatType"], aromi["familyFriendly"], aromi["near"]) == ("pub", "no", None)
+    assert (cocum["priceRange"], cocum["eatType"]) == ("high", None)
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_reload_equals_saved_bit_for_bit(weights, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_an_update_of_the_output_head_is_refused(base):
+    model = load_base(base, precision="fp32")
+    rows, width = model.get_output_embeddings().weight.shape
+    weights = AdapterWeights(4, 8.0, {"lm_head": (torch.ones(4, width), torch.ones(rows, 4))})
+    (fault,) = check_fits(weights, model)
+    assert (fault.code, fault.place) == ("TW-BASE-036", "lm_head")
+
+
 def test_fits_its_own_base_and_no_other(base, weights, tmp_path):
     assert check_fits(weights, load_base(base, precision="fp32")) == []
     other = make_tiny_base(tmp_path / "other", architecture="llama", hidden_size=32, num_hidden_layers=1)
@@ -68,6 +76,7 @@ def test_fits_its_own_base_and_no_other(base, weights, tmp_path):
     ("changes", "told"),
     [
         ({"use_dora": True}, "use_dora"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora"),
         ({"bias": "all", "use_rslora": True}, "use_rslora"),
         ({"r": 8}, "rank 8"),
         ({"peft_type": "IA3"}, "not a LoRA"),

@@ -7,10 +7,14 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.errors import ModelError
+from tuneward.modeling.adapter_bank import AdapterBank
+from tuneward.modeling.adapter_files import AdapterWeights
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.cache import capacity_for
+from tuneward.modeling.folder_check import check_folder
 from tuneward.modeling.generate import Decoder, context_tokens, generate
 
+PATH = "model.layers.1.self_attn.o_proj"
 LENGTHS = (1, 3, 17, 40, 63, 64, 70, 5, 33)
 
 
@@ -172,7 +176,24 @@ def test_context_is_where_scaled_positions_begin(tmp_path):
             "original_max_position_embeddings": 512,
         },
     )
-    assert context_tokens(load_base(scaled, precision="fp32")) == 512
-    nameless = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace()))
+    assert context_tokens(load_base(scaled, precision="fp32")) == check_folder(scaled).context_tokens == 512
+    nameless = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(to_dict=dict)))
     with pytest.raises(ModelError, match="TW-SERV-001"):
         context_tokens(nameless)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral"])  # without and with a sliding window
+def test_everything_is_made_where_the_model_computes(tmp_path, architecture):
+    # the meta device stands in for an accelerator: it too refuses to compute with tensors of the processor
+    model = load_base(make_tiny_base(tmp_path, architecture=architecture), precision="fp32").to("meta")
+    bank = AdapterBank(model)
+    layer = model.get_submodule(PATH)
+    weights = AdapterWeights(4, 8.0, {PATH: (torch.zeros(4, layer.in_features), torch.zeros(layer.out_features, 4))})
+    adapters = [bank.load(weights), bank.load(weights)]
+    decoder = Decoder(model, bank=bank)
+    rows = [decoder.join(prompt, adapter=adapters[number % 2]) for number, prompt in enumerate(prompts())]
+    for _ in range(3):
+        done, logits = decoder.step()
+        assert (len(done), logits.device.type) == (len(rows), "meta")
+        for row in done:
+            row.ids.append(5)

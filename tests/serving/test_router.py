@@ -100,6 +100,28 @@ def test_a_switch_loads_the_new_and_drops_the_old_when_its_last_answer_ends(serv
         assert sorted(fake.adapters) == names(served, new)
 
 
+def test_an_unloading_that_fails_is_tried_again_and_pins_nothing(served, fake, engine, monkeypatch):
+    old = served.deploy("one", weights="old")
+    subject = router(served)
+    subject.start({served.base: engine})
+    new = served.deploy("one", weights="new")
+    unload = EngineClient.unload_adapter
+
+    def failing(client, name):
+        raise ServingError(Fault("TW-SERV-037", "busy", name))
+
+    monkeypatch.setattr(EngineClient, "unload_adapter", failing)
+    with pytest.raises(ServingError, match="TW-SERV-037"), subject.lease("one"):
+        pass
+    assert sorted(fake.adapters) == names(served, old, new)
+    monkeypatch.setattr(EngineClient, "unload_adapter", unload)
+    with subject.lease("one"):
+        assert sorted(fake.adapters) == names(served, new)
+    served.deploy("one", weights="newest")
+    with subject.lease("one") as route:
+        assert list(fake.adapters) == [route.model]
+
+
 def test_a_deployment_added_later_is_checked_before_it_serves(served, fake, engine):
     served.deploy("one")
     bad: set[str] = set()

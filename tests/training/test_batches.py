@@ -51,6 +51,13 @@ def test_no_row_is_cut_or_lost_and_rooms_are_kept(sizes, epochs, batch, window, 
             assert sum(sizes[i] for i in part) <= window or len(part) == 1
 
 
+def test_no_step_holds_rows_of_two_epochs():
+    steps = plan_steps(fake_rows([5] * 7), epochs=2.5, batch_tokens=20, window_tokens=20, seed=0)
+    taken = [[index for part in step.windows for index in part] for step in steps]
+    assert [len(step) for step in taken] == [4, 3, 4, 3, 4]
+    assert all(len(set(step)) == len(step) for step in taken)
+
+
 def test_order_follows_the_seed_and_differs_between_epochs():
     rows = fake_rows([5] * 30)
 

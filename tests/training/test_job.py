@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiny import make_tiny_base
 from tests.training.rows import PlainChat, write_rows
 from tuneward.errors import DataError, TrainingError
 from tuneward.modeling.adapter_files import load_adapter
 from tuneward.training.config import TrainingConfig
-from tuneward.training.job import Job, train
+from tuneward.training.job import Job, prepare, train
 
 SETTINGS = {"batch_tokens": 256, "epochs": 3, "precision": "fp32", "adapter": {"rank": 4, "dropout": 0.1}}
 SETTINGS |= {"checkpoint_seconds": 0.02}
@@ -167,3 +168,11 @@ def test_a_folder_of_other_inputs_is_refused(base, rows, tmp_path):
     with pytest.raises(TrainingError) as caught:
         train(Job(rows, base, "tiny", config, tmp_path, "other"), PlainChat(base), emit=lambda event: None)
     assert caught.value.faults[0].code == "TW-TRAIN-008"
+
+
+def test_a_row_that_would_turn_its_neighbours_positions_is_refused(rows, tmp_path):
+    scaling = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": 32}
+    base = make_tiny_base(tmp_path / "base", rope_parameters=scaling)
+    job = Job(rows, base, "tiny", TrainingConfig(**SETTINGS), tmp_path / "run", "inputs")
+    with pytest.raises(DataError, match="TW-TRAIN-004"):
+        prepare(job, PlainChat(base))

@@ -53,6 +53,17 @@ def test_bf16_loss_is_summed_in_fp32():
     assert float(loss) == pytest.approx(float(exact), rel=2e-3)
 
 
+def test_the_incoming_gradient_is_not_rounded_to_bf16():
+    torch.manual_seed(0)
+    head = OutputHead(torch.randn(VOCABULARY, HIDDEN).bfloat16(), None, 1.0, None)
+    hidden, targets = torch.randn(ROWS, HIDDEN).bfloat16().requires_grad_(), torch.randint(0, VOCABULARY, (ROWS,))
+    whole, part = (
+        torch.autograd.grad(cross_entropy_sum(hidden, targets, head, chunk_bytes=1000) * factor, hidden)[0]
+        for factor in (1.0, 1 / 3)
+    )
+    torch.testing.assert_close(part, (whole.float() / 3).bfloat16(), atol=0, rtol=0)
+
+
 def test_a_chunk_has_at_least_one_row():
     head = OutputHead(torch.randn(VOCABULARY, HIDDEN), None, 1.0, None)
     assert chunk_rows(head, torch.bfloat16, 1) == 1

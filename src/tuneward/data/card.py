@@ -13,12 +13,12 @@ from typing import Any, Final
 import jinja2
 import numpy as np
 
+from tuneward.data.answers import AnswerCheck
 from tuneward.data.config import DataConfig
 from tuneward.data.files import DataFile
 from tuneward.data.lengths import Lengths
 from tuneward.data.overlap import Overlap, Pair
 from tuneward.data.records import Reading
-from tuneward.data.schema import AnswerCheck
 from tuneward.data.screening import Screening
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Record, Split

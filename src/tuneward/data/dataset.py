@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuneward.data.answers import AnswerCheck, Judge
 from tuneward.data.card import Story, make_card, render_card
 from tuneward.data.config import DataConfig
 from tuneward.data.faults import Faults
@@ -20,7 +21,6 @@ from tuneward.data.files import DataFile, find_files
 from tuneward.data.lengths import ChatTemplate, Lengths, Ruler
 from tuneward.data.overlap import find_overlap
 from tuneward.data.records import Reading, RecordMaker
-from tuneward.data.schema import AnswerCheck
 from tuneward.data.screening import RowFinding, Screening
 from tuneward.digests import canonical_json, keyed_digest, merkle_root
 from tuneward.domain.dataset import RecordEntry
@@ -117,7 +117,7 @@ def build(
     policy: Policy,
     record_key: bytes,
     subject_key: bytes,
-    schema: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
     title: str = "",
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -131,7 +131,7 @@ def build(
         policy: says what happens to findings and to rows that also stand in the test set.
         record_key: the site's key for record ids and row digests.
         subject_key: the site's key for pseudonyms.
-        schema: JSON schema that answers should keep; those that do not are counted and named, not removed.
+        judge: says why an answer cannot serve; such answers are counted and named, not removed.
         title: heads the card; the project's name.
         progress: told of every row.
 
@@ -144,7 +144,7 @@ def build(
     files = find_files(config, project_folder=project_folder, faults=faults)
     reading = Reading()
     screening = Screening(policy=policy, faults=faults)
-    check = AnswerCheck(schema)
+    check = AnswerCheck(judge)
     maker = RecordMaker(config=config, record_key=record_key, subject_key=subject_key, faults=faults, reading=reading)
     read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
     overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)

@@ -124,11 +124,18 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice in one JSON object")
+    return value
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON as RFC 8259 has it: no NaN, no infinities.
+    """Parse JSON as RFC 8259 has it: no NaN, no infinities, and no key twice (section 4 leaves its meaning open).
 
     Raises:
         ValueError: where it is no JSON, or nested too deeply to be read.
@@ -252,6 +259,8 @@ def read_parquet(file: DataFile, faults: Faults) -> Iterator[Row]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(file.path) as parquet:
+            if not _header_is_sound(parquet.schema_arrow.names, file.name, faults):
+                return
             for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
                 for values in batch.to_pylist():
                     number += 1

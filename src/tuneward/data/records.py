@@ -6,6 +6,7 @@ line. Knows neither files nor what a text may hold.
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast, get_args
@@ -208,8 +209,13 @@ class RecordMaker:
 
 
 def pseudonym(subject: str, *, key: bytes) -> str:
-    """Name a data subject by HMAC-SHA-256: the same person, the same name, and no way back without the key."""
-    return "sub_" + keyed_digest(key, subject.strip().encode("utf-8", "surrogatepass"))[:40]
+    """Name a data subject by HMAC-SHA-256: the same person, the same name, and no way back without the key.
+
+    White space around the name and the way in which its accents are encoded (Unicode NFC, UAX #15) do not count: a row
+    must not escape erasure because another system exported it.
+    """
+    written = unicodedata.normalize("NFC", subject.strip())
+    return "sub_" + keyed_digest(key, written.encode("utf-8", "surrogatepass"))[:40]
 
 
 def record_id(

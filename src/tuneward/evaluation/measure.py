@@ -169,7 +169,7 @@ def measure(
     Raises:
         EvaluationError: when there are no items, answers do not pair up, or reference answers are themselves wrong.
     """
-    _check(task, items, base, tuned)
+    check_items(task, items, answers={"base": base, "tuned": tuned})
     base, tuned = [_storable(answer) for answer in base], [_storable(answer) for answer in tuned]
     before = [task.score(answer, item.reference) for answer, item in zip(base, items, strict=True)]
     after = [task.score(answer, item.reference) for answer, item in zip(tuned, items, strict=True)]
@@ -211,15 +211,21 @@ def _storable(answer: str) -> str:
     return answer.encode("utf-8", "replace").decode()
 
 
-def _check(task: Task, items: Sequence[Item], base: Sequence[str], tuned: Sequence[str]) -> None:
+def check_items(task: Task, items: Sequence[Item], *, answers: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Refuse a test set that cannot measure anything; without ``answers``, before a model is asked for any.
+
+    Raises:
+        EvaluationError: there are no items, an item stands twice, reference answers are themselves wrong, or answers do
+            not pair up; every fault.
+    """
     if not items:
         raise EvaluationError(
             Fault("TW-EVAL-005", "the test set is empty", "data.test", "name a file with rows that training never sees")
         )
     faults = [
-        Fault("TW-EVAL-007", f"{len(answers)} answers of {name} for {len(items)} items", name, "answer every item once")
-        for name, answers in (("base", base), ("tuned", tuned))
-        if len(answers) != len(items)
+        Fault("TW-EVAL-007", f"{len(texts)} answers of {name} for {len(items)} items", name, "answer every item once")
+        for name, texts in (answers or {}).items()
+        if len(texts) != len(items)
     ]
     twice = [item for item, count in Counter(item.id for item in items).items() if count > 1]
     faults += [Fault("TW-EVAL-007", "the item stands twice", item, "give each item its own id") for item in twice]

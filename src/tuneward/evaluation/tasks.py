@@ -60,11 +60,6 @@ class Task(Protocol):
         """Field → how it is compared (``exact`` or ``token F1``); empty where answers have no fields."""
         ...
 
-    @property
-    def answer_schema(self) -> Mapping[str, object] | None:
-        """JSON schema that every answer must keep, or None where answers are free."""
-        ...
-
     def reference_problem(self, reference: str) -> str | None:
         """Why a reference answer cannot serve, without quoting it; None when it can."""
         ...
@@ -119,12 +114,6 @@ class JsonTask:
     def fields(self) -> Mapping[str, str]:
         """See :class:`Task`."""
         return {field: "token F1" if field in self.free_text else "exact" for field in self.schema.fields}
-
-    @property
-    def answer_schema(self) -> Mapping[str, object] | None:
-        """See :class:`Task`."""
-        schema = self.schema.validator.schema
-        return schema if isinstance(schema, Mapping) else None
 
     def reference_problem(self, reference: str) -> str | None:
         """See :class:`Task`."""
@@ -204,11 +193,6 @@ class TextTask:
     def fields(self) -> Mapping[str, str]:
         """See :class:`Task`."""
         return {}
-
-    @property
-    def answer_schema(self) -> Mapping[str, object] | None:
-        """See :class:`Task`."""
-        return None
 
     def reference_problem(self, reference: str) -> str | None:
         """See :class:`Task`."""

@@ -104,7 +104,8 @@ _GROUPED = re.compile(
 def find_cards(text: str) -> Iterator[Finding]:
     """Find card numbers of known issuers whose Luhn check digit is right (ISO/IEC 7812-1 annex B).
 
-    Digits in one piece that a word such as *policy* or *invoice* introduces are taken for what the word says.
+    Digits that a word such as *policy* or *invoice* introduces are taken for what the word says, unless they are
+    grouped as cards are.
     """
     for run in _DIGIT_RUN.finditer(text):
         yield from _cards_in(text, run.start(), run.end())
@@ -121,7 +122,7 @@ def _cards_in(text: str, position: int, run_end: int) -> Iterator[Finding]:
             if end is None:
                 continue
             grouped = _GROUPED.fullmatch(text, start, end) is not None
-            if grouped or (introduced_by(text, start) != "reference" and end - start == len(text[start:end].strip())):
+            if grouped or introduced_by(text, start) != "reference":
                 confidence = 0.98 if grouped else 0.95
                 yield Finding(kind="card", start=start, end=end, confidence=confidence, rule=f"card.{brand}")
                 position = end

@@ -90,7 +90,8 @@ class AdapterBank:
         Args:
             spans: adapter (None for the bare base) and number of tokens, in the order of the call's tokens.
         """
-        self._runs = [_Run(adapter, tokens) for adapter, tokens in _segments(spans)]
+        device = next(self._model.parameters()).device
+        self._runs = [_Run(adapter, tokens) for adapter, tokens in _segments(spans, device)]
 
     def _hook(self, path: str) -> Any:
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -108,7 +109,9 @@ class AdapterBank:
         return add
 
 
-def _segments(spans: Sequence[tuple[LoadedAdapter | None, int]]) -> Iterator[tuple[LoadedAdapter, slice | Tensor]]:
+def _segments(
+    spans: Sequence[tuple[LoadedAdapter | None, int]], device: torch.device
+) -> Iterator[tuple[LoadedAdapter, slice | Tensor]]:
     """Each adapter once, with a slice where its tokens lie together and their indices where not."""
     ranges: dict[LoadedAdapter, list[tuple[int, int]]] = {}
     first = 0
@@ -124,4 +127,4 @@ def _segments(spans: Sequence[tuple[LoadedAdapter | None, int]]) -> Iterator[tup
         if len(parts) == 1:
             yield adapter, slice(*parts[0])
         else:
-            yield adapter, torch.cat([torch.arange(*part) for part in parts])
+            yield adapter, torch.cat([torch.arange(*part, device=device) for part in parts])

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -34,6 +34,14 @@ _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "layer_replication": (None, []),
     "trainable_token_indices": (None, [], {}),
     "lora_bias": (False, None),
+    "target_parameters": (None, []),
+    # variants of PEFT 0.21 whose tensors have plain LoRA's names
+    "alora_invocation_tokens": (None,),
+    "use_qalora": (False, None),
+    "use_bdlora": (None, False),
+    "arrow_config": (None,),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
 }
 
 
@@ -153,10 +161,15 @@ def check_fits(weights: AdapterWeights, model: nn.Module) -> list[Fault]:
     """Every way in which ``weights`` do not belong to ``model``; empty when they do."""
     faults = []
     modules = dict(model.named_modules())
+    head = cast(Any, model).get_output_embeddings()
     for path, (a, b) in weights.pairs.items():
         layer = modules.get(path)
         weight = getattr(layer, "weight", None)
-        if not isinstance(weight, Tensor) or weight.ndim != 2:
+        if layer is not None and layer is head:  # it sees the last tokens only, not the call's
+            faults.append(
+                Fault("TW-BASE-036", "an update of the output head is not computed", path, "train it without the head")
+            )
+        elif not isinstance(weight, Tensor) or weight.ndim != 2:
             faults.append(Fault("TW-BASE-036", "the base has no such linear layer", path, "use the adapter's own base"))
         elif (weight.shape[0], weight.shape[1]) != (b.shape[0], a.shape[1]):
             told = f"the adapter maps {a.shape[1]} to {b.shape[0]}, the base {weight.shape[1]} to {weight.shape[0]}"

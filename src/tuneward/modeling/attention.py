@@ -33,20 +33,25 @@ KEPT_TOKENS = 384
 FOREIGN = ("s_aux", "sinks", "position_bias", "head_mask", "indices_for_attention")
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """What an architecture asks of one layer's scores.
+
+    Attributes:
+        scaling: factor of the scores.
+        window: a token sees itself and the ``window - 1`` tokens before it; None for all before it.
+        softcap: scores become ``softcap * tanh(score / softcap)``; None for none (Gemma 2, arXiv 2408.00118).
+    """
+
+    scaling: float
+    window: int | None
+    softcap: float | None
+
+
 class Layout(Protocol):
     """Which token sees which, and the computation of attention under that rule."""
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """Attention of one layer over the tokens of one call.
 
         Args:
@@ -54,9 +59,7 @@ class Layout(Protocol):
             query: (1, heads, tokens, head_dim), rotated.
             key: (1, kv_heads, tokens, head_dim), rotated; ``heads`` is a multiple of ``kv_heads``.
             value: (1, kv_heads, tokens, head_dim).
-            scaling: factor of the scores.
-            window: a token sees itself and the ``window - 1`` tokens before it; None for all before it.
-            softcap: scores become ``softcap * tanh(score / softcap)``; None for none.
+            scoring: scaling, sliding window and softcap.
 
         Returns:
             (1, tokens, heads, head_dim)
@@ -105,16 +108,8 @@ def attention(
         raise ModelError(
             Fault("TW-BASE-032", f"{name} asks for {', '.join(odd)}", name, "choose a base with plain causal attention")
         )
-    result = layout.attend(
-        int(cast(Any, module).layer_idx),
-        query,
-        key,
-        value,
-        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        window=sliding_window,
-        softcap=softcap,
-    )
-    return result, None
+    scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
+    return layout.attend(int(cast(Any, module).layer_idx), query, key, value, scoring), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attention)
@@ -134,20 +129,10 @@ class PackedDocuments:
         """Positions that restart at 0 with each document: (1, tokens)."""
         return torch.cat([torch.arange(length, device=device) for length in self.lengths]).unsqueeze(0)
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See :class:`Layout`."""
         assert query.shape[0::2] == (1, sum(self.lengths)), "one packed sequence per call"
-        rule = _Rule(self.lengths, scaling, window, softcap)
+        rule = _Rule(self.lengths, scoring)
         return cast(Tensor, _CausalAttention.apply(query[0], key[0], value[0], rule)).unsqueeze(0)
 
 
@@ -169,18 +154,16 @@ class _Block:
 @dataclass(frozen=True)
 class _Rule:
     lengths: Sequence[int]
-    scaling: float
-    window: int | None
-    softcap: float | None
+    scoring: Scoring
 
     def blocks(self) -> Iterator[_Block]:
         """Every block of every document."""
-        start, tokens = 0, sum(self.lengths)
+        start, tokens, window = 0, sum(self.lengths), self.scoring.window
         for length in self.lengths:
-            kept = length <= KEPT_TOKENS and self.softcap is None
+            kept = length <= KEPT_TOKENS and self.scoring.softcap is None
             for first in range(start, start + length, BLOCK_ROWS):
                 end = min(first + BLOCK_ROWS, start + length)
-                column = start if self.window is None else max(start, first - self.window + 1)
+                column = start if window is None else max(start, first - window + 1)
                 stop = min(tokens, column + -(-(end - column) // ROUND) * ROUND)
                 yield _Block(first, end, column, stop, kept)
             start += length
@@ -236,9 +219,9 @@ class _CausalAttention(torch.autograd.Function):
             d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
             if slope is not None:
                 d_scores = d_scores * slope.to(d_scores.dtype)
-            d_rows = _scaled_product(d_scores, key[:, seen], rule.scaling)
+            d_rows = _scaled_product(d_scores, key[:, seen], rule.scoring.scaling)
             d_query[:, at] = d_rows.view(query.shape[0], block.end - block.first, -1)
-            d_key[:, seen] += _scaled_product(d_scores.transpose(1, 2), rows, rule.scaling)
+            d_key[:, seen] += _scaled_product(d_scores.transpose(1, 2), rows, rule.scoring.scaling)
         return d_query, d_key, d_value, None
 
 
@@ -255,19 +238,19 @@ def _scaled_product(left: Tensor, right: Tensor, scaling: float) -> Tensor:
 
 def _weights(rows: Tensor, key: Tensor, rule: _Rule, block: _Block, hidden: "_Hidden") -> tuple[Tensor, Tensor | None]:
     """A block's probabilities (kv_heads, group * rows, columns) in the query's dtype, and the softcap's slope."""
-    scores = _scaled_product(rows, key[:, block.column : block.stop].transpose(1, 2), rule.scaling)
+    scores = _scaled_product(rows, key[:, block.column : block.stop].transpose(1, 2), rule.scoring.scaling)
     slope = None
-    if rule.softcap is not None:
-        bent = torch.tanh(scores.float() / rule.softcap)
+    if rule.scoring.softcap is not None:
+        bent = torch.tanh(scores.float() / rule.scoring.softcap)
         slope = 1 - bent * bent
-        scores = (bent * rule.softcap).to(scores.dtype)
+        scores = (bent * rule.scoring.softcap).to(scores.dtype)
     count = block.end - block.first
     by_head = scores.view(key.shape[0], -1, count, scores.shape[-1])
-    if rule.window is None:  # only the square at the end holds tokens that a row must not see
+    if rule.scoring.window is None:  # only the square at the end holds tokens that a row must not see
         diagonal = by_head[..., block.first - block.column :]
         diagonal += hidden.after(count, diagonal.shape[-1], scores.dtype)
     else:
-        by_head += hidden.outside(count, block, rule.window, scores.dtype)
+        by_head += hidden.outside(count, block, rule.scoring.window, scores.dtype)
     return torch.softmax(scores, dim=-1), slope
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tuneward.modeling.attention import Scoring
+
 #: Slots are added in this many; a lane's tensors never hold more than this many unused slots for long.
 SLOT_STEP = 8
 #: Rows of queries per block of a prompt, as in ``attention``: half the square of scores is never computed.
@@ -96,9 +98,14 @@ class Span:
 
 
 class KeyValueCache:
-    """All rows' keys and values."""
+    """All rows' keys and values.
 
-    def __init__(self) -> None:
+    Args:
+        device: where the model computes.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
         self._lanes: dict[int, _Lane] = {}
 
     def step(self, spans: Iterable[Span]) -> tuple["CacheStep", list[Span]]:
@@ -114,7 +121,7 @@ class KeyValueCache:
         decoding = [s for s in spans if s.tokens == 1 and s.row.length]
         decoding.sort(key=lambda s: (s.row.capacity, s.row.slot))
         ordered = decoding + [s for s in spans if not (s.tokens == 1 and s.row.length)]
-        return CacheStep(self._lanes, ordered, len(decoding)), ordered
+        return CacheStep(self._lanes, ordered, len(decoding), self._device), ordered
 
     def leave(self, row: CachedRow) -> None:
         """Forget ``row`` and free its slot; harmless for a row that is nowhere."""
@@ -150,8 +157,9 @@ class KeyValueCache:
 
     @property
     def bytes(self) -> int:
-        """Memory that the cache holds."""
-        tensors = (t for lane in self._lanes.values() for s in lane.stores.values() for t in (s.keys, s.values))
+        """Memory that the cache holds, in bytes; may be asked from any thread while another one steps."""
+        stores = [store for lane in list(self._lanes.values()) for store in list(lane.stores.values())]
+        tensors = (t for store in stores for t in (store.keys, store.values))
         return sum(t.numel() * t.element_size() for t in tensors)
 
     @property
@@ -199,33 +207,23 @@ class CacheStep:
     See :class:`tuneward.modeling.attention.Layout`.
     """
 
-    def __init__(self, lanes: dict[int, _Lane], spans: Sequence[Span], decoding: int) -> None:
-        self._lanes, self._spans, self._decoding = lanes, spans, decoding
-        self._groups = list(_groups(lanes, spans[:decoding]))
+    def __init__(self, lanes: dict[int, _Lane], spans: Sequence[Span], decoding: int, device: torch.device) -> None:
+        self._lanes, self._spans, self._decoding, self._device = lanes, spans, decoding, device
+        self._groups = list(_groups(lanes, spans[:decoding], device))
         # made once per call, not per layer
         self._biases: dict[tuple[object, ...], Tensor] = {}
 
     def position_ids(self) -> Tensor:
         """Position of each token in its row: (1, tokens)."""
         parts = [torch.arange(s.row.length, s.row.length + s.tokens) for s in self._spans]
-        return torch.cat(parts).unsqueeze(0)
+        return torch.cat(parts).unsqueeze(0).to(self._device)
 
     def commit(self) -> None:
         """The model has seen the tokens: they belong to their rows now."""
         for span in self._spans:
             span.row.length += span.tokens
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See :class:`tuneward.modeling.attention.Layout`."""
         result = query.new_empty(query.shape[2], query.shape[1], value.shape[3])  # (tokens, heads, head_dim)
         for group in self._groups:
@@ -240,9 +238,8 @@ class CacheStep:
                 queries,
                 store.keys[rows],
                 store.values[rows],
-                self._decoding_bias(group, window),
-                scaling=scaling,
-                softcap=softcap,
+                self._decoding_bias(group, scoring.window),
+                scoring,
             )
             result[here] = mixed.reshape(count, -1, value.shape[3])
         first = self._decoding
@@ -254,11 +251,11 @@ class CacheStep:
             keys[:, start:end], values[:, start:end] = key[0, :, here], value[0, :, here]
             for begin in range(start, end, BLOCK_ROWS):
                 stop = min(begin + BLOCK_ROWS, end)
-                seen = 0 if window is None else max(0, begin - window + 1)
+                seen = 0 if scoring.window is None else max(0, begin - scoring.window + 1)
                 block = query[0, :, first + begin - start : first + stop - start]  # (heads, rows, head_dim)
                 queries = block.reshape(key.shape[1], -1, block.shape[2])  # (kv_heads, group * rows, head_dim)
-                bias = self._prompt_bias(stop - begin, stop - seen, window, query.shape[1] // key.shape[1])
-                mixed = _mix(queries, keys[:, seen:stop], values[:, seen:stop], bias, scaling=scaling, softcap=softcap)
+                bias = self._prompt_bias(stop - begin, stop - seen, scoring.window, query.shape[1] // key.shape[1])
+                mixed = _mix(queries, keys[:, seen:stop], values[:, seen:stop], bias, scoring)
                 result[first + begin - start : first + stop - start] = mixed.reshape(
                     query.shape[1], stop - begin, -1
                 ).transpose(0, 1)
@@ -269,25 +266,26 @@ class CacheStep:
         """(rows, 1, 1, capacity): minus infinity where a decoding row must not look."""
         place = ("decoding", group.lane.capacity, window)
         if place not in self._biases:
-            distance = group.positions[:, None] - torch.arange(group.lane.capacity)
+            distance = group.positions[:, None] - torch.arange(group.lane.capacity, device=self._device)
             self._biases[place] = _bias(distance, window)[:, None, None, :]
         return self._biases[place]
 
     def _prompt_bias(self, rows: int, columns: int, window: int | None, group: int) -> Tensor:
         """(group * rows, columns): minus infinity where a prompt's token must not look; the last row sees all."""
-        place = (rows, columns, window)
+        place = (rows, columns, window, group)
         if place not in self._biases:
-            distance = torch.arange(columns - rows, columns)[:, None] - torch.arange(columns)
+            every = torch.arange(columns, device=self._device)
+            distance = every[columns - rows :, None] - every
             self._biases[place] = _bias(distance, window).repeat(group, 1)
         return self._biases[place]
 
 
 def _bias(distance: Tensor, window: int | None) -> Tensor:
     hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
-    return torch.zeros(distance.shape).masked_fill_(hidden, float("-inf"))
+    return torch.zeros(distance.shape, device=distance.device).masked_fill_(hidden, float("-inf"))
 
 
-def _groups(lanes: dict[int, _Lane], spans: Sequence[Span]) -> Iterator[_Group]:
+def _groups(lanes: dict[int, _Lane], spans: Sequence[Span], device: torch.device) -> Iterator[_Group]:
     first = 0
     while first < len(spans):
         capacity, end = spans[first].row.capacity, first
@@ -298,14 +296,14 @@ def _groups(lanes: dict[int, _Lane], spans: Sequence[Span]) -> Iterator[_Group]:
             lanes[capacity],
             first,
             end,
-            torch.tensor([r.slot for r in rows]),
-            torch.tensor([r.length for r in rows]),
+            torch.tensor([r.slot for r in rows], device=device),
+            torch.tensor([r.length for r in rows], device=device),
             [r.slot for r in rows] == list(range(len(rows))),
         )
         first = end
 
 
-def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, scaling: float, softcap: float | None) -> Tensor:
+def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scoring: Scoring) -> Tensor:
     """Softmax attention with the same roundings as training's: scores in fp32, probabilities in the values' type.
 
     Args:
@@ -313,12 +311,11 @@ def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, scaling: 
         keys: (…, kv_heads, columns, head_dim).
         values: (…, kv_heads, columns, head_dim).
         bias: 0 or minus infinity, fp32; broadcasts to (…, kv_heads, rows, columns).
-        scaling: factor of the scores.
-        softcap: see :class:`tuneward.modeling.attention.Layout`.
+        scoring: its scaling and softcap; the window is in ``bias``.
     """
     scores = torch.matmul(query, keys.transpose(-1, -2)).float()
-    if softcap is None:
-        scores = torch.add(bias, scores, alpha=scaling)
+    if scoring.softcap is None:
+        scores = torch.add(bias, scores, alpha=scoring.scaling)
     else:
-        scores = torch.tanh(scores * (scaling / softcap)).mul_(softcap).add_(bias)
+        scores = torch.tanh(scores * (scoring.scaling / scoring.softcap)).mul_(scoring.softcap).add_(bias)
     return torch.matmul(torch.softmax(scores, dim=-1).to(values.dtype), values)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tuneward.errors import Fault, ModelError, StorageError
 from tuneward.modeling.chat import Chat
+from tuneward.modeling.context import longest_row
 
 #: Bytes per element of each data type of the format (github.com/huggingface/safetensors, "Format").
 BITS = {
@@ -32,7 +33,7 @@ class Facts:
     Attributes:
         architecture: class that transformers builds.
         parameters: number of parameters, tied ones once.
-        context_tokens: longest sequence that the model was made for.
+        context_tokens: longest row that the model computes rightly.
     """
 
     architecture: str
@@ -62,7 +63,7 @@ def check_folder(folder: Path) -> Facts:
         faults.extend(error.faults)
     else:
         faults.extend(_vocabulary(config.get("text_config") or config, chat))
-    context = int((config.get("text_config") or config).get("max_position_embeddings") or 0)
+    context = longest_row(config.get("text_config") or config)
     if context <= 0:
         faults.append(Fault("TW-BASE-007", "max_position_embeddings is missing", "config.json", AGAIN))
     if faults:

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.adapter_bank import AdapterBank, LoadedAdapter
 from tuneward.modeling.cache import CachedRow, KeyValueCache, Span, capacity_for
+from tuneward.modeling.context import longest_row
 
 #: Prompt tokens per step: few enough that rows which decode wait little, many enough for full matrix products.
 PREFILL_TOKENS = 512
@@ -66,7 +67,7 @@ class Decoder:
         self._model: Any = model
         self._bank = bank
         self._prefill_tokens, self._share = prefill_tokens, share_prefixes
-        self._cache = KeyValueCache()
+        self._cache = KeyValueCache(model.device)
         self.rows: list[Row] = []
         row = self.join([0])
         self.step()
@@ -126,7 +127,7 @@ class Decoder:
         try:
             logits = self._model(
                 input_ids=torch.tensor([ids], device=device),
-                position_ids=layout.position_ids().to(device),
+                position_ids=layout.position_ids(),
                 use_cache=False,
                 layout=layout,
                 logits_to_keep=torch.tensor(ends, dtype=torch.long, device=device),
@@ -220,25 +221,13 @@ def generate(
 
 
 def context_tokens(model: PreTrainedModel) -> int:
-    """Most tokens that a row may have.
-
-    Where positions are scaled by the longest row of a call (dynamic and LongRoPE), it is the length below which they
-    are not, so that one long row cannot change its neighbours.
+    """Most tokens that a row may have; see :func:`tuneward.modeling.context.longest_row`.
 
     Raises:
         ModelError: the configuration names no limit.
     """
-    config: Any = model.config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    if not isinstance(limit, int):
+    limit = longest_row(model.config.get_text_config().to_dict())
+    if limit <= 0:
         cure = "choose a base whose config.json has max_position_embeddings"
         raise ModelError(Fault("TW-SERV-001", "the base names no longest context", "config.json", cure))
-    scaling = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    kinds = [scaling, *(v for v in scaling.values() if isinstance(v, dict))]
-    for kind in kinds:
-        if kind.get("rope_type", kind.get("type")) in ("dynamic", "longrope"):
-            known = kind.get("original_max_position_embeddings") or getattr(
-                config, "original_max_position_embeddings", None
-            )
-            limit = min(limit, known or limit)
     return limit

@@ -9,6 +9,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Where a container sees its own limits.
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -62,16 +65,22 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def available_memory_bytes() -> int:
-    """Memory that can be had without swapping: the kernel's estimate, bounded by a container's limit."""
+    """Memory that can be had without swapping: the kernel's estimate, bounded by a container's limit.
+
+    What a container is said to use holds the files that it read and wrote; the kernel gives those pages back when
+    memory is asked for (Linux, admin-guide/cgroup-v2: ``memory.stat``), so they count as free.
+    """
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 available = int(line.split()[1]) * 1024
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        limit = (CONTROL_GROUP / "memory.max").read_text(encoding="ascii").strip()
+        used = int((CONTROL_GROUP / "memory.current").read_text(encoding="ascii"))
+        kinds = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+        files = int(kinds.get("inactive_file", 0)) + int(kinds.get("active_file", 0))
         if limit != "max":
-            available = min(available, int(limit) - used)
+            available = min(available, int(limit) - used + files)
     except (OSError, ValueError):
         pass
     return available

@@ -130,7 +130,7 @@ class Router:
         """The route of ``alias`` for one answer; its adapter stays loaded until the block ends.
 
         A deployment that became active since the last call is checked and loaded first; one that was replaced is
-        unloaded when its last answer has ended.
+        unloaded by the first call after its last answer has ended.
 
         Raises:
             ServingError: ``TW-SERV-042`` for an unknown alias, else what forbids the deployment.
@@ -143,11 +143,11 @@ class Router:
                     Fault("TW-SERV-042", f"the model {alias!r} does not exist", "model", "GET /v1/models lists them")
                 )
             route = self._routes.get(deployment.id) or self._admit_late(deployment)
-            place = (route.version.base, route.version.adapter)
-            with self._count:
-                self._under_way[place] += 1
             if self._routes.keys() - {d.id for d in active}:
                 self._unload_dropped(active)
+            place = (route.version.base, route.version.adapter)
+            with self._count:  # last: whatever fails above has counted nothing
+                self._under_way[place] += 1
         try:
             yield route
         finally:
@@ -208,16 +208,19 @@ class Router:
             raise ServingError(_placed(Fault("TW-SERV-052", what, cure=cure), deployment))
 
     def _unload_dropped(self, active: list[Deployment]) -> None:
+        """Unload what neither an active deployment nor an answer under way needs; what fails is tried again."""
         ids = {deployment.id for deployment in active}
-        for identity in [i for i in self._routes if i not in ids]:
-            route = self._routes[identity]
-            if not self._under_way[route.version.base, route.version.adapter]:
-                del self._routes[identity]
-        wanted = {(route.version.base, route.model) for route in self._routes.values()}
+        kept = {
+            identity: route
+            for identity, route in self._routes.items()
+            if identity in ids or self._under_way[route.version.base, route.version.adapter]
+        }
+        wanted = {(route.version.base, route.model) for route in kept.values()}
         for base, engine in self._engines.items():
             for name in engine.manage.models():
                 if name.startswith(_PREFIX) and (base, name) not in wanted:
                     engine.manage.unload_adapter(name)
+        self._routes = kept
 
 
 def _placed(fault: Fault, deployment: Deployment) -> Fault:

@@ -151,24 +151,26 @@ def plan_steps(rows: Sequence[Row], *, epochs: float, batch_tokens: int, window_
     """
     sizes, trained = [row.ids.size for row in rows], [row.trained for row in rows]
     steps = []
-    for batch in _fill(_order(len(rows), epochs, seed), sizes, batch_tokens):
-        windows = tuple(tuple(window) for window in _fill(iter(batch), sizes, window_tokens))
-        steps.append(Step(windows, sum(sizes[i] for i in batch), sum(trained[i] for i in batch)))
+    for order in _orders(len(rows), epochs, seed):
+        for batch in _fill(order, sizes, batch_tokens):
+            windows = tuple(tuple(window) for window in _fill(batch, sizes, window_tokens))
+            steps.append(Step(windows, sum(sizes[i] for i in batch), sum(trained[i] for i in batch)))
     return steps
 
 
-def _order(rows: int, epochs: float, seed: int) -> Iterator[int]:
+def _orders(rows: int, epochs: float, seed: int) -> Iterator[list[int]]:
+    """The rows' order in each epoch; the last may hold fewer."""
     left = math.ceil(rows * epochs - 1e-9)
     epoch = 0
     while left > 0:
         # by digest and not by a generator: no library's next version may change what a seed means
         order = sorted(range(rows), key=lambda index: digest_bytes(f"{seed}/{epoch}/{index}".encode()))
-        yield from order[:left]
+        yield order[:left]
         left -= rows
         epoch += 1
 
 
-def _fill(order: Iterator[int], sizes: Sequence[int], room: int) -> Iterator[list[int]]:
+def _fill(order: Sequence[int], sizes: Sequence[int], room: int) -> Iterator[list[int]]:
     batch: list[int] = []
     used = 0
     for index in order:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
 from tuneward.modeling.fused import fuse
+from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.lora import LoraLinear, add_lora
 from tuneward.training.allocator import keep_freed_memory
 from tuneward.training.batches import Examples, Row, Step, plan_steps, read_rows
@@ -86,13 +87,12 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     config = job.config
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     model = load_base(job.base, precision=precision, device=device)
-    text: Any = model.config.get_text_config()
     embedding: Any = model.get_input_embeddings()
     rows = read_rows(
         job.rows,
         chat,
         loss_on=config.loss_on,
-        context_tokens=text.max_position_embeddings,
+        context_tokens=context_tokens(model),
         vocabulary=embedding.weight.shape[0],
     )
     fuse(model)

@@ -96,7 +96,7 @@ class Loop:
             layer.train()
         last_saved = time.monotonic()
         while self.done < len(self.steps):
-            started, random = time.monotonic(), torch.get_rng_state()
+            started, random = time.monotonic(), self._random()
             outcome = self._step(self.steps[self.done])
             if outcome is None:
                 self._save(random)
@@ -111,7 +111,7 @@ class Loop:
                 self.optimizer.zero_grad(set_to_none=True)
                 return_freed_memory()
             if self.done == len(self.steps) or time.monotonic() - last_saved >= self.config.checkpoint_seconds:
-                self._save(torch.get_rng_state())
+                self._save(self._random())
                 last_saved = time.monotonic()
         return True
 
@@ -175,10 +175,17 @@ class Loop:
             )
         )
 
-    def _save(self, random: Tensor) -> None:
+    def _random(self) -> dict[str, Tensor]:
+        """State of the generators that dropout draws from."""
+        states = {"random": torch.get_rng_state()}
+        if self.device.startswith("cuda"):
+            states["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+    def _save(self, random: Mapping[str, Tensor]) -> None:
         if self.done == self.saved:
             return
-        tensors: dict[str, Tensor] = {"random": random}
+        tensors: dict[str, Tensor] = dict(random)
         for name, parameter in self.parameters.items():
             tensors[f"adapter/{name}"] = parameter
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -194,13 +201,15 @@ class Loop:
             return
         tensors = dict(state.tensors)
         torch.set_rng_state(tensors.pop("random"))
+        if (state_of_device := tensors.pop("random_cuda", None)) is not None:
+            torch.cuda.set_rng_state(state_of_device, self.device)
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors.pop(f"adapter/{name}"))
         for key, value in tensors.items():
             _, kind, name = key.split("/", 2)
             parameter = self.parameters[name]
-            self.optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+            self.optimizer.state[parameter][kind] = value.to(parameter.device)
         self.counters = Counters(**state.counters)
         self.counters.resumed += 1
         self.done = self.saved = state.step

@@ -62,4 +62,5 @@ class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * gradients[0].to(gradient.dtype), None, None, None
+        # a scalar in fp32 leaves the product in the gradient's type and is itself not rounded to it
+        return gradient * gradients[0], None, None, None

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.attention import KEPT_TOKENS
 from tuneward.modeling.lora import LoraLinear
+from tuneward.modeling.machine import available_memory_bytes
 from tuneward.training.batches import Row, Step
 from tuneward.training.config import TrainingConfig
 
@@ -153,16 +154,10 @@ def refuse_what_cannot_fit(plan: Plan, available: int | None) -> None:
 
 
 def available_bytes() -> int | None:
-    """Memory that this process may take in all: what it has plus what the machine or its control group has left."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
+    """Memory that this process may take in all: what it has and what can still be had; None where nothing tells."""
+    if not Path("/proc/self/status").is_file():
         return None
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-    free = int(fields["MemAvailable"].split()[0]) * 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, int(text) - int(used.read_text()))
-    return free + resident_bytes()
+    return available_memory_bytes() + resident_bytes()
 
 
 def resident_bytes() -> int:

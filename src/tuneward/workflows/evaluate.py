@@ -10,7 +10,7 @@ from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Adapter, Run
 from tuneward.errors import EvaluationError, Fault, TrainingError
 from tuneward.evaluation.gate import judge, unmet
-from tuneward.evaluation.measure import Item, Report, choose_items, measure, read_report
+from tuneward.evaluation.measure import Item, Report, check_items, choose_items, measure, read_report
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
@@ -50,7 +50,7 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
 
     Raises:
         TrainingError: there is no finished run of the current inputs.
-        EvaluationError: the task or its schema cannot be used.
+        EvaluationError: the task, its schema or reference answers cannot be used; known before a model is asked.
         ServingError: the engine cannot start or answer.
     """
     permit(workspace.office, "evaluation.finish")
@@ -65,6 +65,7 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
         prompts = {record.id: record.prompt for record in records}
         asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records]
         items = choose_items(asked, limit=config.items, seed=config.seed)
+        check_items(task, items)
         base_answers, tuned_answers, canary = _answers(
             workspace, base=base, adapter_id=_adapter_of(run), prompts=[prompts[i.id] for i in items], progress=progress
         )

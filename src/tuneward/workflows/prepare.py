@@ -51,6 +51,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
         road = survey(workspace)
         base = require_base(workspace, road)
         refuse_forbidden_use(base.licence, project.use)
+        task = make_task(project.evaluation, project_folder=workspace.folder)
         artifacts = workspace.site.artifacts
         if road.dataset and not artifacts.check(road.dataset.tree):
             return _result(workspace, road.dataset, reused=True)
@@ -63,7 +64,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             policy=office.policy,
             record_key=office.keys.secret("records"),
             subject_key=office.keys.secret("subjects"),
-            schema=make_task(project.evaluation, project_folder=workspace.folder).answer_schema,
+            judge=task.reference_problem if task.kind == "json" else None,
             title=project.project,
             progress=progress,
         )

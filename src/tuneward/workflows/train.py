@@ -192,8 +192,8 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
 def _show(event: Mapping[str, Any], progress: Progress) -> None:
     if event["event"] == "plan":
         progress.begin("training", total=event["steps"], unit="steps")
-        if event.get("done_steps"):
-            progress.advance(event["done_steps"])
+    elif event["event"] == "resumed":
+        progress.advance(event["step"])
     elif event["event"] == "step":
         progress.advance(
             1,

@@ -19,6 +19,11 @@ def test_greedy_takes_the_likeliest():
     assert draws(5, temperature=0.0) == {0: 5}
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-45, 1e-300, 5e-324])
+def test_the_smallest_temperature_takes_the_likeliest_token(temperature):
+    assert draws(5, temperature=temperature) == {0: 5}
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_frequencies_follow_the_temperature(temperature):
     expected = torch.softmax(LOGITS / temperature, dim=-1)

@@ -167,6 +167,36 @@ def test_a_failure_in_the_model_fails_who_was_there_and_nobody_after(start, aske
     assert after.text == expected(model, chat, prompts()[2])
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no memory"), MemoryError()])
+def test_an_adapter_that_cannot_be_laid_in_ends_nobody_elses_answer(start, asked, weights, bank, monkeypatch, error):
+    scheduler = start()
+
+    def failing(adapter):
+        raise error
+
+    monkeypatch.setattr(bank, "load", failing)
+    with pytest.raises(type(error)):
+        scheduler.load("one", weights(1)).result(30)
+    request = asked(prompts()[2])
+    scheduler.submit(request.job)
+    assert isinstance(request.end(), End)
+    assert scheduler.adapters == []
+
+
+def test_an_asker_that_is_gone_ends_nobody_elses_answer(start, asked, weights):
+    scheduler = start(max_rows=1)
+    scheduler.load("one", weights(1)).result(30)
+    request = asked(prompts()[2], "one", max_tokens=100)
+    scheduler.submit(request.job)
+    request.begun.wait(30)
+    pending = scheduler.unload("one")
+    pending.cancel()  # as an HTTP handler that is cancelled does
+    assert isinstance(request.end(), End)
+    after = asked(prompts()[2])
+    scheduler.submit(after.job)
+    assert isinstance(after.end(), End)
+
+
 def test_log_probabilities_equal_the_models_own(start, asked, model, base_folder):
     from transformers import AutoModelForCausalLM
 

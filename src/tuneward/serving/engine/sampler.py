@@ -58,8 +58,8 @@ class Sampler:
 
     def draw(self, logits: Tensor) -> int:
         """Draw a token from ``logits`` (vocabulary,) fp32, by inverting the cumulative distribution at one number."""
-        scaled = (logits - logits.max()) / self.sampling.temperature
-        probabilities = torch.softmax(scaled.double(), dim=-1)
+        scaled = (logits - logits.max()).double() / self.sampling.temperature
+        probabilities = torch.softmax(scaled, dim=-1)
         ids = None
         if self.sampling.top_p < 1:
             probabilities, ids = probabilities.sort(descending=True, stable=True)

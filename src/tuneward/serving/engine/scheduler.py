@@ -135,7 +135,10 @@ class Scheduler:
         self._inbox.put(lambda: self._drop(job))
 
     def load(self, name: str, weights: AdapterWeights) -> Future[None]:
-        """Add an adapter under ``name``; fails with ModelError (does not fit) or ServingError (name taken)."""
+        """Add an adapter under ``name``.
+
+        The future fails with ModelError (it does not fit), ServingError (the name is taken) or what torch raises.
+        """
         return self._ask(lambda done: self._load(name, weights, done))
 
     def unload(self, name: str) -> Future[None]:
@@ -160,9 +163,11 @@ class Scheduler:
         done: Future[None] = Future()
 
         def guarded() -> None:
+            if not done.set_running_or_notify_cancel():  # from here on the asker cannot take it back
+                return
             try:
                 work(done)
-            except TunewardError as error:
+            except Exception as error:  # no room for the adapter, say: the asker's fault, not the end of this thread
                 done.set_exception(error)
 
         self._inbox.put(guarded)

@@ -1,0 +1,20 @@
+from tuneward.modeling import machine
+
+GIB = 2**30
+
+
+def test_cached_files_do_not_count_against_a_containers_limit(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text(f"{GIB}\n")
+    (tmp_path / "memory.current").write_text(f"{GIB - 4096}\n")
+    (tmp_path / "memory.stat").write_text(f"anon {GIB // 4}\ninactive_file {GIB // 2}\nactive_file {GIB // 8}\n")
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
+    assert machine.available_memory_bytes() == GIB // 2 + GIB // 8 + 4096
+
+
+def test_without_a_limit_the_kernels_estimate_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
+    free = machine.available_memory_bytes()
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1\n")
+    (tmp_path / "memory.stat").write_text("")
+    assert abs(machine.available_memory_bytes() - free) < GIB
