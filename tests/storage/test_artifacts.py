@@ -9,6 +9,7 @@ import pytest
 from tuneward.digests import canonical_json, digest_bytes, digest_value
 from tuneward.errors import ProofError, StorageError
 from tuneward.storage.artifacts import Artifacts
+from tuneward.storage.staging import staging
 from tuneward.storage.stamps import Stamp, write_stamps
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 1000, "sub/deep/a.txt": b"", "sub/same.json": b"{}"}
@@ -302,12 +303,13 @@ def test_a_disk_that_fills_while_bytes_are_written(store, folder, monkeypatch):
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_does_is_not(store):
     code = (
         "import os, signal, sys; from pathlib import Path; from tuneward.storage.artifacts import Artifacts\n"
-        "with Artifacts(Path(sys.argv[1]))._staging() as folder:\n"
+        "from tuneward.storage.staging import staging\n"
+        "with staging(Artifacts(Path(sys.argv[1])).folder / 'tmp') as folder:\n"
         "    (folder / 'half').write_bytes(b'x'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(store.folder)], check=False)
     (dead,) = (store.folder / "tmp").iterdir()
-    with store._staging() as living:
+    with staging(store.folder / "tmp") as living:
         Artifacts(store.folder)
         assert list((store.folder / "tmp").iterdir()) == [living]
         assert dead != living

@@ -160,7 +160,7 @@ def test_a_site_of_a_database_elsewhere(tmp_path, monkeypatch):
 
 def test_what_a_killed_step_left_is_swept_by_the_next(tmp_path: Path) -> None:
     site = Site.create(tmp_path / ".tuneward")
-    left = site.scratch_folder / "tmpabc123"
+    left = site.folder / "runs" / "tmpabc123"
     left.mkdir()
     (left / "rows.jsonl").write_text("a row")
     run = site.run_folder("run_1")

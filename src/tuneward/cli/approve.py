@@ -1,5 +1,6 @@
 """Commands of approval: `approve request | grant | refuse | list | show`."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -70,4 +71,10 @@ def _one(result: ApprovalResult) -> None:
     scope = approval.scope
     stdout.print(f"  risk {approval.risk_class}, use {scope['use']}, base {scope['base']['name']}")
     stdout.print(f"  purpose: {scope['purpose']}")
-    stdout.print(f"  data fingerprint {scope['dataset']}")
+    data, adapter = scope.get("data") or {}, scope["training"]["adapter"]
+    stdout.print(f"  legal basis {data.get('legal_basis') or 'not stated'}, data fingerprint {scope['dataset']}")
+    stdout.print(f"  trains {adapter['kind']} of rank {adapter['rank']}, {scope['training']['epochs']:g} epochs")
+    bounds = {
+        name: {k: v for k, v in rule.items() if v is not None} for name, rule in scope["evaluation"]["gate"].items()
+    }
+    stdout.print(f"  gate {json.dumps(bounds)}; every setting: --json")

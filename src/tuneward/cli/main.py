@@ -1,6 +1,6 @@
 """The command `tuneward`: gathers the command groups and turns errors into exit codes, once.
 
-Exit codes are those of the error tree (``errors.py``); 130 says that Ctrl-C stopped the work.
+Exit codes are those of the error tree (``errors.py``); 130 says that Ctrl-C or SIGTERM stopped the work.
 """
 
 from tuneward.settings import silence
@@ -9,9 +9,12 @@ silence()
 
 import json  # noqa: E402  (libraries are imported only after telemetry is off)
 import os  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
+import threading  # noqa: E402
 import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
+from types import FrameType  # noqa: E402
 from typing import Any  # noqa: E402
 
 import typer  # noqa: E402
@@ -54,6 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in arguments
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         _refuse_broken_text(arguments)
         code: Any = app(args=arguments, prog_name="tuneward", standalone_mode=False)
@@ -82,6 +87,11 @@ def main(arguments: list[str] | None = None) -> None:
         print_error(defect, as_json=as_json)
         sys.exit(defect.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM stops the work as Ctrl-C does, so that child processes are ended and left-overs removed."""
+    raise KeyboardInterrupt
 
 
 def _refuse_broken_text(arguments: list[str]) -> None:

@@ -158,7 +158,7 @@ def check_room(folder: Path, needed: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        message = f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+        message = f"{needed / 1e6:,.1f} MB are needed, {free / 1e6:,.1f} MB are free"
         raise StorageError(Fault("TW-BASE-011", message, str(folder), "make room, or put the site on a larger disk"))
 
 

@@ -8,6 +8,7 @@ The child is held by its standard input: when this process ends in whatever way,
 and the engine ends too. No process group is signalled; the child is ended by its own id.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -153,8 +154,11 @@ class EngineProcess:
         return ServingError(Fault("TW-SERV-032", f"the engine {what}", str(self.log_file), cure))
 
     def _drain(self, output: IO[bytes], lines: "queue.Queue[dict[str, Any] | None]") -> None:
-        """Pass on the JSON lines and log all others, until the child closes its output."""
-        with self.log_file.open("ab") as log:
+        """Pass on the JSON lines and log all others, until the child closes its output.
+
+        A full disk loses lines of the log and nothing else: a child whose output nobody reads would stand still.
+        """
+        with self.log_file.open("ab", buffering=0) as log:
             for line in output:
                 try:
                     event = json.loads(line)
@@ -163,8 +167,8 @@ class EngineProcess:
                 if isinstance(event, dict):
                     lines.put(event)
                 else:
-                    log.write(line)
-                    log.flush()
+                    with contextlib.suppress(OSError):
+                        log.write(line)
         lines.put(None)
 
     def check_alive(self) -> None:

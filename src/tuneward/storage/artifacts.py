@@ -13,21 +13,18 @@ either way. Nothing is visible under its digest before all of its bytes are on t
 """
 
 import errno
-import fcntl
 import json
 import os
 import re
 import shutil
 import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tuneward.digests import canonical_json, digest_bytes, digest_file
 from tuneward.errors import Fault, ProofError, StorageError
 from tuneward.storage.files import copy_hashing, explained, files_under, flush, flush_folder, is_plain, names_under
+from tuneward.storage.staging import staging, sweep
 from tuneward.storage.stamps import Stamp, read_stamps, write_stamps
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -48,7 +45,7 @@ class Artifacts:
         with explained(folder):
             for name in ("blobs", "manifests", "trees", "stamps", "tmp"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            sweep(self.folder / "tmp")
 
     @property
     def trees_folder(self) -> Path:
@@ -61,8 +58,8 @@ class Artifacts:
         Raises:
             StorageError: when the disk is full or cannot be written; nothing is left behind.
         """
-        with self._staging() as staging:
-            staged, digest = staging / "data", digest_bytes(data)
+        with staging(self.folder / "tmp") as work:
+            staged, digest = work / "data", digest_bytes(data)
             with staged.open("xb") as handle:
                 handle.write(data)
                 flush(handle)
@@ -75,9 +72,9 @@ class Artifacts:
         Raises:
             StorageError: when the file is missing or a symbolic link, or the disk is full; nothing is left behind.
         """
-        with self._staging() as staging:
-            digest, _ = copy_hashing(path, staging / "data")
-            self._install(staging / "data", self._blob(digest), digest)
+        with staging(self.folder / "tmp") as work:
+            digest, _ = copy_hashing(path, work / "data")
+            self._install(work / "data", self._blob(digest), digest)
         return digest
 
     def put_tree(self, folder: Path) -> str:
@@ -87,19 +84,19 @@ class Artifacts:
             StorageError: when the folder is missing, empty or holds links or special files, or the disk is full;
                 nothing is left behind.
         """
-        with self._staging() as staging:
+        with staging(self.folder / "tmp") as work:
             manifest: dict[str, dict[str, Any]] = {}
             for number, (name, path) in enumerate(files_under(folder)):
-                digest, size = copy_hashing(path, staging / str(number))
+                digest, size = copy_hashing(path, work / str(number))
                 manifest[name] = {"digest": digest, "bytes": size}
             text = canonical_json(manifest)
             tree = digest_bytes(text)
-            with (staging / "manifest").open("xb") as handle:
+            with (work / "manifest").open("xb") as handle:
                 handle.write(text)
                 flush(handle)
             for number, entry in enumerate(manifest.values()):
-                self._install(staging / str(number), self._blob(entry["digest"]), entry["digest"])
-            self._install(staging / "manifest", self._manifest(tree), tree)
+                self._install(work / str(number), self._blob(entry["digest"]), entry["digest"])
+            self._install(work / "manifest", self._manifest(tree), tree)
             if self._tree(tree).exists() and self._folder_faults(tree, manifest, trust_stamps=False):
                 shutil.rmtree(self._tree(tree))  # whoever stores a damaged tree again heals it
         return tree
@@ -226,8 +223,8 @@ class Artifacts:
 
     def _materialise(self, digest: str, manifest: dict[str, dict[str, Any]]) -> None:
         stamps = dict[str, Stamp]()
-        with self._staging() as staging:
-            folder = staging / "tree"
+        with staging(self.folder / "tmp") as work:
+            folder = work / "tree"
             for name, entry in manifest.items():
                 blob, target = self.path(entry["digest"]), folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -260,41 +257,6 @@ class Artifacts:
         staged.chmod(0o444)
         staged.replace(target)
         flush_folder(target.parent)
-
-    @contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """A folder of our own under ``tmp``, removed at the end; locked, so that a sweep knows that we live."""
-        with explained(self.folder):
-            while True:
-                folder = Path(tempfile.mkdtemp(dir=self.folder / "tmp"))
-                lock = os.open(folder, os.O_RDONLY)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if folder.exists():
-                        break
-                except BlockingIOError:
-                    pass  # a sweep was between our two steps; it removes the folder
-                os.close(lock)
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)
-
-    def _sweep(self) -> None:
-        """Remove what killed processes left under ``tmp``: the folders that nobody holds a lock on."""
-        for folder in (self.folder / "tmp").iterdir():
-            try:
-                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            except OSError:
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(lock)
 
     def _blob(self, digest: str) -> Path:
         return self.folder / "blobs" / _checked(digest)[:2] / digest

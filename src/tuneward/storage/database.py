@@ -8,6 +8,7 @@ PostgreSQL), so that what it read still holds when it commits and the audit log'
 """
 
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from tuneward.errors import Fault, StorageError
 #: How long a writer waits for another process's transaction.
 BUSY_TIMEOUT_SECONDS = 30
 _WRITES = "tuneward_writes"  # execution option that turns BEGIN into BEGIN IMMEDIATE
+_LEAST_FREE_BYTES = 1 << 20
 _ADVISORY_LOCK = 0x54554E45  # "TUNE": one writer at a time on PostgreSQL
 
 
@@ -152,9 +154,17 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _no_room(reason: str, place: str) -> bool:
+    """Whether an unexplained error comes of a full disk: SQLite does not say so where its log cannot grow."""
+    try:
+        return "disk I/O error" in reason and shutil.disk_usage(Path(place).parent).free < _LEAST_FREE_BYTES
+    except OSError:
+        return False
+
+
 def _database_fault(error: Exception, place: str) -> Fault:
     reason = str(getattr(error, "orig", error))
-    if "full" in reason and isinstance(getattr(error, "orig", None), sqlite3.Error):
+    if isinstance(getattr(error, "orig", None), sqlite3.Error) and ("full" in reason or _no_room(reason, place)):
         return Fault("TW-STOR-007", "nothing was written: " + reason, place, "free some space and try again")
     cures = {
         "locked": "another program holds the database; end it and try again",

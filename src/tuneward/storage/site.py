@@ -12,8 +12,6 @@ POSIX only (``flock``).
 import fcntl
 import json
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from tuneward.storage.artifacts import Artifacts
 from tuneward.storage.database import Database, now
 from tuneward.storage.files import explained, write_atomically
 from tuneward.storage.schema import bring_up_to_date
+from tuneward.storage.staging import PREFIX, staging, sweep
 
 #: Name of a site's folder inside a project or above it.
 FOLDER_NAME = ".tuneward"
@@ -56,10 +55,15 @@ class Site:
         """Where ``governance.keys`` keeps its files; only the owner can enter."""
         return self.folder / "keys"
 
-    @property
-    def scratch_folder(self) -> Path:
-        """Where a step builds what it will store; on the same disk as the artefacts. Left-overs may be removed."""
-        return self.folder / "runs"
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder in which a step builds what it will store, on the same disk as the artefacts; gone at the end.
+
+        Raises:
+            StorageError: in place of any OSError, those of the body included.
+        """
+        with staging(self.folder / "runs") as folder:
+            yield folder
 
     @property
     def log_folder(self) -> Path:
@@ -80,8 +84,9 @@ class Site:
                     Fault("TW-STOR-002", "something is there already", str(folder), "use it, or choose another folder")
                 )
             folder.parent.mkdir(parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(prefix=f"{folder.name}-new-", dir=folder.parent))
-            try:
+            prefix = f"{folder.name}-new-"
+            sweep(folder.parent, prefix=prefix)
+            with staging(folder.parent, prefix=prefix) as building:
                 for name in ("log", "runs", "keys"):
                     (building / name).mkdir()
                 (building / "keys").chmod(0o700)
@@ -93,8 +98,6 @@ class Site:
                 write_atomically(building / ".gitignore", b"*\n")  # keys and rows enter nobody's repository
                 write_atomically(building / "site.json", canonical_json(description) + b"\n")
                 building.rename(folder)
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
         return cls.open(folder)
 
     @classmethod
@@ -174,20 +177,18 @@ class Site:
             return
         path = self.folder / name
         with explained(path):
-            handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+            handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StorageError(_held_by(handle.read(), path)) from None
-            handle.truncate(0)
             with explained(path):
+                if name == "lock":  # what a killed step left, rows maybe; first, as it may fill the disk
+                    sweep(self.folder / "runs", prefix=PREFIX)
+                handle.truncate(0)
                 handle.write(canonical_json({"pid": os.getpid(), "purpose": purpose, "since": now()}))
-                handle.flush()
             self._held[name] = (threading.get_ident(), 1)
-            if name == "lock":  # nobody else is at work: what lies there was left by a killed step, rows maybe
-                for left in self.scratch_folder.glob("tmp*"):
-                    shutil.rmtree(left, ignore_errors=True)
             try:
                 yield
             finally:

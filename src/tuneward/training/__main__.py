@@ -24,8 +24,9 @@ from types import FrameType
 from typing import Any, TextIO
 
 from tuneward.configuration import validate
-from tuneward.errors import Fault, TrainingError, TunewardError
+from tuneward.errors import Fault, StorageError, TrainingError, TunewardError
 from tuneward.settings import Settings, silence
+from tuneward.storage.files import fault_of
 
 STOPPED = 130
 PARENT_SECONDS = 0.5
@@ -70,6 +71,10 @@ def main(arguments: list[str]) -> int:
     except TunewardError as error:
         emit({"event": "error", "faults": [fault.to_json() for fault in error.faults]})
         return error.exit_code
+    except OSError as error:  # a full disk; the newest checkpoint stands
+        storage = StorageError(fault_of(error))
+        emit({"event": "error", "faults": [fault.to_json() for fault in storage.faults]})
+        return storage.exit_code
     except Exception as error:  # the parent must learn of it in its own words
         traceback.print_exc()
         fault = Fault(

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tuneward.storage.files import write_atomically
+
 WIDTH, HEIGHT = 720, 320
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 40, 40
 
@@ -45,7 +47,7 @@ class Curve:
     def __init__(self, path: Path, *, upto: int) -> None:
         self.path = path
         self.points = [point for point in read_curve(path) if point.step <= upto]
-        path.write_text("".join(_line(point) for point in self.points), encoding="utf-8")
+        write_atomically(path, "".join(_line(point) for point in self.points).encode())
 
     def add(self, point: Point) -> None:
         """Append a point."""

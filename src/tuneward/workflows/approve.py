@@ -7,7 +7,7 @@ from tuneward.errors import DataError, Fault
 from tuneward.governance import approvals
 from tuneward.governance.change import Office
 from tuneward.storage.repository import find
-from tuneward.workflows.prepare import require_base
+from tuneward.workflows.prepare import ASK, require_base
 from tuneward.workflows.road import approval_scope, survey
 from tuneward.workflows.workspace import Workspace
 
@@ -92,7 +92,8 @@ def show(office: Office, approval_id: str) -> ApprovalResult:
         GovernanceError: unknown id.
     """
     approval = approvals.named(office, approval_id)
-    return ApprovalResult(approval, reused=True, next="tuneward train" if approval.decided_by else decide(approval))
+    follows = {"granted": "tuneward train", "refused": ASK}
+    return ApprovalResult(approval, reused=True, next=follows.get(approval.status) or decide(approval))
 
 
 def list_requests(office: Office, project: str | None = None) -> ApprovalList:

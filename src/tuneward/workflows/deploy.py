@@ -35,7 +35,7 @@ class DeployResult:
 
 
 def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult:
-    """Activate the current version under the project's alias; the one before is replaced.
+    """Activate the current version under the project's alias; what the project or the alias had before is replaced.
 
     Raises:
         ProofError: no version, or its digest, signature, approval or verdict does not check out (all faults).
@@ -50,15 +50,14 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
             )
         if broken := check_registered(workspace.office, road.version):
             raise ProofError(broken)
-        alias = workspace.project.serving.alias or workspace.project.project
-        if road.deployment and road.deployment.alias == alias:
+        if road.deployment:
             return DeployResult(deployment=road.deployment, reused=True)
         progress.say("asking the engine whether the adapter acts as it did at evaluation")
         acts = _canary(workspace, road.version)
         deployment = Deployment(
             id=new_id("dep"),
             project=workspace.project.project,
-            alias=alias,
+            alias=workspace.alias,
             version=road.version.id,
             status="active",
             system=workspace.project.data.system,
@@ -66,13 +65,14 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
             created_at=now(),
         )
         with workspace.site.database.read() as c:
-            before = find(c, Deployment, alias=alias, status="active")
+            active = find(c, Deployment, status="active")
+        before = [other for other in active if workspace.alias == other.alias or deployment.project == other.project]
         with change(workspace.office, "deployment.activate", deployment.id) as c:
             for earlier in before:
                 c.put(replace(earlier, status="replaced"))
             c.put(deployment)
             c.link(road.version, deployment)
-            c.note(alias=alias, version=road.version.id, adapter=road.version.adapter)
+            c.note(alias=workspace.alias, version=road.version.id, adapter=road.version.adapter)
         checkpoint(workspace.office)
     return DeployResult(deployment=deployment, reused=False)
 

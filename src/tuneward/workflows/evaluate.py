@@ -1,9 +1,7 @@
 """Step 5: base and tuned answer the same held-out items through the engine that will serve; the gate judges."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tuneward.data.dataset import read_records
@@ -143,9 +141,9 @@ def _answers(
 
 
 def _store(workspace: Workspace, report: Report) -> str:
-    with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
-        report.write(Path(scratch))
-        return workspace.site.artifacts.put_tree(Path(scratch))
+    with workspace.site.scratch() as scratch:
+        report.write(scratch)
+        return workspace.site.artifacts.put_tree(scratch)
 
 
 def _result(workspace: Workspace, evaluation: Evaluation, *, reused: bool) -> EvaluateResult:

@@ -11,6 +11,7 @@ from tuneward.governance.keys import Keys
 from tuneward.governance.members import found
 from tuneward.governance.policies import load_policy
 from tuneward.settings import Settings
+from tuneward.storage.files import write_atomically
 from tuneward.storage.repository import find
 from tuneward.storage.site import Site
 from tuneward.workflows.project import PROJECT_FILE
@@ -66,7 +67,7 @@ def init(folder: Path, *, name: str | None = None, actor: str | None = None) -> 
         created.append("site")
     if not (folder / PROJECT_FILE).exists():
         text = TEMPLATE.read_text(encoding="utf-8").replace("PROJECT_NAME", project[:63])
-        (folder / PROJECT_FILE).write_text(text, encoding="utf-8")
+        write_atomically(folder / PROJECT_FILE, text.encode())
         created.append("project")
     follows = f"edit {PROJECT_FILE}, then tuneward run" if "project" in created else "tuneward status"
     return InitResult(folder=str(folder), site=str(site_folder), created=tuple(created), next=follows)

@@ -1,9 +1,7 @@
 """Step 2: from the project's files to a dataset that may train, with its data card."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tuneward.data.dataset import build
@@ -74,8 +72,8 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             progress=progress,
         )
         dataset_id = new_id("dat")
-        with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
-            folder = Path(scratch) / "dataset"
+        with workspace.site.scratch() as scratch:
+            folder = scratch / "dataset"
             prepared.write(folder)
             tree = artifacts.put_tree(folder)
         dataset = Dataset(

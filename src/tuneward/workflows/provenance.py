@@ -5,16 +5,20 @@ Place on the road: under ``register``, which signs it, and ``verify``, which gat
 
 from typing import cast
 
+from sqlalchemy import Connection
+
 from tuneward import __version__
 from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Adapter, Run
+from tuneward.domain.version import ModelVersion
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.change import Office
 from tuneward.modeling.licences import Use, duties
 from tuneward.registry.provenance import Provenance
+from tuneward.storage.lineage import parents
 from tuneward.storage.repository import require
 
 
@@ -23,6 +27,7 @@ def provenance_of(
     evaluation: Evaluation,
     approval: Approval | None,
     *,
+    permission: Approval | None,
     number: int,
     created_at: str,
     tool_version: str = __version__,
@@ -33,6 +38,8 @@ def provenance_of(
         office: the site.
         evaluation: the evaluation; it names run, adapter, base and dataset.
         approval: the permission under which the run started, or None where the policy asks for none.
+        permission: the permission of the registering, whose purpose and use the papers tell; the same one, or a later
+            one where the words changed and the weights did not.
         number: the version's number.
         created_at: UTC, ISO 8601.
         tool_version: version of Tuneward that registers (or registered) it.
@@ -44,8 +51,8 @@ def provenance_of(
     with office.site.database.read() as c:
         base, dataset = require(c, Base, evaluation.base), require(c, Dataset, evaluation.dataset)
         run, adapter = require(c, Run, evaluation.run), require(c, Adapter, evaluation.adapter)
-    use = str(approval.scope["use"]) if approval else "internal"
-    purpose = str(approval.scope["purpose"]) if approval else ""
+    use = str(permission.scope["use"]) if permission else "internal"
+    purpose = str(permission.scope["purpose"]) if permission else ""
     return Provenance(
         number=number,
         purpose=purpose,
@@ -61,3 +68,15 @@ def provenance_of(
         duties=duties(base.licence, cast(Use, use)),
         adapter_files=artifacts.manifest(adapter.id),
     )
+
+
+def permission_of(connection: Connection, version: ModelVersion) -> Approval | None:
+    """The permission under which a version was registered: its run's, or the later one that it is linked to.
+
+    Raises:
+        StorageError: an approval that its lineage names is missing.
+    """
+    linked = {parent.id for parent in parents(connection, "version", version.id) if parent.kind == "approval"}
+    later = linked - {version.approval}
+    name = later.pop() if later else version.approval
+    return require(connection, Approval, name) if name else None

@@ -1,6 +1,5 @@
 """Step 0, second half: bring a base model into the site, checked and named by its digest."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,8 +63,8 @@ def pull(
         if known and known.name == name and _as_it_was(known) and not office.site.artifacts.check(known.id):
             refuse_forbidden_use(known.licence, use)
             return PullResult(base=known, reused=True)
-        with tempfile.TemporaryDirectory(dir=office.site.scratch_folder) as scratch:
-            pulled = fetch(str(place or reference), Path(scratch) / "base", progress=progress, licence=licence)
+        with office.site.scratch() as scratch:
+            pulled = fetch(str(place or reference), scratch / "base", progress=progress, licence=licence)
             refuse_forbidden_use(pulled.licence, use)
             digest = office.site.artifacts.put_tree(pulled.folder)
         base = Base(

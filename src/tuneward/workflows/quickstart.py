@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from tuneward.data.dataset import read_records
 from tuneward.errors import ConfigError, Fault, MachineError
 from tuneward.governance.audit import checkpoint
 from tuneward.progress import SILENT, Progress
-from tuneward.storage.files import explained
+from tuneward.storage.files import explained, write_atomically
+from tuneward.storage.staging import staging, sweep
 from tuneward.workflows.chat import ChatResult, conversation
 from tuneward.workflows.init import init
 from tuneward.workflows.project import PROJECT_FILE
@@ -90,7 +90,7 @@ def quickstart(
     answer, proof = asked.result, proven.result
     summary = summarise(workspace, (*walked.steps, asked, proven), answer=answer, proof=proof)
     report = folder / "report.html"
-    report.write_text(render_report(summary), encoding="utf-8")
+    write_atomically(report, render_report(summary).encode())
     return QuickstartResult(
         folder=str(folder),
         report=str(report),
@@ -142,19 +142,20 @@ def _lay_out(folder: Path, example: Path) -> None:
         )
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f"{folder.name}-new-", dir=folder.parent))
-        try:
+        prefix = f"{folder.name}-new-"
+        sweep(folder.parent, prefix=prefix)
+        with staging(folder.parent, prefix=prefix) as building:
             building.chmod(0o755)
             for item in sorted(example.iterdir()):
                 if item.is_file():
                     shutil.copyfile(item, building / item.name)
             _make_data(building)
             (building / MARK).write_text(json.dumps({"example": example.name}), encoding="utf-8")
-            folder.mkdir(exist_ok=True)
+            if not folder.exists():
+                building.rename(folder)
+                return
             for item in sorted(building.iterdir(), key=lambda item: item.name == MARK):  # the mark last
                 item.rename(folder / item.name)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
 
 
 def _make_data(folder: Path) -> None:

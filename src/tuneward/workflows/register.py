@@ -1,8 +1,6 @@
 """Step 6: a version with AIBOM, model card and signature, for a run whose evaluation passed its gate."""
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from tuneward import __version__
 from tuneward.domain.approval import Approval
@@ -52,11 +50,12 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
     permit(workspace.office, "version.register")
     with workspace.site.lock("register"):
         road = survey(workspace)
-        base, dataset, run = require_base(workspace, road), require_dataset(road), require_run(road)
-        evaluation = road.evaluation
+        require_base(workspace, road)
+        require_dataset(road)
+        current, evaluation = require_run(road), road.evaluation
         if evaluation is None:
             raise EvaluationError(
-                Fault("TW-EVAL-009", "the current run was not evaluated", run.id, "run `tuneward evaluate`")
+                Fault("TW-EVAL-009", "the current run was not evaluated", current.id, "run `tuneward evaluate`")
             )
         if not evaluation.passed:
             raise gate_says_no(evaluation)
@@ -73,19 +72,21 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
         number, created_at = (before.number + 1 if before else 1), now()
         progress.say("writing AIBOM, model card and signed statement")
         papers = make_papers(
-            provenance_of(workspace.office, evaluation, approval, number=number, created_at=created_at),
+            provenance_of(
+                workspace.office, evaluation, approval, permission=asked, number=number, created_at=created_at
+            ),
             workspace.office.keys,
         )
-        with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
-            papers.write(Path(scratch))
-            tree = artifacts.put_tree(Path(scratch))
+        with workspace.site.scratch() as scratch:
+            papers.write(scratch)
+            tree = artifacts.put_tree(scratch)
         version = ModelVersion(
             id=new_id("ver"),
             project=workspace.project.project,
             number=number,
             adapter=adapter.id,
-            base=base.id,
-            dataset=dataset.id,
+            base=evaluation.base,
+            dataset=evaluation.dataset,  # the one that trained; today's may hold the same rows under another id
             run=run.id,
             approval=approval.id if approval else None,
             evaluation=evaluation.id,

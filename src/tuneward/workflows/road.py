@@ -8,6 +8,8 @@ exactly while that digest is the one computed here.
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy import Connection
+
 from tuneward import __version__
 from tuneward.data.files import file_digests
 from tuneward.digests import digest_value
@@ -21,6 +23,7 @@ from tuneward.evaluation.tasks import make_task
 from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
 from tuneward.workflows.bases import base_named
+from tuneward.workflows.provenance import permission_of
 from tuneward.workflows.workspace import Workspace
 
 STEPS = ("pull", "prepare", "approve", "train", "evaluate", "register", "deploy")
@@ -100,6 +103,7 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset) -> dict[s
         "risk_class": project.risk_class,
         "base": {"id": base.id, "name": base.name, "licence": base.licence},
         "dataset": dataset.fingerprint,
+        "data": {"legal_basis": project.data.legal_basis, "licence": project.data.licence},
         "training": project.training.canonical(),
         "evaluation": project.evaluation.canonical(),
         "task": make_task(project.evaluation, project_folder=workspace.folder).digest,  # its schema's content, too
@@ -149,14 +153,25 @@ def survey(workspace: Workspace) -> Road:
         if road.dataset and road.run:
             inputs = evaluation_inputs(workspace, road.run, road.dataset)
             road = replace(road, evaluation=latest(c, Evaluation, project=name, inputs_digest=inputs))
-        if road.evaluation:
-            road = replace(road, version=latest(c, ModelVersion, project=name, evaluation=road.evaluation.id))
-        if road.version:
-            road = replace(road, deployment=latest(c, Deployment, version=road.version.id, status="active"))
     if road.base and road.dataset:
         scope = digest_value(approval_scope(workspace, road.base, road.dataset))
         road = replace(road, approval=covering(workspace.office, scope), requested=waiting(workspace.office, scope))
+    with workspace.site.database.read() as c:
+        if road.evaluation:
+            road = replace(road, version=_version(c, workspace, road))
+        if road.version:
+            active = {"version": road.version.id, "alias": workspace.alias, "status": "active"}
+            road = replace(road, deployment=latest(c, Deployment, **active))
     return replace(road, stale=frozenset(step for step in stale if not road.done(step)))
+
+
+def _version(connection: Connection, workspace: Workspace, road: Road) -> ModelVersion | None:
+    """The newest version of the current evaluation whose papers tell the purpose and use that are permitted today."""
+    assert road.evaluation is not None, "asked only behind an evaluation"
+    versions = find(connection, ModelVersion, evaluation=road.evaluation.id, order="-number")
+    if workspace.office.policy.approval_required:
+        versions = [version for version in versions if road.approval == permission_of(connection, version)]
+    return next(iter(versions), None)
 
 
 def next_step(workspace: Workspace, road: Road) -> str | None:

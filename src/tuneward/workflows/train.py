@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +20,13 @@ from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.repository import get, latest
+from tuneward.workflows.approve import decide
 from tuneward.workflows.prepare import ASK, require_base
 from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
 from tuneward.workflows.workspace import Workspace
+
+#: Faults that lie outside the run: mended, the same command goes on from the newest checkpoint.
+GOES_ON = frozenset({"TW-TRAIN-009", "TW-STOR-007", "TW-STOR-012"})
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,9 @@ def require_approval(workspace: Workspace, road: Road) -> Approval | None:
     """The approval that covers the project as it stands, or the error that says how to get it."""
     if road.approval or not workspace.office.policy.approval_required:
         return road.approval
+    if road.requested:
+        message, cure = f"{road.requested.id} waits for its decision", decide(road.requested)
+        raise GovernanceError(Fault("TW-GOV-090", message, road.requested.id, f"an approver runs `{cure}`"))
     scope = approval_scope(workspace, require_base(workspace, road), require_dataset(road))
     stale = " An earlier approval was for other data or settings." if "approve" in road.stale else ""
     raise GovernanceError(
@@ -176,7 +182,7 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
             "read that log; `tuneward train` goes on from the last checkpoint",
         )
     ]
-    if process.returncode > 0:
+    if process.returncode > 0 and not all(fault.code in GOES_ON for fault in faults):
         with change(workspace.office, "run.fail", run.id) as c:
             c.put(replace(run, status="failed", finished_at=now()))
             c.note(faults=[fault.code for fault in faults])
@@ -233,7 +239,7 @@ def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[s
 
 def _store_curve(workspace: Workspace, folder: Path) -> str:
     """The loss curve as numbers (``curve.jsonl``) and as a picture (``loss.svg``), as one artefact."""
-    with tempfile.TemporaryDirectory(dir=workspace.site.scratch_folder) as scratch:
+    with workspace.site.scratch() as scratch:
         for name in ("curve.jsonl", "loss.svg"):
-            shutil.copyfile(folder / name, Path(scratch) / name)
-        return workspace.site.artifacts.put_tree(Path(scratch))
+            shutil.copyfile(folder / name, scratch / name)
+        return workspace.site.artifacts.put_tree(scratch)

@@ -31,7 +31,7 @@ from tuneward.governance.row_check import check_rows
 from tuneward.registry.versions import Papers, check_version
 from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import find, get, kind_of, latest
-from tuneward.workflows.provenance import provenance_of
+from tuneward.workflows.provenance import permission_of, provenance_of
 
 N = TypeVar("N")
 
@@ -216,10 +216,18 @@ class _Chain:
         faults = self._bytes("version", version.papers) + self._bytes("evaluation", evaluation.report)
         if faults:
             return faults
+        with self._office.site.database.read() as c:
+            permission = permission_of(c, version)
+        if permission and (permission.status, digest_value(dict(permission.scope))) != (
+            "granted",
+            permission.scope_digest,
+        ):
+            return [_fault("approval", permission.id, "the version was registered under it, and it is not granted")]
         provenance = provenance_of(
             self._office,
             evaluation,
             approval,
+            permission=permission,
             number=version.number,
             created_at=version.created_at,
             tool_version=version.tool_version,

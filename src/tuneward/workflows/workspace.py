@@ -34,6 +34,11 @@ class Workspace:
         """The site that keeps the project's records."""
         return self.office.site
 
+    @property
+    def alias(self) -> str:
+        """The name under which the project is served."""
+        return self.project.serving.alias or self.project.project
+
 
 def open_workspace(folder: Path, *, actor: str | None = None) -> Workspace:
     """Open the project in ``folder`` and the site above it.
