@@ -43,13 +43,16 @@ def chat(
         str | None, typer.Argument(help="One message; `-` reads it from stdin; without it, a conversation.")
     ] = None,
     history: Annotated[bool, typer.Option(help="Send earlier turns along.")] = False,
+    url: Annotated[
+        str | None, typer.Option(help="The gateway's address; the site's running gateway when not given.")
+    ] = None,
     project: ProjectFolder = HERE,
     as_json: Json = False,
 ) -> None:
     """Talk to the deployed model through the gateway; every answer can be verified."""
     workspace = open_workspace(project)
     text = sys.stdin.read() if message == "-" else message
-    with progress_on_stderr() as progress, conversation(workspace, progress=progress) as line:
+    with progress_on_stderr() as progress, conversation(workspace, url=url, progress=progress) as line:
         if text is not None:
             show(line.ask((Message("user", text),)), _answer, as_json=as_json)
             return
