@@ -130,7 +130,7 @@ def passing_gateway(
         text, kept = api_keys.create(office, name=purpose, member=office.actor, passing=True)
         config = workspace.project.serving.model_copy(update={"port": 0})
         try:
-            with gateway(office, config, check=lambda s, k, deployment: check_deployment(office, deployment)) as running:
+            with gateway(office, config, check=lambda _s, _k, served: check_deployment(office, served)) as running:
                 yield running, text
         finally:
             api_keys.revoke(office, kept.id)
