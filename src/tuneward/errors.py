@@ -282,6 +282,7 @@ CODES: dict[str, str] = {
     "TW-PROOF-013": "there is no version of the current run",
     "TW-SERV-062": "no gateway answers",
     "TW-STOR-014": "a row is missing",
+    "TW-STOR-015": "the site can only be read",
     "TW-ENV-001": "an example was not installed",
     "TW-ENV-002": "an error inside Tuneward",
     "TW-ENV-003": "an example's script failed",

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tuneward.errors import CODES
+from tuneward.errors import CODES, StorageError
+from tuneward.workflows.init import init
+from tuneward.workflows.workspace import open_workspace
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
@@ -35,6 +38,27 @@ def test_every_command_that_the_readme_names_exists() -> None:
     written = {page.stem.split("-")[0] for page in (ROOT / "docs" / "commands").glob("*.md")}
     assert named
     assert named <= written
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / "examples").rglob("*.md")], ids=lambda page: page.parent.name)
+def test_a_site_is_made_before_the_road_is_walked(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```|((?:^    .*\n)+)", text, flags=re.MULTILINE | re.DOTALL):
+        named = re.findall(r"(?:^|&& )\s*tuneward ([a-z]+)", "".join(block), flags=re.MULTILINE)
+        if "run" in named and page.parent.name != "commands":
+            assert "init" in named[: named.index("run")], f"{page}: `tuneward run` finds no site"
+
+
+@pytest.mark.parametrize("example", ["claims", "e2e"])
+def test_init_as_an_example_gives_it_makes_the_site_that_the_road_needs(example: str, tmp_path: Path) -> None:
+    folder = tmp_path / example
+    shutil.copytree(ROOT / "examples" / example, folder, ignore=shutil.ignore_patterns(".tuneward", "data"))
+    before = (folder / "tuneward.yaml").read_bytes()
+    with pytest.raises(StorageError, match="TW-STOR-001"):
+        open_workspace(folder, actor="ada")
+    assert init(folder, actor="ada").created == ("site",)
+    assert open_workspace(folder, actor="ada").project.project
+    assert (folder / "tuneward.yaml").read_bytes() == before
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

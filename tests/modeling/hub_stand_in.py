@@ -58,10 +58,10 @@ class HubStandIn:
                     return self.answer(hub.status, b"{}")
                 if address.path.startswith("/api/models/"):
                     model, revision = address.path.removeprefix("/api/models/").split("/revision/")
-                    known = model == MODEL and unquote(revision) in ("main", "v/1", COMMIT)
+                    known = model == MODEL and unquote(revision) in ("main", "v/1", COMMIT, hub.commit)
                     assert parse_qs(address.query)["blobs"] == ["true"]
                     return self.answer(200 if known else 404, json.dumps(hub.listing()).encode())
-                model, _, name = address.path.removeprefix("/").partition(f"/resolve/{COMMIT}/")
+                model, _, name = address.path.removeprefix("/").partition(f"/resolve/{hub.commit}/")
                 if model != MODEL or name not in hub.files:
                     return self.answer(404, b"")
                 hub.asked.append(name)

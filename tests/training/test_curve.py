@@ -46,3 +46,27 @@ def test_the_picture_is_whole_and_inside_its_frame(losses):
             x, y = (float(v) for v in pair.split(","))
             assert 0 <= x <= width
             assert 0 <= y <= height
+
+
+@pytest.mark.parametrize(
+    "losses", [[], [2.0], [1234.5, 1200.0], [5.0, 0.001], [1e-7, 2e-7], [3.0 / (n + 1) for n in range(500)]]
+)
+def test_no_two_texts_of_the_picture_overlap(losses):
+    root = ET.fromstring(draw([point(step + 1, loss) for step, loss in enumerate(losses)], title="Training loss"))
+    boxes = [(node.text, box(node)) for node in root.iter() if node.tag.endswith("text")]
+    for number, (text, (left, top, right, bottom)) in enumerate(boxes):
+        assert min(left, top) >= 0, text
+        for other, (their_left, their_top, their_right, their_bottom) in boxes[number + 1 :]:
+            apart = right <= their_left or their_right <= left or bottom <= their_top or their_bottom <= top
+            assert apart, f"{text!r} lies over {other!r}"
+
+
+def box(node):
+    """Left, top, right and bottom of a text, for letters 0.62 as wide as high (a wide sans-serif)."""
+    size = float(node.attrib.get("font-size", 12))
+    x, y, width = float(node.attrib["x"]), float(node.attrib["y"]), 0.62 * size * len(node.text)
+    start = {"start": 0.0, "middle": width / 2, "end": width}[node.attrib.get("text-anchor", "start")]
+    left, top, right, bottom = x - start, y - 0.8 * size, x - start + width, y + 0.2 * size
+    if "rotate(-90" in node.attrib.get("transform", ""):  # about its own anchor
+        return x + (top - y), y - (right - x), x + (bottom - y), y - (left - x)
+    return left, top, right, bottom

@@ -1,15 +1,14 @@
 """The command `tuneward`: gathers the command groups and turns errors into exit codes, once.
 
-Exit codes are those of the error tree (``errors.py``); 130 says that Ctrl-C or SIGTERM stopped the work.
+Exit codes are those of the error tree (``errors.py``); 130 says that Ctrl-C or SIGTERM stopped the work, 141 that
+whoever read stdout has left.
 """
 
 from tuneward.settings import silence
 
 silence()
 
-import json  # noqa: E402  (libraries are imported only after telemetry is off)
-import os  # noqa: E402
-import signal  # noqa: E402
+import signal  # noqa: E402  (libraries are imported only after telemetry is off)
 import sys  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
@@ -21,12 +20,15 @@ import typer  # noqa: E402
 
 from tuneward import __version__  # noqa: E402
 from tuneward.cli import access, approve, proof, quickstart, road, serve, site  # noqa: E402
-from tuneward.cli.output import print_error, stderr  # noqa: E402
+from tuneward.cli.output import ReaderLeftError, nobody_reads, print_error, print_json, stderr  # noqa: E402
 from tuneward.errors import ConfigError, Fault, StorageError, TunewardError  # noqa: E402
 from tuneward.storage.files import fault_of  # noqa: E402
 
 #: What typer raises for a wrong command line. Newer versions carry click inside, older ones import it.
 UsageProblem: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+#: Exit code when nobody reads stdout any more: 128 + SIGPIPE.
+READER_LEFT = 141
 
 app = typer.Typer(
     name="tuneward",
@@ -54,8 +56,22 @@ def _version(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and end the process with its exit code."""
+    """Run one command and end the process with its exit code.
+
+    When the reader of stdout leaves early (`| head`), the exit code is the one that SIGPIPE gives any other program: no
+    fault is told, and a chain that was not walked to its end does not pass for verified.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except (ReaderLeftError, BrokenPipeError):
+        nobody_reads()
+        code = READER_LEFT
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
@@ -64,29 +80,28 @@ def main(arguments: list[str] | None = None) -> None:
         code: Any = app(args=arguments, prog_name="tuneward", standalone_mode=False)
     except TunewardError as error:
         print_error(error, as_json=as_json)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except UsageProblem as error:
         message = error.format_message()  # type: ignore[attr-defined]
         usage = ConfigError(Fault("TW-CONF-007", message, "command line", "see `tuneward --help`"))
         print_error(usage, as_json=as_json)
-        sys.exit(usage.exit_code)
+        return usage.exit_code
     except (KeyboardInterrupt, typer.Abort):
         if as_json:
-            typer.echo(json.dumps({"error": {"kind": "Interrupted", "faults": []}}))
+            print_json({"error": {"kind": "Interrupted", "faults": []}})
         stderr.print("stopped; nothing is lost: the same command goes on from here", style="yellow")
-        sys.exit(130)
-    except BrokenPipeError:  # `| head`: nobody reads on; what is still buffered goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 130
+    except (ReaderLeftError, BrokenPipeError):
+        raise
     except OSError as error:
         storage = StorageError(fault_of(error))
         print_error(storage, as_json=as_json)
-        sys.exit(storage.exit_code)
+        return storage.exit_code
     except Exception as error:  # a defect of ours; its text may quote a row, so only its kind and place are told
         defect = TunewardError(_defect(error))
         print_error(defect, as_json=as_json)
-        sys.exit(defect.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)
+        return defect.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

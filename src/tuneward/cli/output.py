@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,9 +18,19 @@ from tuneward.errors import TunewardError
 #: Columns where no terminal tells its width: wide enough that no id is broken.
 PLAIN_WIDTH = 160
 
+
+class ReaderLeftError(Exception):
+    """Nobody reads stdout any more (`| head`). No OSError: of that, rich and click would make the exit code 1."""
+
+
+class _Stream(Console):
+    def on_broken_pipe(self) -> None:
+        raise ReaderLeftError
+
+
 #: Names, reasons and answers are printed as they are: square brackets and colons in them are no markup.
-stdout = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-stderr = Console(
+stdout = _Stream(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+stderr = _Stream(
     stderr=True, highlight=False, markup=False, emoji=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH
 )
 
@@ -35,11 +46,30 @@ R = TypeVar("R")
 def show(result: R, human: Callable[[R], None], *, as_json: bool) -> None:
     """Print a workflow's result, and in human form the next command."""
     if as_json:
-        typer.echo(json.dumps(plain(result), ensure_ascii=False, indent=2))
+        print_json(plain(result))
         return
     human(result)
     if following := getattr(result, "next", ""):
         stdout.print(Text.assemble("next: ", (following, "bold")))
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on stdout.
+
+    Raises:
+        ReaderLeftError: nobody reads it.
+    """
+    try:
+        typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    except BrokenPipeError:
+        raise ReaderLeftError from None
+
+
+def nobody_reads() -> None:
+    """Send everything that is still to go to stdout nowhere: its reader (`| head`) has left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def plain(value: Any) -> Any:
@@ -56,7 +86,7 @@ def plain(value: Any) -> Any:
 def print_error(error: TunewardError, *, as_json: bool) -> None:
     """Print every fault: as the documented object on stdout with ``--json``, else readable on stderr."""
     if as_json:
-        typer.echo(json.dumps(error.to_json(), ensure_ascii=False, indent=2))
+        print_json(error.to_json())
         return
     count = len(error.faults)
     stderr.print(f"{'refused' if count == 1 else f'refused, for {count} reasons'}:", style="bold red")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tuneward.cli.output import HERE, Json, ProjectFolder, show, stderr, stdout
+from tuneward.cli.output import HERE, Json, ProjectFolder, ReaderLeftError, nobody_reads, show, stderr, stdout
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.domain.record import Message
 from tuneward.workflows.chat import ChatResult, Conversation, conversation
@@ -32,10 +32,15 @@ def serve(
         if result.key:
             stdout.print(f"key (shown this once): {result.key}", soft_wrap=True)
 
+    def ready(result: ServeResult) -> None:
+        try:
+            show(result, human, as_json=as_json)
+        except ReaderLeftError:  # `| head -1`: whoever started us has the address; the clients have not left
+            nobody_reads()
+            stderr.print(f"nobody reads stdout any more; serving on at {result.url}; `tuneward key create` makes a key")
+
     with progress_on_stderr() as progress:
-        run_gateway(
-            open_workspace(project), port=port, ready=lambda r: show(r, human, as_json=as_json), progress=progress
-        )
+        run_gateway(open_workspace(project), port=port, ready=ready, progress=progress)
 
 
 def chat(
@@ -43,13 +48,16 @@ def chat(
         str | None, typer.Argument(help="One message; `-` reads it from stdin; without it, a conversation.")
     ] = None,
     history: Annotated[bool, typer.Option(help="Send earlier turns along.")] = False,
+    url: Annotated[
+        str | None, typer.Option(help="The gateway's address; the site's running gateway when not given.")
+    ] = None,
     project: ProjectFolder = HERE,
     as_json: Json = False,
 ) -> None:
     """Talk to the deployed model through the gateway; every answer can be verified."""
     workspace = open_workspace(project)
     text = sys.stdin.read() if message == "-" else message
-    with progress_on_stderr() as progress, conversation(workspace, progress=progress) as line:
+    with progress_on_stderr() as progress, conversation(workspace, url=url, progress=progress) as line:
         if text is not None:
             show(line.ask((Message("user", text),)), _answer, as_json=as_json)
             return

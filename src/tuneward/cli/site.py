@@ -80,6 +80,7 @@ def pull(
         stdout.print(
             f"{base.name}: {base.architecture}, {base.parameters / 1e6:.0f}M parameters, {base.licence}, "
             f"context {base.context_tokens} tokens\ndigest {short(base.id)}"
+            + (f", commit {base.source['revision']}" if "revision" in base.source else "")
             + (" (was there already, bytes checked)" if result.reused else "")
         )
 

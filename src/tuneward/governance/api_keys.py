@@ -25,10 +25,18 @@ from tuneward.storage.site import Site
 _FORM = re.compile(r"tuneward-[A-Za-z0-9_-]{43}")  # 32 random bytes; the prefix lets scanners recognise a leaked key
 
 _LONGEST_NAME = 100
+#: Begins the names of keys that live no longer than the process that made them; nobody else may use it.
+PASSING = "passing: "
 
 
-def create(office: Office, name: str, member: str) -> tuple[str, ApiKey]:
+def create(office: Office, name: str, member: str, *, passing: bool = False) -> tuple[str, ApiKey]:
     """Make a key that acts on behalf of a member; its text is returned here and nowhere else.
+
+    Args:
+        office: where and as whom.
+        name: whom or what it is for.
+        member: on whose behalf it acts.
+        passing: whether it ends with the process that makes it; :func:`revoke_passing` ends those that did not.
 
     Raises:
         GovernanceError: when there is no such member or the name is empty.
@@ -36,7 +44,7 @@ def create(office: Office, name: str, member: str) -> tuple[str, ApiKey]:
     text = f"tuneward-{secrets.token_urlsafe(32)}"
     key = ApiKey(
         id=new_id("key"),
-        name=name.strip(),
+        name=f"{PASSING}{name}" if passing else name.strip(),
         member=member,
         key_hash=_hash(office.keys, text),
         created_at=now(),
@@ -46,6 +54,9 @@ def create(office: Office, name: str, member: str) -> tuple[str, ApiKey]:
         faults = []
         if not key.name:
             faults.append(Fault("TW-GOV-014", "the key has no name", "name", "say whom or what it is for"))
+        if key.name.startswith(PASSING) and not passing:
+            cure = "choose another name"
+            faults.append(Fault("TW-GOV-014", f"`{PASSING.strip()}` marks keys that end by themselves", "name", cure))
         if len(key.name) > _LONGEST_NAME or not key.name.isprintable():
             cure = f"at most {_LONGEST_NAME} printable characters"
             faults.append(Fault("TW-GOV-014", "the name is too long or holds control characters", "name", cure))
@@ -94,6 +105,17 @@ def revoke(office: Office, key_id: str) -> ApiKey:
         revoked = replace(key, revoked_at=now())
         made.put(revoked)
     return revoked
+
+
+def revoke_passing(office: Office) -> list[ApiKey]:
+    """End the passing keys that a killed process left behind; hold the site's ``serve`` lock, so that none is in use.
+
+    Raises:
+        GovernanceError: there is one, and the actor may not revoke it.
+    """
+    with office.site.database.read() as connection:
+        left = [k for k in repository.find(connection, ApiKey, revoked_at=None) if k.name.startswith(PASSING)]
+    return [revoke(office, key.id) for key in left]
 
 
 def _hash(keys: Keys, text: str) -> str:

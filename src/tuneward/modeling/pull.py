@@ -112,6 +112,24 @@ def pull(reference: str, into: Path, *, progress: Progress = SILENT, licence: st
     )
 
 
+def moved_to(reference: str, source: Mapping[str, Any]) -> str | None:
+    """The commit at which a branch or tag is now, when it is another than the one that was pulled; else None.
+
+    Args:
+        reference: ``org/name`` or ``org/name@revision``, as it was pulled.
+        source: the ``source`` of what was pulled.
+
+    Raises:
+        ModelError: the hub cannot be reached or does not know it any more.
+    """
+    match = HUB_ID.fullmatch(reference)
+    if source["kind"] != "hub" or match is None or match["revision"] == source["revision"]:
+        return None
+    with Hub() as hub:
+        commit = hub.snapshot(match["model"], match["revision"] or "main").commit
+    return None if commit == source["revision"] else commit
+
+
 def _source(reference: str) -> Source:
     path = Path(reference).expanduser()
     if entry := entries().get(reference):

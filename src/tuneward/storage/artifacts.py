@@ -35,13 +35,16 @@ class Artifacts:
 
     Args:
         folder: made when it is not there.
+        writable: False where nothing can be written: nothing is made and nothing swept.
 
     Raises:
         StorageError: when the folder cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
         self.folder = folder
+        if not writable:
+            return
         with explained(folder):
             for name in ("blobs", "manifests", "trees", "stamps", "tmp"):
                 (folder / name).mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,8 @@ Place on the road: under every step; ``governance.change`` and ``repository`` ar
 (the embedded default) and PostgreSQL, and no table.
 
 A write transaction excludes every other writer from its first moment on (``BEGIN IMMEDIATE``, or an advisory lock on
-PostgreSQL), so that what it read still holds when it commits and the audit log's numbers have no gap.
+PostgreSQL), so that what it read still holds when it commits and the audit log's numbers have no gap. Reading changes
+no byte of an SQLite file: its first writer puts it into WAL mode, after whoever opens a site has looked whose it is.
 """
 
 import json
@@ -12,15 +13,18 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, Connection, create_engine, event, exc, text
 
 from tuneward.digests import canonical_json
 from tuneward.errors import Fault, StorageError
+from tuneward.storage.files import read_only
 
 #: How long a writer waits for another process's transaction.
 BUSY_TIMEOUT_SECONDS = 30
@@ -39,12 +43,13 @@ class Database:
 
     Args:
         url: SQLAlchemy URL; :meth:`at` makes the one for an SQLite file.
+        read_only: refuse every write.
 
     Raises:
         StorageError: when the URL is not understood or its driver is not installed.
     """
 
-    def __init__(self, url: str | URL) -> None:
+    def __init__(self, url: str | URL, *, read_only: bool = False) -> None:
         try:
             # parameters are hidden so that no error text ever carries a row's values
             self.engine = create_engine(
@@ -59,6 +64,7 @@ class Database:
             cure = "set TUNEWARD_DATABASE_URL to driver://user:password@host:port/name, with %-escapes in the password"
             raise StorageError(Fault("TW-STOR-006", what, "TUNEWARD_DATABASE_URL", cure)) from None
         self.place = str(self.engine.url.database if self._is_sqlite else self.engine.url.render_as_string())
+        self.read_only = read_only
         self._writer = threading.Lock()  # fairer and faster among threads than SQLite's polling
         self._writing = threading.local()
         if self._is_sqlite:
@@ -66,9 +72,21 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
 
     @classmethod
-    def at(cls, path: Path) -> "Database":
-        """The SQLite database in the file ``path``."""
-        return cls(URL.create("sqlite", database=str(path)))
+    def at(cls, path: Path, *, writable: bool = True) -> "Database":
+        """The SQLite database in the file ``path``.
+
+        Where its folder cannot be written, SQLite cannot make the ``-shm`` that it wants beside a database in WAL mode.
+        It reads without one a file that is said to be immutable; but then it does not look into the ``-wal``, so a
+        file with a ``-wal`` that holds something is read with the ``-shm`` that lies there, or not at all.
+        """
+        if writable:
+            return cls(URL.create("sqlite", database=str(path)))
+        journal = path.with_name(f"{path.name}-wal")
+        journalled = journal.is_file() and journal.stat().st_size > 0
+        query = {"mode": "ro", "uri": "true"} | ({} if journalled else {"immutable": "1"})
+        database = cls(URL.create("sqlite", database=f"file:{quote(str(path))}", query=query), read_only=True)
+        database.place = str(path)
+        return database
 
     @property
     def _is_sqlite(self) -> bool:
@@ -97,6 +115,8 @@ class Database:
             StorageError: when the database cannot be written, another process holds it for longer than
                 ``BUSY_TIMEOUT_SECONDS``, or a row contradicts a constraint.
         """
+        if self.read_only:
+            raise StorageError(read_only(self.place))
         assert not getattr(self._writing, "now", False), "a write inside a write would wait for itself"
         with self._writer, self._explained():
             self._writing.now = True
@@ -109,6 +129,20 @@ class Database:
                         yield connection
             finally:
                 self._writing.now = False
+
+    def check(self) -> None:
+        """Read every page of an SQLite file and see that it hangs together; takes as long as the file is large.
+
+        Raises:
+            StorageError: a page is damaged.
+        """
+        if not self._is_sqlite:
+            return
+        with self.read() as connection:
+            found = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
+        if found != "ok":
+            cure = "the file is damaged; restore it from a backup"
+            raise StorageError(Fault("TW-STOR-006", " ".join(found.split()), self.place, cure))
 
     def close(self) -> None:
         """Close every pooled connection; the database opens again at the next use."""
@@ -133,17 +167,40 @@ class Database:
                 )
             ) from error
         except (exc.DBAPIError, exc.TimeoutError) as error:
-            raise StorageError(_database_fault(error, self.place)) from error
+            fault = _database_fault(error, self.place)
+            if self.read_only and "unable to open" in fault.message:
+                cure = "its newest rows lie in site.db-wal: copy the project to where it can be written"
+                fault = replace(fault, cure=cure)
+            raise StorageError(fault) from error
         except UnicodeDecodeError:  # rubbish where SQLite keeps text
             cure = "the file is damaged; restore it from a backup"
             raise StorageError(Fault("TW-STOR-006", "holds text that is not UTF-8", self.place, cure)) from None
+
+
+def refuse_rubbish(path: Path) -> None:
+    """See that a file is an SQLite database, without touching it or what its ``-wal`` holds.
+
+    An ordinary connection would, as it closes, bring a ``-wal`` that was left behind into whatever lies there now. The
+    look goes through SQLite, since closing a file of one's own would take this process's locks on it away.
+
+    Raises:
+        StorageError: it is none.
+    """
+    try:
+        with closing(sqlite3.connect(_uri(path, mode="ro", immutable="1"), uri=True)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        raise StorageError(_database_fault(error, str(path))) from error
+
+
+def _uri(path: Path, **query: str) -> str:
+    return f"file:{quote(str(path))}?{urlencode(query)}"
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # we begin and commit ourselves
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
@@ -151,6 +208,8 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
+    if writes:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
@@ -164,7 +223,7 @@ def _no_room(reason: str, place: str) -> bool:
 
 def _database_fault(error: Exception, place: str) -> Fault:
     reason = str(getattr(error, "orig", error))
-    if isinstance(getattr(error, "orig", None), sqlite3.Error) and ("full" in reason or _no_room(reason, place)):
+    if isinstance(getattr(error, "orig", error), sqlite3.Error) and ("full" in reason or _no_room(reason, place)):
         return Fault("TW-STOR-007", "nothing was written: " + reason, place, "free some space and try again")
     cures = {
         "locked": "another program holds the database; end it and try again",

@@ -38,6 +38,12 @@ def fault_of(error: OSError, place: Path | str = "") -> Fault:
     return Fault("TW-STOR-012", error.strerror or type(error).__name__, where, "check the path and its permissions")
 
 
+def read_only(place: Path | str) -> Fault:
+    """The fault of whoever would write to a site that can only be read."""
+    cure = "copy the project to where it can be written, or give yourself the right (chmod u+w), and do it there"
+    return Fault("TW-STOR-015", "this site can only be read", str(place), cure)
+
+
 def flush(handle: IO[bytes]) -> None:
     """Bring a file's bytes to the disk."""
     handle.flush()

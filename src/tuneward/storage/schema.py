@@ -14,6 +14,8 @@ from tuneward.storage.database import Database
 
 #: The newest revision under ``migrations/versions``; a test holds the two equal.
 HEAD = "0001"
+#: A table of every revision, by which a site's database is told from another program's.
+_ALWAYS_THERE = "audit_event"
 
 
 def revision(connection: Connection) -> str | None:
@@ -24,41 +26,43 @@ def revision(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def bring_up_to_date(database: Database) -> None:
+def bring_up_to_date(database: Database, *, empty: bool = False) -> None:
     """Run the migrations that are missing, in one transaction.
 
+    Args:
+        database: a site's, or one that is to become a site's.
+        empty: whether it may be empty, as a new site's is; elsewhere an empty one is a lost one.
+
     Raises:
-        StorageError: when the database was made by a newer version.
+        StorageError: when the database was made by a newer version, or is no site's; it is not changed then.
     """
     with database.read() as connection:
-        if revision(connection) == HEAD:
+        present = revision(connection)
+        if present == HEAD and inspect(connection).has_table(_ALWAYS_THERE):
             return
+        if not (empty and not inspect(connection).get_table_names()):
+            _refuse_foreign(connection, present, place=database.place, empty=empty)
     with database.write() as connection:
-        upgrade(connection, place=database.place)
+        upgrade(connection)
 
 
-def upgrade(connection: Connection, *, place: str = "") -> None:
-    """Run the migrations that are missing on an open connection.
-
-    Raises:
-        StorageError: when the database was made by a newer version.
-    """
+def upgrade(connection: Connection) -> None:
+    """Run the migrations that are missing on an open connection."""
     from alembic import command
+
+    command.upgrade(alembic_config(connection), "head")
+
+
+def _refuse_foreign(connection: Connection, present: str | None, *, place: str, empty: bool) -> None:
     from alembic.script import ScriptDirectory
 
-    config = alembic_config(connection)
-    present = revision(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if present is not None and present not in known:
-        raise StorageError(
-            Fault(
-                "TW-STOR-004",
-                f"revision {present} is unknown here",
-                place,
-                "install the Tuneward that made it, or newer",
-            )
-        )
-    command.upgrade(config, "head")
+    if present is None or not inspect(connection).has_table(_ALWAYS_THERE):
+        cure = "name an empty database" if empty else "restore the site's own database from a backup"
+        raise StorageError(Fault("TW-STOR-003", "this is not the database of a site", place, cure))
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config(connection)).walk_revisions()}
+    if present not in known:
+        cure = "install the Tuneward that made it, or newer"
+        raise StorageError(Fault("TW-STOR-004", f"revision {present} is unknown here", place, cure))
 
 
 def alembic_config(connection: Connection) -> Any:

@@ -1,7 +1,8 @@
 """Site: the folder in which everything of one installation lives.
 
 Place on the road: step 0 (``init``) makes it, every other step opens it. Knows where things are and which format they
-have; knows nothing of projects, roles or keys' contents.
+have; knows nothing of projects, roles or keys' contents. A site whose folder cannot be written (a read-only disk, a
+backup) is opened for reading; whoever would write to it is refused.
 
 Layout of ``.tuneward`` (0700, since prepared rows are inside): ``site.json`` (id and format), ``site.db`` (SQLite),
 ``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``keys/``, ``lock``, ``lock-serve``,
@@ -22,8 +23,8 @@ from tuneward.errors import Fault, StorageError
 from tuneward.ids import new_id
 from tuneward.settings import Settings
 from tuneward.storage.artifacts import Artifacts
-from tuneward.storage.database import Database, now
-from tuneward.storage.files import explained, write_atomically
+from tuneward.storage.database import Database, now, refuse_rubbish
+from tuneward.storage.files import explained, read_only, write_atomically
 from tuneward.storage.schema import bring_up_to_date
 from tuneward.storage.staging import PREFIX, staging, sweep
 
@@ -41,13 +42,15 @@ class Site:
         folder: the ``.tuneward`` folder, absolute.
         database: the records.
         artifacts: the artefact store.
+        writable: whether anything can be written into the folder.
     """
 
     def __init__(self, folder: Path, site_id: str, database: Database) -> None:
         self.id = site_id
         self.folder = folder
         self.database = database
-        self.artifacts = Artifacts(folder / "artifacts")
+        self.writable = os.access(folder, os.W_OK)
+        self.artifacts = Artifacts(folder / "artifacts", writable=self.writable)
         self._held: dict[str, tuple[int, int]] = {}  # lock file → thread, how often
 
     @property
@@ -92,7 +95,7 @@ class Site:
                 (building / "keys").chmod(0o700)
                 Artifacts(building / "artifacts")
                 database = _database(building)
-                bring_up_to_date(database)
+                bring_up_to_date(database, empty=True)
                 database.close()
                 description = {"format": FORMAT, "id": new_id("site"), "created_at": now()}
                 write_atomically(building / ".gitignore", b"*\n")  # keys and rows enter nobody's repository
@@ -164,8 +167,10 @@ class Site:
         The thread that holds it may take it again. The operating system lets go when the process ends, however it ends.
 
         Raises:
-            StorageError: when another process holds it, at once.
+            StorageError: when another process holds it, at once, or the site can only be read.
         """
+        if not self.writable:
+            raise StorageError(read_only(self.folder))
         name = "lock-serve" if purpose == "serve" else "lock"
         thread, depth = self._held.get(name, (0, 0))
         if depth and thread == threading.get_ident():
@@ -207,15 +212,18 @@ class Site:
 
 def _database(folder: Path) -> Database:
     url = Settings.from_environment().database_url
-    return Database(url) if url else Database.at(folder / "site.db")
+    return Database(url) if url else Database.at(folder / "site.db", writable=os.access(folder, os.W_OK))
 
 
 def _refuse_lost(folder: Path) -> None:
     """SQLite would make a new, empty database in place of one that was lost, and the log would begin anew."""
     path = folder / "site.db"
-    if Settings.from_environment().database_url is None and not (path.is_file() and path.stat().st_size):
+    if Settings.from_environment().database_url is not None:
+        return
+    if not (path.is_file() and path.stat().st_size):
         cure = "restore site.db (and site.db-wal) from a backup"
         raise StorageError(Fault("TW-STOR-003", "the database is gone", str(path), cure))
+    refuse_rubbish(path)
 
 
 def _held_by(text: bytes, path: Path) -> Fault:

@@ -7,6 +7,7 @@ a program; whoever can forge it (a raw disk, a clock set back) is met by ``Artif
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -50,4 +51,5 @@ def write_stamps(path: Path, stamps: dict[str, Stamp]) -> None:
         temporary.write_bytes(canonical_json({name: list(astuple(stamp)) for name, stamp in stamps.items()}))
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even to remove what is not there
+            temporary.unlink()

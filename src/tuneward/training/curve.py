@@ -12,7 +12,10 @@ from pathlib import Path
 from tuneward.storage.files import write_atomically
 
 WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 40, 40
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 44, 40
+TITLE_LINE = 22
+#: Smallest stretch of the loss that fills the picture, in nats: less is noise, and its numbers grow long.
+LEAST_SPAN = 0.1
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def draw(points: Sequence[Point], *, title: str) -> str:
     """The curve as a self-contained SVG: each step's loss thin, its running mean thick."""
     losses = [point.loss for point in points]
     high, low = max(losses, default=1.0), min(losses, default=0.0)
-    ticks = _ticks(min(low, high - 1e-3), high)
+    high = max(high, LEAST_SPAN)
+    ticks = _ticks(min(low, max(0.0, high - LEAST_SPAN)), high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     last = max((point.step for point in points), default=1)
 
@@ -100,7 +104,7 @@ def draw(points: Sequence[Point], *, title: str) -> str:
         f'aria-label="{_text(title)}" font-family="system-ui, sans-serif" font-size="12">',
         "<style>.ink{fill:#33414e}.axis{stroke:#33414e;stroke-width:1}.grid{stroke:#8a97a3;stroke-opacity:.3}"
         "@media (prefers-color-scheme:dark){.ink{fill:#d5dde4}.axis{stroke:#d5dde4}}</style>",
-        f'<text class="ink" x="{LEFT}" y="22" font-size="14" font-weight="600">{_text(title)}</text>',
+        f'<text class="ink" x="{LEFT}" y="{TITLE_LINE}" font-size="14" font-weight="600">{_text(title)}</text>',
     ]
     for tick in ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
@@ -111,7 +115,11 @@ def draw(points: Sequence[Point], *, title: str) -> str:
         if step == last or abs(x(step) - x(last)) > 30:
             parts.append(f'<text class="ink" x="{x(step):.1f}" y="{floor + 18}" text-anchor="middle">{step}</text>')
     parts.append(f'<text class="ink" x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">step</text>')
-    parts.append(f'<text class="ink" x="8" y="{TOP - 8}">loss (nats per learned token)</text>')
+    middle = (TOP + floor) / 2
+    parts.append(
+        f'<text class="ink" x="16" y="{middle}" text-anchor="middle" transform="rotate(-90 16 {middle})">'
+        "loss (nats per learned token)</text>"
+    )
     if points:
         parts.append(f'<polyline fill="none" stroke="#7aa5d8" stroke-opacity=".6" points="{path(losses)}"/>')
         parts.append(f'<polyline fill="none" stroke="#1f6fc4" stroke-width="2.5" points="{path(_running(losses))}"/>')

@@ -1,6 +1,7 @@
 """Step 7, third part: talk to a served model through a gateway, as any client does."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from tuneward.errors import Fault, ServingError
 from tuneward.governance import api_keys
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.client import EngineClient
-from tuneward.workflows.gateway import Gateway, gateway
+from tuneward.workflows.gateway import Gateway, gateway, running_url, url_of
 from tuneward.workflows.verify import check_deployment
 from tuneward.workflows.workspace import Workspace
 
@@ -67,11 +68,19 @@ class Conversation:
 
 
 @contextmanager
-def conversation(workspace: Workspace, *, progress: Progress = SILENT) -> Iterator[Conversation]:
+def conversation(
+    workspace: Workspace, *, url: str | None = None, progress: Progress = SILENT
+) -> Iterator[Conversation]:
     """Open a line to the project's model.
 
     A gateway that runs already is used when ``TUNEWARD_API_KEY`` holds a key to it. Else one is started for as long as
     the line is open (:func:`passing_gateway`).
+
+    Args:
+        workspace: the project whose model is asked.
+        url: where the gateway is; when None, where the site's running gateway listens, else where the project's
+            ``serving`` section says.
+        progress: told about the start of a gateway.
 
     Raises:
         ServingError: nothing is deployed, or the gateway cannot start or does not answer.
@@ -79,15 +88,18 @@ def conversation(workspace: Workspace, *, progress: Progress = SILENT) -> Iterat
     serving = workspace.project.serving
     alias = serving.alias or workspace.project.project
     if key := os.environ.get(KEY_VARIABLE):
-        url = f"http://{serving.host}:{serving.port}"
+        url = _address(url) if url else running_url(workspace.site) or url_of(serving.host, serving.port)
         if not key.isascii() or not key.isprintable():
             raise ServingError(Fault("TW-SERV-041", "holds what no key holds", KEY_VARIABLE, _KEY_CURE))
         with EngineClient(url, key) as client:
             if not client.health():
-                cure = f"start `tuneward serve`, or unset {KEY_VARIABLE}"
+                cure = f"start `tuneward serve`, name the gateway with `--url`, or unset {KEY_VARIABLE}"
                 raise ServingError(Fault("TW-SERV-062", "no gateway answers", url, cure))
             yield Conversation(client, alias)
         return
+    if url:
+        cure = f"put a key of that gateway into {KEY_VARIABLE}; {_KEY_CURE}"
+        raise ServingError(Fault("TW-SERV-041", "a gateway is named, but no key to it", KEY_VARIABLE, cure))
     if workspace.site.held("serve"):
         cure = f"put a key into {KEY_VARIABLE} to talk to it; {_KEY_CURE}"
         raise ServingError(Fault("TW-SERV-041", "a gateway serves this site already", KEY_VARIABLE, cure))
@@ -113,10 +125,24 @@ def passing_gateway(
     """
     office = workspace.office
     progress.say("starting engine and gateway")
-    text, kept = api_keys.create(office, name=purpose, member=office.actor)
-    config = workspace.project.serving.model_copy(update={"port": 0})
-    try:
-        with gateway(office, config, check=lambda s, k, deployment: check_deployment(office, deployment)) as running:
-            yield running, text
-    finally:
-        api_keys.revoke(office, kept.id)
+    with office.site.lock("serve"):
+        api_keys.revoke_passing(office)
+        text, kept = api_keys.create(office, name=purpose, member=office.actor, passing=True)
+        config = workspace.project.serving.model_copy(update={"port": 0})
+        try:
+            with gateway(office, config, check=lambda _s, _k, served: check_deployment(office, served)) as running:
+                yield running, text
+        finally:
+            api_keys.revoke(office, kept.id)
+
+
+def _address(url: str) -> str:
+    """An address as ``serve`` prints it, without OpenAI's ``/v1``.
+
+    Raises:
+        ServingError: it is none.
+    """
+    plain = url.rstrip("/").removesuffix("/v1")
+    if not re.fullmatch(r"https?://[^/\s?#@]+", plain):
+        raise ServingError(Fault("TW-SERV-062", "is no gateway's address", url, "such as http://127.0.0.1:8321"))
+    return plain

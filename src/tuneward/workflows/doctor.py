@@ -126,11 +126,15 @@ def _site(folder: Path) -> tuple[Check, ...]:
     def keys() -> str:
         return f"signing key {Keys.open(site.keys_folder).key_id}, readable by its owner only"
 
+    def whole() -> str:
+        site.database.check()
+        return str(found)
+
     try:
         site = Site.open(found)
     except TunewardError as error:
         return (Check("site", "bad", error.faults[0].message, error.faults[0].cure),)
-    return (Check("site", "ok", str(found)), _guarded("keys", keys))
+    return (_guarded("site", whole), _guarded("keys", keys))
 
 
 def _project(folder: Path) -> Check:

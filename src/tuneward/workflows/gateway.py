@@ -21,6 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.importer import import_from_string
 
+from tuneward.domain.audit import AuditEvent
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError, TunewardError
 from tuneward.governance.change import change, permit
@@ -32,6 +33,7 @@ from tuneward.serving.client import AsyncEngineClient, EngineClient
 from tuneward.serving.config import LOOPBACK, ServingConfig
 from tuneward.serving.process import ENGINE_COMMAND, EngineProcess
 from tuneward.serving.router import Engine, Route, Router
+from tuneward.storage.repository import latest
 from tuneward.storage.site import Site
 from tuneward.workflows.answer import Desk
 
@@ -190,12 +192,25 @@ def gateway(
             started.note(host=host, port=port, precision=precision, deployments=deployments)
         try:
             held.enter_context(web)
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            yield Gateway(identity, url, host, port, routes, precision, tuple(engines.values()), web)
+            yield Gateway(identity, url_of(host, port), host, port, routes, precision, tuple(engines.values()), web)
         finally:
             web.stop()
             with change(office, "gateway.stop", identity):
                 pass
+
+
+def running_url(site: Site) -> str | None:
+    """Where the site's gateway listens now, as the log says; None when none runs."""
+    if not site.held("serve"):
+        return None
+    with site.database.read() as c:
+        started = latest(c, AuditEvent, action="gateway.start", decision="done")
+    return url_of(started.detail["host"], started.detail["port"]) if started else None
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of a gateway."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Web:

@@ -9,6 +9,7 @@ from tuneward.domain.base import Base
 from tuneward.errors import ModelError
 from tuneward.governance.change import Office, change, permit
 from tuneward.modeling.licences import Use, check
+from tuneward.modeling.pull import moved_to
 from tuneward.modeling.pull import pull as fetch
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
@@ -38,9 +39,12 @@ def pull(
     use: Use = "internal",
     licence: str | None = None,
     beside: Path = Path(),
+    follow: bool = True,
     progress: Progress = SILENT,
 ) -> PullResult:
     """Fetch ``reference``, check it, convert it once to safetensors and store it by digest.
+
+    A hub's branch is resolved to its commit, which is recorded. When it moved since, that is said.
 
     Args:
         office: where and as whom.
@@ -48,7 +52,8 @@ def pull(
         use: the use that the licence must allow.
         licence: licence to assume where the model does not state one; recorded as declared.
         beside: folder from which a relative folder is meant; the project's.
-        progress: told how far it is.
+        follow: whether a branch that moved is pulled again; else the base that is there is kept.
+        progress: told how far it is, and about a branch that moved.
 
     Raises:
         ModelError: unknown, unreachable, damaged or foreign bytes, or a licence that forbids the use (all faults).
@@ -60,7 +65,8 @@ def pull(
             known = base_named(c, office.site, reference, beside)
         place = place_of(reference, beside)
         name = name_of(office.site, place) if place else reference
-        if known and known.name == name and _as_it_was(known) and not office.site.artifacts.check(known.id):
+        kept = known and known.name == name and _as_it_was(known) and not office.site.artifacts.check(known.id)
+        if known and kept and not (_moved(known, progress, follow=follow) and follow):
             refuse_forbidden_use(known.licence, use)
             return PullResult(base=known, reused=True)
         with office.site.scratch() as scratch:
@@ -84,7 +90,25 @@ def pull(
         with change(office, "base.pull", base.id) as c:
             c.put(base)
             c.note(name=name, licence=base.licence)
+            if "revision" in base.source:
+                c.note(revision=base.source["revision"])
     return PullResult(base=base, reused=False)
+
+
+def _moved(base: Base, progress: Progress, *, follow: bool) -> bool:
+    """Whether a hub's branch points to another commit now; says so, and says when it could not be asked."""
+    held = str(base.source.get("revision", ""))[:12]
+    try:
+        commit = moved_to(base.name, base.source)
+    except ModelError as error:
+        why = error.faults[0].message
+        progress.say(f"{base.name}: kept at commit {held}; whether it moved is not known ({why})")
+        return False
+    if commit is None:
+        return False
+    then = "pulled again" if follow else "the old one is kept; `tuneward pull` takes the new one"
+    progress.say(f"{base.name} moved from commit {held} to {commit[:12]}: {then}")
+    return True
 
 
 def _as_it_was(base: Base) -> bool:

@@ -84,7 +84,14 @@ def run(
     project = workspace.project
     step(
         "pull",
-        lambda: pull(workspace.office, project.base, use=project.use, beside=workspace.folder, progress=progress),
+        lambda: pull(
+            workspace.office,
+            project.base,
+            use=project.use,
+            beside=workspace.folder,
+            follow=False,  # a push at the hub must not throw away a walk that is under way
+            progress=progress,
+        ),
     )
     step("prepare", lambda: prepare(workspace, progress=progress))
     if workspace.office.policy.approval_required:

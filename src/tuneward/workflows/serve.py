@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tuneward.governance import api_keys
 from tuneward.progress import SILENT, Progress
 from tuneward.workflows.access import create_key, list_keys
 from tuneward.workflows.gateway import Gateway, serve_until_stopped
@@ -47,6 +48,9 @@ def serve(
     office, config = workspace.office, workspace.project.serving
     if port is not None:
         config = config.model_copy(update={"port": port})
+
+    with office.site.lock("serve"):
+        api_keys.revoke_passing(office)
 
     def begun(running: Gateway) -> None:
         first = None
