@@ -24,7 +24,6 @@ CONCERNS = {
     "uninhabitable": "uninhabitable",
     "legal": "lawyer",
     "total": "write-off",
-    "cosmetic": "blemish",
 }
 _WHERE = ["in {town}", "in {town}", "here in {town}", "near {town}", "in the centre of {town}"]
 _AT_HOME = {"water", "fire", "storm", "breakage"}
@@ -84,13 +83,13 @@ class Writer:
         concern = next((word for flag, word in CONCERNS.items() if flag in flags), "routine")
         answer = {
             "summary": f"{situation.event}, {obj}{place}, {concern}",
+            "needs_human": any(flag in flags for flag in HUMAN),
             "category": situation.category,
+            "severity": _severity(situation.category, flags),
             "policy_number": wording.normal_policy(typed) if typed else None,
             "date_of_loss": happened.isoformat() if happened else None,
             "amount": None if value is None else int(value) if value == int(value) else value,
             "currency": self.customer.currency if value is not None else None,
-            "needs_human": any(flag in flags for flag in HUMAN) or None in (typed, happened, value),
-            "severity": _severity(situation, flags),
         }
         return Mail(self.customer, self.received, prompt, answer, tuple(self.identifiers))
 
@@ -98,9 +97,9 @@ class Writer:
         """What is the case beyond the bare story."""
         possible = [flag for flag in self.situation.flags if flag not in {"cosmetic", "fraud"}]
         flags = set(self.situation.always)
-        if possible and self.chance(0.42):
+        if possible and self.chance(0.5):
             flags.add(self.rng.choice(possible))
-        if "cosmetic" in self.situation.flags and not flags and (value or 0) < 1_000 and self.chance(0.2):
+        if "cosmetic" in self.situation.flags and not flags and self.chance(0.25):
             flags.add("cosmetic")
         return flags
 
@@ -109,7 +108,7 @@ class Writer:
         rng, region = self.rng, self.customer.region
         if self.chance(0.08):
             return None, "", self.phrase("date.none")
-        if self.chance(0.07):
+        if self.chance(0.05):
             happened = self.mailed - timedelta(days=rng.choice([0, 1, 1, 1, 2, 3, 4, 5, 6, 7]))
             writing = wording.relative(rng, self.mailed, happened)
             assert writing is not None
@@ -138,7 +137,7 @@ class Writer:
             facts.append(self.phrase("amount.none", cost=cost))
         else:
             facts.append(self.phrase("amount", cost=cost, amount=self._amount(value)))
-            if self.chance(0.1 + 0.07 * talkative):
+            if self.chance(0.2 + 0.08 * talkative):
                 facts.append(
                     self.phrase("amount.decoy", other=self._amount(wording.sum_between(rng, 40, 1100)), cost=cost)
                 )
@@ -147,11 +146,11 @@ class Writer:
         if self.chance(0.06 + 0.05 * talkative):
             slots = {"reference": wording.reference(rng), "plate": wording.plate(rng, customer.region)}
             facts.append(self.phrase("reference", **slots))
-        if self.chance(0.05 + 0.04 * talkative):
+        if self.chance(0.15 + 0.05 * talkative):
             facts.append(self.phrase("policy.decoy", policy=wording.policy_number(rng)))
         facts += [self.phrase(flag) for flag in sorted(flags) if flag not in self.situation.always]
         decoys = [flag for flag in self.situation.flags if flag not in flags and f"{flag}.decoy" in PHRASES]
-        if decoys and self.chance(0.25):
+        if decoys and self.chance(0.4):
             facts.append(self.phrase(f"{rng.choice(decoys)}.decoy"))
         for _ in range(rng.randint(0, talkative) if self.chance(0.6) else 0):
             facts.append(self.phrase("digress"))
@@ -247,8 +246,8 @@ class Writer:
         return lines
 
 
-def _severity(situation: Situation, flags: set[str]) -> str:
-    """The desk's table: how bad such a loss gets, whatever this one costs; harm to people or home is always high."""
-    if flags & {"injury", "uninhabitable", "total"} or situation.high >= 12_000:
+def _severity(category: str, flags: set[str]) -> str:
+    """The desk's table: harm to people, home or the whole thing first, then the kind of loss."""
+    if flags & {"injury", "uninhabitable", "total"} or category == "fire":
         return "high"
-    return "low" if situation.high < 3_000 else "medium"
+    return "low" if category in {"travel", "breakage"} else "medium"

@@ -3,7 +3,7 @@
 Place on the road: before the first command; the project's ``tuneward.yaml`` reads what this writes. The same seed
 writes the same bytes. What was planted on purpose is listed in ``planted.json``.
 
-Usage: ``python make_data.py [--seed 7] [--out data] [--train 640] [--test 200]``
+Usage: ``python make_data.py [--seed 7] [--out data] [--train 800] [--test 200]``
 """
 
 import argparse
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the claims example's data.")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("data"))
-    parser.add_argument("--train", type=int, default=640)
+    parser.add_argument("--train", type=int, default=800)
     parser.add_argument("--test", type=int, default=200)
     options = parser.parse_args()
     train, test = make(options.seed, train=options.train, test=options.test)
