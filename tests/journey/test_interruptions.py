@@ -20,7 +20,7 @@ from tuneward.workflows.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.journey
 
-SECONDS_TO_WAIT = 60.0
+SECONDS_TO_WAIT = 180.0
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
