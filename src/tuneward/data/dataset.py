@@ -117,6 +117,7 @@ def build(
     policy: Policy,
     record_key: bytes,
     subject_key: bytes,
+    answer_tokens: int = 0,
     judge: Judge | None = None,
     title: str = "",
     progress: Progress = SILENT,
@@ -131,6 +132,7 @@ def build(
         policy: says what happens to findings and to rows that also stand in the test set.
         record_key: the site's key for record ids and row digests.
         subject_key: the site's key for pseudonyms.
+        answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve; such answers are counted and named, not removed.
         title: heads the card; the project's name.
         progress: told of every row.
@@ -148,7 +150,15 @@ def build(
     maker = RecordMaker(config=config, record_key=record_key, subject_key=subject_key, faults=faults, reading=reading)
     read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
     overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)
-    ruler = Ruler(chat=chat, context_tokens=context, too_long=config.too_long, record_key=record_key, faults=faults)
+    ruler = Ruler(
+        chat=chat,
+        context_tokens=context,
+        engine_tokens=context_tokens,
+        answer_tokens=answer_tokens,
+        too_long=config.too_long,
+        record_key=record_key,
+        faults=faults,
+    )
     measured = _measure(ruler, {"train": overlap.kept, "test": read["test"]}, faults=faults, progress=progress)
     for split in ("train", "test"):
         if reading.rows[split] and not measured[split].kept and not len(faults):

@@ -66,6 +66,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             policy=office.policy,
             record_key=office.keys.secret("records"),
             subject_key=office.keys.secret("subjects"),
+            answer_tokens=project.evaluation.task.max_tokens,
             judge=task.reference_problem if task.kind == "json" else None,
             title=project.project,
             progress=progress,
