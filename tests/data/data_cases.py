@@ -63,6 +63,7 @@ def prepare(
     folder: Path, *, chat: Any = None, rules: Policy | None = None, tokens: int = 100, **settings: Any
 ) -> Prepared:
     judge, answer_tokens = settings.pop("judge", None), settings.pop("answer_tokens", 0)
+    judge_training = settings.pop("judge_training", True)
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
     return build(
         config,
@@ -74,6 +75,7 @@ def prepare(
         subject_key=b"subjects",
         answer_tokens=answer_tokens,
         judge=judge,
+        judge_training=judge_training,
         title="test",
     )
 
