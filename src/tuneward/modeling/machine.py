@@ -12,6 +12,9 @@ from pathlib import Path
 #: Where a container sees its own limits.
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
+#: Where Linux lists the processor's instruction sets.
+PROCESSOR = Path("/proc/cpuinfo")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -48,16 +51,19 @@ def look(folder: Path) -> Machine:
         torch=importlib.metadata.version("torch"),
         device=torch.cuda.get_device_name(0) if cuda else "cpu",
         threads=torch.get_num_threads(),
-        native_bf16=torch.cuda.is_bf16_supported() if cuda else cpu_multiplies_bf16(),
+        native_bf16=torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_multiplies_bf16(),
         memory_bytes=memory,
         disk_bytes=disk,
     )
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Whether the processor lists a bf16 instruction set (Linux); False where it cannot be told."""
+    """Whether the processor lists a bf16 instruction set (Linux); False where it cannot be told.
+
+    The one answer for ``doctor``, training and the engine.
+    """
     try:
-        listed = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        listed = PROCESSOR.read_text(encoding="ascii", errors="replace")
     except OSError:
         return False
     words = set(listed.split())
