@@ -8,6 +8,9 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from tuneward.errors import Fault, MachineError
 
 #: Where a container sees its own limits.
 CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -55,6 +58,26 @@ def look(folder: Path) -> Machine:
         memory_bytes=memory,
         disk_bytes=disk,
     )
+
+
+def choose_device(asked: str) -> Literal["cpu", "cuda"]:
+    """The device for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        MachineError: ``cuda`` is asked for and torch sees none.
+    """
+    if asked == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        cure = (
+            "set `training.device` to `auto` or `cpu`, or install a driver and a torch with CUDA; see `tuneward doctor`"
+        )
+        raise MachineError(Fault("TW-ENV-004", "torch sees no CUDA device", "training.device", cure))
+    return "cpu"
 
 
 def cpu_multiplies_bf16() -> bool:
