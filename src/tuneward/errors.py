@@ -286,6 +286,7 @@ CODES: dict[str, str] = {
     "TW-ENV-001": "an example was not installed",
     "TW-ENV-002": "an error inside Tuneward",
     "TW-ENV-003": "an example's script failed",
+    "TW-ENV-004": "the device that is asked for is not there",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",
@@ -316,4 +317,5 @@ CODES: dict[str, str] = {
     "TW-DATA-027": "more context is asked for than the base has",
     "TW-DATA-028": "the prepared dataset cannot be written",
     "TW-DATA-029": "more faults than are listed",
+    "TW-DATA-030": "a test row's answer cannot be a reference",
 }

@@ -42,6 +42,9 @@ class WordChat:
             labels += [1 if learned else -100] * size
         return Words(tuple(range(len(labels))), tuple(labels))
 
+    def prompt_ids(self, messages: Sequence[Message], /) -> list[int]:
+        return list(range(sum(len(message.content.split()) + 1 for message in messages)))
+
 
 def policy(on_finding: Mapping[str, str] | None = None, contamination: str = "drop") -> Policy:
     return Policy("test", "1", {}, True, on_finding or {"*": "redact"}, False, contamination)
@@ -59,7 +62,8 @@ def write_rows(path: Path, rows: Sequence[Any]) -> None:
 def prepare(
     folder: Path, *, chat: Any = None, rules: Policy | None = None, tokens: int = 100, **settings: Any
 ) -> Prepared:
-    judge = settings.pop("judge", None)
+    judge, answer_tokens = settings.pop("judge", None), settings.pop("answer_tokens", 0)
+    judge_training = settings.pop("judge_training", True)
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
     return build(
         config,
@@ -69,7 +73,9 @@ def prepare(
         policy=rules or policy(),
         record_key=b"records",
         subject_key=b"subjects",
+        answer_tokens=answer_tokens,
         judge=judge,
+        judge_training=judge_training,
         title="test",
     )
 

@@ -125,11 +125,37 @@ def test_a_folder_that_is_there_is_not_written_over(project):
     assert (project / "out" / "mine").read_text() == "keep"
 
 
-def test_answers_outside_the_schema_are_counted_and_named(project):
-    def judge(answer):
-        return None if answer == '{"k":1}' else "another"
+def only_k(answer):
+    return None if answer == '{"k":1}' else "another"
 
-    prepared = prepare(project, rules=RULES, judge=judge, **SETTINGS)
+
+def test_test_answers_that_cannot_be_references_are_refused_all_at_once(project):
+    rows = [
+        row(f"unseen question {number}", '{"k":1}' if number == 3 else "private", who="A") for number in range(1, 25)
+    ]
+    write_rows(project / "test.jsonl", rows)
+    for judge_training in (True, False):
+        with pytest.raises(DataError) as caught:
+            prepare(project, rules=RULES, judge=only_k, judge_training=judge_training, **SETTINGS)
+        (fault,) = caught.value.faults
+        assert (fault.code, fault.place) == ("TW-DATA-030", "test.jsonl:1")
+        for part in ("23 test rows", "test.jsonl:1 (another)", "test.jsonl:21 (another)", "and 3 more"):
+            assert part in fault.message
+        assert "test.jsonl:3 " not in fault.message
+        assert "test.jsonl:22" not in fault.message
+        assert "private" not in fault.message
+
+
+def test_training_answers_are_not_judged_where_the_task_has_no_schema(project):
+    write_rows(project / "test.jsonl", [row("an unseen question", '{"k":1}', who="A")])
+    prepared = prepare(project, rules=RULES, judge=only_k, judge_training=False, **SETTINGS)
+    assert prepared.counts["outside_schema"] is None
+
+
+def test_answers_outside_the_schema_are_counted_and_named(project):
+    write_rows(project / "test.jsonl", [row("an unseen question", '{"k":1}', who="A")])
+    prepared = prepare(project, rules=RULES, judge=only_k, **SETTINGS)
+    assert prepared.counts["outside_schema"] == len(prepared.card["places"]["outside_schema"])
     assert {"row": "train.jsonl:7"} in prepared.card["places"]["outside_schema"]
     assert {"row": "train.jsonl:1"} not in prepared.card["places"]["outside_schema"]
 

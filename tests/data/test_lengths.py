@@ -66,6 +66,33 @@ def test_a_test_row_is_never_split(tmp_path):
     assert prepared.counts["test"]["dropped"]["too_long"] == 1
 
 
+def test_a_test_prompt_leaves_room_for_the_longest_answer(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row("word " * 90)])
+    write_rows(tmp_path / "test.jsonl", [row("a b c", "d"), row("word " * 61), row("word " * 60), row("word " * 59)])
+    with pytest.raises(DataError) as caught:
+        prepare(tmp_path, test=["test.jsonl"], answer_tokens=40)
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.place) == ("TW-DATA-021", "test.jsonl:2")
+    for part in ("2 test rows", "100 tokens", "answer of 40", "test.jsonl:2 (102)", "test.jsonl:3 (101)"):
+        assert part in fault.message
+    assert "evaluation.task.max_tokens" in fault.cure
+
+
+def test_a_test_prompt_without_room_for_the_answer_is_dropped_where_too_long_says_so(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row()])
+    write_rows(tmp_path / "test.jsonl", [row("a b c", "d"), row("word " * 60)])
+    for too_long in ("drop", "split"):
+        prepared = prepare(tmp_path, test=["test.jsonl"], too_long=too_long, answer_tokens=40)
+        assert prepared.counts["test"]["dropped"]["too_long"] == 1
+        assert prepared.card["places"]["too_long"] == [{"row": "test.jsonl:2"}]
+
+
+def test_a_shorter_context_for_training_leaves_the_engines_as_it_is(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row()])
+    write_rows(tmp_path / "test.jsonl", [row("word " * 40)])
+    assert len(prepare(tmp_path, test=["test.jsonl"], context_tokens=50, answer_tokens=40).test) == 1
+
+
 def test_a_row_with_nothing_to_learn_is_refused(tmp_path):
     write_rows(tmp_path / "train.jsonl", [row(), row("q", "masked")])
     assert refused(tmp_path, chat=WordChat(masks="masked")) == [("TW-DATA-022", "train.jsonl:2")]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneward.inspection.accounts import luhn
+from tuneward.inspection.accounts import find_cards, luhn
 from tuneward.inspection.detectors import DETECTORS, inspect
+from tuneward.inspection.secrets import find_secrets
 
 
 def found(text: str, kind: str) -> list[str]:
@@ -255,3 +256,32 @@ def test_offsets_are_valid_and_the_order_of_rules_changes_nothing(text):
     assert findings == sorted(findings, key=lambda f: f.start)
     for order in itertools.islice(itertools.permutations(DETECTORS), 0, 120, 37):
         assert inspect(text, kinds=order) == findings
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("class sk-loading-indicator-container", False),
+        ("class sk-fading-circle-wrapper-2-columns", False),
+        ("sk-abcdEFGH1234ijklMNOP5678qrstUVWX9012yzABCD3456ef", True),
+        ("sk-proj-aB3dE5fG7h-J9kL1mN3pQ5rS7_tU9vW1xY3zA5bC7dE9", True),
+        ("sk-ant-api03-aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5bC7-dE9AA", True),
+    ],
+)
+def test_keys_are_told_from_class_names(text, found):
+    assert any(finding.rule == "api_key.openai_like" for finding in find_secrets(text)) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("marks 4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", False),
+        ("4111 1111 1111 1111", True),
+        ("4111111111111111", True),
+        ("4222222222222", True),
+        ("4006381000093", False),
+        ("visa 4006381000093", True),
+    ],
+)
+def test_cards_are_told_from_lists_and_article_numbers(text, found):
+    assert bool(list(find_cards(text))) is found

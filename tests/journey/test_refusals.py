@@ -61,6 +61,19 @@ def test_steps_out_of_order_say_what_comes_first(tmp_path: Path) -> None:
         evaluate(workspace)
 
 
+def test_answers_that_do_not_fit_behind_their_prompts_are_refused_before_anything_trains(tmp_path: Path) -> None:
+    workspace = project(tmp_path, SETTINGS)
+    pull(workspace.office, "base", beside=workspace.folder)
+    prepare(workspace)
+    settings = workspace.folder / "tuneward.yaml"
+    settings.write_text(SETTINGS.replace("max_tokens: 24", "max_tokens: 500"), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        run(open_workspace(workspace.folder, actor=ACTOR))
+    (fault,) = caught.value.faults
+    assert fault.code == "TW-DATA-021"
+    assert "6 test rows" in fault.message
+
+
 def test_under_policy_team_nobody_grants_the_own_request(tmp_path: Path) -> None:
     workspace = project(tmp_path, SETTINGS + "policy: team\n")
     with pytest.raises(GovernanceError) as caught:

@@ -100,3 +100,23 @@ def test_refuses_what_a_layout_does_not_compute(odd):
     with pytest.raises(ModelError) as caught:
         attention.attention(torch.nn.Identity(), states, states, states, **arguments)
     assert caught.value.faults[0].code == "TW-BASE-032"
+
+
+def test_gradients_of_a_long_document_are_summed_in_fp32(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value, up = (torch.randn(1, 2, 1100, 16, generator=generator) for _ in range(4))
+
+    def gradients(dtype):
+        leaves = [
+            t.to(dtype).float().to(dtype).requires_grad_() for t in (query.bfloat16(), key.bfloat16(), value.bfloat16())
+        ]
+        out = PackedDocuments((1100,)).attend(0, *leaves, attention.Scoring(0.25, None, None))
+        out.backward(up.bfloat16().to(dtype).transpose(1, 2))
+        return [leaf.grad.float() for leaf in leaves[1:]]
+
+    exact, ours = gradients(torch.float32), gradients(torch.bfloat16)
+    zeros_like = torch.zeros_like
+    monkeypatch.setattr(torch, "zeros_like", lambda t, dtype=None: zeros_like(t))
+    summed_in_bf16 = gradients(torch.bfloat16)
+    for right, new, old in zip(exact, ours, summed_in_bf16, strict=True):
+        assert (new - right).norm() < 0.9 * (old - right).norm()

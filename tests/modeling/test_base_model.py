@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.errors import ModelError
-from tuneward.modeling import attention
+from tuneward.modeling import attention, machine
 from tuneward.modeling.attention import PackedDocuments
 from tuneward.modeling.base_model import OutputHead, best_precision, hidden_states, load_base, prove
 
@@ -84,5 +84,10 @@ def test_unusable_folders_are_refused(tmp_path, damage):
     assert {fault.code for fault in caught.value.faults} == {"TW-BASE-030"}
 
 
-def test_best_precision_is_one_of_two():
-    assert best_precision() in ("bf16", "fp32")
+@pytest.mark.parametrize(("listed", "precision"), [("avx512f avx512_bf16", "bf16"), ("avx512f avx2", "fp32")])
+def test_doctor_and_models_have_one_answer_about_bf16(tmp_path, monkeypatch, listed, precision):
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {listed}\n", encoding="ascii")
+    monkeypatch.setattr(machine, "PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert best_precision() == precision
+    assert machine.look(tmp_path).native_bf16 == (precision == "bf16")

@@ -1,3 +1,7 @@
+import pytest
+import torch
+
+from tuneward.errors import MachineError
 from tuneward.modeling import machine
 
 GIB = 2**30
@@ -18,3 +22,21 @@ def test_without_a_limit_the_kernels_estimate_holds(tmp_path, monkeypatch):
     (tmp_path / "memory.current").write_text("1\n")
     (tmp_path / "memory.stat").write_text("")
     assert abs(machine.available_memory_bytes() - free) < GIB
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "taken"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_a_device_is_taken_as_asked(monkeypatch, asked, there, taken):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert machine.choose_device(asked) == taken
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_a_cure(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MachineError) as caught:
+        machine.choose_device("cuda")
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.place) == ("TW-ENV-004", "training.device")
+    assert "`cpu`" in fault.cure

@@ -21,6 +21,7 @@ def test_counts_are_exact(plan):
     assert made.trained_tokens == 2 * sum(row.trained for row in rows)
     assert made.trained_parameters == sum(p.numel() for p in loop.parameters.values())
     assert made.base_parameters == 304 * 64 + 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96) + 5 * 64
+    assert made.device == made.to_json()["device"] == "cpu"
     assert made.longest_row == max(row.ids.size for row in rows)
     assert made.memory["weights"] == 4 * made.base_parameters
     assert made.memory["optimizer"] == 8 * made.trained_parameters

@@ -117,7 +117,9 @@ def build(
     policy: Policy,
     record_key: bytes,
     subject_key: bytes,
+    answer_tokens: int = 0,
     judge: Judge | None = None,
+    judge_training: bool = True,
     title: str = "",
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -131,7 +133,9 @@ def build(
         policy: says what happens to findings and to rows that also stand in the test set.
         record_key: the site's key for record ids and row digests.
         subject_key: the site's key for pseudonyms.
-        judge: says why an answer cannot serve; such answers are counted and named, not removed.
+        answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
+        judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
+        judge_training: whether such answers of training rows are counted and named; they are never removed.
         title: heads the card; the project's name.
         progress: told of every row.
 
@@ -144,11 +148,20 @@ def build(
     files = find_files(config, project_folder=project_folder, faults=faults)
     reading = Reading()
     screening = Screening(policy=policy, faults=faults)
-    check = AnswerCheck(judge)
+    check = AnswerCheck(judge, of_training=judge_training)
     maker = RecordMaker(config=config, record_key=record_key, subject_key=subject_key, faults=faults, reading=reading)
     read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
+    check.report(faults)
     overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)
-    ruler = Ruler(chat=chat, context_tokens=context, too_long=config.too_long, record_key=record_key, faults=faults)
+    ruler = Ruler(
+        chat=chat,
+        context_tokens=context,
+        engine_tokens=context_tokens,
+        answer_tokens=answer_tokens,
+        too_long=config.too_long,
+        record_key=record_key,
+        faults=faults,
+    )
     measured = _measure(ruler, {"train": overlap.kept, "test": read["test"]}, faults=faults, progress=progress)
     for split in ("train", "test"):
         if reading.rows[split] and not measured[split].kept and not len(faults):

@@ -1,7 +1,8 @@
-"""Lengths: every row is rendered and tokenised as training will do it, and none is cut silently.
+"""Lengths: every row is rendered and tokenised as training and evaluation will do it, and none is cut silently.
 
 Place on the road: ``data.overlap`` → here → ``data.dataset``. A row that does not fit the context is refused, dropped
-or split at a turn's border, as ``too_long`` says; a row from which nothing could be learned is refused.
+or split at a turn's border, as ``too_long`` says; so is a test row whose prompt leaves no room for the longest answer
+that the evaluation asks for. A row from which nothing could be learned is refused.
 """
 
 import dataclasses
@@ -36,6 +37,9 @@ class ChatTemplate(Protocol):
 
     def example(self, messages: Sequence[Message], /) -> Tokens:
         """Render and tokenise a conversation as training does."""
+
+    def prompt_ids(self, messages: Sequence[Message], /) -> Sequence[int]:
+        """Token ids of a prompt as the engine makes them, up to where the answer begins."""
 
 
 @dataclass
@@ -72,6 +76,8 @@ class Ruler:
     Attributes:
         chat: renders and tokenises.
         context_tokens: the longest row that fits.
+        engine_tokens: the longest prompt and answer that the engine takes together; not less than ``context_tokens``.
+        answer_tokens: the longest answer that the evaluation asks for.
         too_long: what happens to longer ones; test rows are never split, since that would change the question.
         record_key: names the pieces of split rows.
         faults: receives rows that are refused.
@@ -79,6 +85,8 @@ class Ruler:
 
     chat: ChatTemplate
     context_tokens: int
+    engine_tokens: int
+    answer_tokens: int
     too_long: TooLong
     record_key: bytes
     faults: Faults
@@ -92,19 +100,24 @@ class Ruler:
         result = Lengths()
         unrendered: list[tuple[Record, ModelError]] = []
         too_long: list[tuple[Record, int]] = []
+        no_room: list[tuple[Record, int]] = []
         for record in records:
             progress.advance()
             try:
                 tokens = self.chat.example(record.messages)
+                asked = self._asked(record)
             except ModelError as error:
                 unrendered.append((record, error))
                 continue
             if tokens.labels.count(-100) == len(tokens.labels):
                 self._refuse_masked(record)
-            elif len(tokens.ids) <= self.context_tokens:
+            elif len(tokens.ids) <= self.context_tokens and asked <= self.engine_tokens:
                 result.keep(record, tokens)
             elif self.too_long == "refuse":
-                too_long.append((record, len(tokens.ids)))
+                if len(tokens.ids) > self.context_tokens:
+                    too_long.append((record, len(tokens.ids)))
+                else:
+                    no_room.append((record, asked))
             elif self.too_long == "drop" or record.split == "test":
                 result.dropped.append(record)
             else:
@@ -115,7 +128,13 @@ class Ruler:
             self._refuse_unrendered(record, failure.faults[0])
         if too_long:
             self._refuse_too_long(too_long)
+        if no_room:
+            self._refuse_no_room(no_room)
         return result
+
+    def _asked(self, record: Record) -> int:
+        """Tokens that the engine must have room for when the evaluation asks this row; 0 for training rows."""
+        return len(self.chat.prompt_ids(record.prompt)) + self.answer_tokens if record.split == "test" else 0
 
     def _split(self, record: Record, result: Lengths) -> None:
         """Cut between turns into the fewest pieces that fit, each with the system message."""
@@ -158,13 +177,27 @@ class Ruler:
 
     def _refuse_too_long(self, rows: list[tuple[Record, int]]) -> None:
         longest, tokens = max(rows, key=lambda row: row[1])
-        named = ", ".join(f"{record.source} ({count:,})" for record, count in rows[:_NAMED_ROWS])
-        more = f" and {len(rows) - _NAMED_ROWS:,} more" if len(rows) > _NAMED_ROWS else ""
         split = "train" if rows[0][0].split == "train" else "test"
         self.faults.add(
             "TW-DATA-021",
             f"{len(rows):,} {split} rows have more than {self.context_tokens:,} tokens, the longest {tokens:,} "
-            f"({longest.source}): {named}{more}",
+            f"({longest.source}): {_named(rows)}",
             place=str(longest.source),
             cure="shorten them, or set `data.too_long` to `drop` or `split`; nothing is ever cut silently",
         )
+
+    def _refuse_no_room(self, rows: list[tuple[Record, int]]) -> None:
+        longest, tokens = max(rows, key=lambda row: row[1])
+        self.faults.add(
+            "TW-DATA-021",
+            f"{len(rows):,} test rows need more than {self.engine_tokens:,} tokens for the prompt and an answer of "
+            f"{self.answer_tokens:,}, the longest {tokens:,} ({longest.source}): {_named(rows)}",
+            place=str(longest.source),
+            cure="lower `evaluation.task.max_tokens`, shorten them, or set `data.too_long` to `drop`",
+        )
+
+
+def _named(rows: list[tuple[Record, int]]) -> str:
+    """The first rows with their tokens, and how many more there are."""
+    named = ", ".join(f"{record.source} ({count:,})" for record, count in rows[:_NAMED_ROWS])
+    return named + (f" and {len(rows) - _NAMED_ROWS:,} more" if len(rows) > _NAMED_ROWS else "")

@@ -119,7 +119,7 @@ def _cards_in(text: str, position: int, run_end: int) -> Iterator[Finding]:
         digits = "".join(text[i] for i in places)
         for brand, lengths in _issuers_of(digits):
             end = next((e for n in reversed(lengths) if (e := _card_end(text, digits, places, n))), None)
-            if end is None:
+            if end is None or _is_list(text[start:end]) or _is_article(text, start, end):
                 continue
             grouped = _GROUPED.fullmatch(text, start, end) is not None
             if grouped or introduced_by(text, start) != "reference":
@@ -142,6 +142,19 @@ def _card_end(text: str, digits: str, places: list[int], length: int) -> int | N
     if end < len(text) and (text[end].isalnum() or (text[end] in "-.," and text[end + 1 : end + 2].isdigit())):
         return None
     return end if luhn(digits[:length]) else None
+
+
+def _is_list(written: str) -> bool:
+    """Whether digits stand alone, as in a list: groups of a card, the last aside, have at least two digits."""
+    return any(len(group) == 1 for group in re.split(r"[ \-\u00a0]", written)[:-1])
+
+
+def _is_article(text: str, start: int, end: int) -> bool:
+    """Whether 13 digits in one piece are an article number (GS1 General Specifications 7.9) that no card word leads."""
+    written = text[start:end]
+    if len(written) != 13 or not written.isdigit() or introduced_by(text, start) == "card":
+        return False
+    return sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(written)) % 10 == 0
 
 
 def luhn(digits: str) -> bool:

@@ -32,7 +32,12 @@ def _rule(name: str, literals: str, pattern: str, *, confidence: float = 0.97) -
 #: Vendors' documented formats. The literal must occur in every match of the pattern.
 _RULES: Final = (
     _rule("aws", "AKIA ASIA ABIA ACCA", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    _rule("openai_like", "sk-", r"sk-(?:proj-|svcacct-|admin-|ant-|or-)?[A-Za-z0-9_\-]{20,}+"),
+    _rule(  # random text has digits and long pieces; the class names of web pages (`sk-loading-indicator`) have neither
+        "openai_like",
+        "sk-",
+        r"sk-(?:proj-|svcacct-|admin-|ant-|or-)?+(?=[A-Za-z_\-]{0,64}+[0-9])(?=[A-Za-z0-9_\-]{0,64}?[A-Za-z0-9]{12})"
+        r"[A-Za-z0-9_\-]{20,}+",
+    ),
     _rule("github", "ghp_ gho_ ghu_ ghs_ ghr_", r"gh[pousr]_[A-Za-z0-9]{20,}+"),
     _rule("github", "github_pat_", r"github_pat_[A-Za-z0-9_]{20,}+"),
     _rule("gitlab", "glpat-", r"glpat-[A-Za-z0-9_\-]{18,}+"),

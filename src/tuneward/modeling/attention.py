@@ -202,7 +202,9 @@ class _CausalAttention(torch.autograd.Function):
         rule: _Rule = ctx.rule
         # in the order (tokens, heads, head_dim) that the projections' backward pass wants
         d_query = torch.empty_like(query.transpose(0, 1)).transpose(0, 1)
-        d_key, d_value = (torch.zeros_like(t.transpose(0, 1)).transpose(0, 1) for t in (key, value))
+        # a long document's blocks add up to many roundings, so their sum is kept in fp32
+        kind = torch.float32 if max(rule.lengths) > KEPT_TOKENS else key.dtype
+        d_key, d_value = (torch.zeros_like(t.transpose(0, 1), dtype=kind).transpose(0, 1) for t in (key, value))
         hidden, saved = _Hidden(query.device), iter(kept)
         kv_heads = key.shape[0]
         for block in rule.blocks():
@@ -222,7 +224,7 @@ class _CausalAttention(torch.autograd.Function):
             d_rows = _scaled_product(d_scores, key[:, seen], rule.scoring.scaling)
             d_query[:, at] = d_rows.view(query.shape[0], block.end - block.first, -1)
             d_key[:, seen] += _scaled_product(d_scores.transpose(1, 2), rows, rule.scoring.scaling)
-        return d_query, d_key, d_value, None
+        return d_query, d_key.to(key.dtype), d_value.to(value.dtype), None
 
 
 def _stack(rows: Tensor, kv_heads: int) -> Tensor:

@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling import attention
+from tuneward.modeling.machine import cpu_multiplies_bf16
 
 Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -24,10 +25,7 @@ def best_precision(device: str = "cpu") -> Precision:
     """``bf16`` where the device multiplies bf16 natively, else ``fp32``."""
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # torch has no public question for this; without native support bf16 on a CPU is slower than fp32.
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    native = any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
-    return "bf16" if native else "fp32"
+    return "bf16" if cpu_multiplies_bf16() else "fp32"  # without native support bf16 on a CPU is slower than fp32
 
 
 def load_base(folder: Path, *, precision: Precision, device: str = "cpu") -> PreTrainedModel:

@@ -8,9 +8,15 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from tuneward.errors import Fault, MachineError
 
 #: Where a container sees its own limits.
 CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+#: Where Linux lists the processor's instruction sets.
+PROCESSOR = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,39 @@ def look(folder: Path) -> Machine:
         torch=importlib.metadata.version("torch"),
         device=torch.cuda.get_device_name(0) if cuda else "cpu",
         threads=torch.get_num_threads(),
-        native_bf16=torch.cuda.is_bf16_supported() if cuda else cpu_multiplies_bf16(),
+        native_bf16=torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_multiplies_bf16(),
         memory_bytes=memory,
         disk_bytes=disk,
     )
 
 
+def choose_device(asked: str) -> Literal["cpu", "cuda"]:
+    """The device for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        MachineError: ``cuda`` is asked for and torch sees none.
+    """
+    if asked == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        cure = (
+            "set `training.device` to `auto` or `cpu`, or install a driver and a torch with CUDA; see `tuneward doctor`"
+        )
+        raise MachineError(Fault("TW-ENV-004", "torch sees no CUDA device", "training.device", cure))
+    return "cpu"
+
+
 def cpu_multiplies_bf16() -> bool:
-    """Whether the processor lists a bf16 instruction set (Linux); False where it cannot be told."""
+    """Whether the processor lists a bf16 instruction set (Linux); False where it cannot be told.
+
+    The one answer for ``doctor``, training and the engine.
+    """
     try:
-        listed = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        listed = PROCESSOR.read_text(encoding="ascii", errors="replace")
     except OSError:
         return False
     words = set(listed.split())

@@ -111,12 +111,14 @@ def _train(arguments: list[str], emit: Callable[[dict[str, Any]], None], stop: S
     job, folder = find_job(settings.site, arguments[0])
     # torch takes seconds to load: what can be refused without it has been refused by now
     from tuneward.modeling.chat import Chat
+    from tuneward.modeling.machine import choose_device
     from tuneward.training.job import train
 
+    device = choose_device(job.config.device)
     with alone_in(job.folder, stop) as held:
         if not held:
             return STOPPED
-        outcome = train(job, Chat.load(folder), emit=emit, stop=stop)
+        outcome = train(job, Chat.load(folder), emit=emit, stop=stop, device=device)
     if outcome.status == "stopped":
         emit({"event": "stopped"})
         return STOPPED

@@ -54,6 +54,9 @@ class TrainingConfig(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Type of frozen weights and activations; ``auto`` takes bf16 where the machine multiplies it natively."""
 
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the run computes; ``auto`` takes a CUDA device where there is one, ``cuda`` is refused without one."""
+
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Seconds between checkpoints; a run that is stopped or killed goes on from the last."""
 

@@ -42,6 +42,7 @@ class Plan:
     Attributes:
         method: such as ``sft``.
         precision: ``bf16`` or ``fp32``.
+        device: ``cpu`` or ``cuda``.
         base_parameters: parameters of the frozen base.
         trained_parameters: parameters of the adapter.
         rows: rows of the dataset.
@@ -57,6 +58,7 @@ class Plan:
 
     method: str
     precision: str
+    device: str
     base_parameters: int
     trained_parameters: int
     rows: int
@@ -93,6 +95,7 @@ def make_plan(
     return Plan(
         method=config.method,
         precision=precision,
+        device=model.device.type,
         base_parameters=frozen,
         trained_parameters=trained,
         rows=len(rows),

@@ -79,7 +79,7 @@ async def _generate(request: Request, desk: Desk, model: type[R], shape: Shape) 
             await answer.aclose()
             return Response(status_code=_CLIENT_LEFT)
         events = _events(answer, began, shape, include_usage=asked.include_usage)
-        return EventStream(events, headers=_headers(began))
+        return EventStream(events, source=answer, headers=_headers(began))
 
     async def write() -> tuple[Begun, list[Piece]]:
         first, *rest = [item async for item in answer]

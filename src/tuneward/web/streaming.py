@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from anyio import create_task_group
+from anyio import CancelScope, create_task_group
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -20,13 +20,17 @@ class EventStream(Response):
 
     Args:
         events: yields whole events.
+        source: what ``events`` draws from. It is closed too, since a generator from which nothing was drawn runs no
+            ``finally``.
         headers: further response headers.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], *, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], *, source: AsyncGenerator[Any, None], headers: Mapping[str, str]
+    ) -> None:
         super().__init__(None, headers={**headers, "x-accel-buffering": "no"}, media_type="text/event-stream")
         del self.headers["content-length"]
-        self._events = events
+        self._events, self._source = events, source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -41,7 +45,11 @@ class EventStream(Response):
                 except OSError:
                     return  # the socket is gone: the client left
 
-        await unless_left(receive, write)
+        try:
+            await unless_left(receive, write)
+        finally:
+            with CancelScope(shield=True):
+                await self._source.aclose()
 
 
 async def unless_left(receive: Receive, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:

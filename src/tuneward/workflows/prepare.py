@@ -67,7 +67,9 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             policy=office.policy,
             record_key=office.keys.secret("records"),
             subject_key=office.keys.secret("subjects"),
-            judge=task.reference_problem if task.kind == "json" else None,
+            answer_tokens=project.evaluation.task.max_tokens,
+            judge=task.reference_problem,
+            judge_training=task.kind == "json",
             title=project.project,
             progress=progress,
         )

@@ -86,6 +86,7 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
             "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
+            "answer_tokens": workspace.project.evaluation.task.max_tokens,
             "policy": {"on_finding": dict(policy.on_finding), "contamination": policy.contamination},
             "base": base.id,
             "tool": __version__,

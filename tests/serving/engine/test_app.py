@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -260,3 +261,32 @@ def test_a_failing_model_is_a_500_in_the_same_shape(client, model, monkeypatch):
     assert response.status_code == 500
     assert response.json()["error"]["type"] == "server_error"
     assert "x-should-retry" not in response.headers
+
+
+def test_an_answer_ends_when_the_caller_leaves_before_the_first_event(start, chat, root, monkeypatch):
+    scheduler = start()
+    app = build_app(Engine("tiny", "fp32", chat, scheduler, KEY, root))
+    cancelled = []
+    monkeypatch.setattr(scheduler, "cancel", cancelled.append)
+    body = {"model": "tiny", "messages": SAID, "max_tokens": 5, "stream": True}
+    scope = {
+        "type": "http",
+        "asgi": {"spec_version": "2.4"},
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {KEY}".encode()), (b"content-type", b"application/json")],
+    }
+    incoming = [{"type": "http.request", "body": json.dumps(body).encode()}]
+
+    async def receive():
+        if incoming:
+            return incoming.pop()
+        await asyncio.sleep(60)
+
+    async def send(message):
+        raise OSError("the socket is gone")
+
+    with contextlib.suppress(Exception):
+        asyncio.run(app(scope, receive, send))
+    assert len(cancelled) == 1

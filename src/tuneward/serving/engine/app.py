@@ -10,7 +10,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,8 +134,8 @@ async def _answer(
         event = await _next(events, request)
         if body.stream:
             with_usage = body.stream_options is not None and body.stream_options.include_usage
-            stream = _stream(engine, job, event, events, shape, with_usage=with_usage)
-            return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+            stream = _stream(job, event, events, shape, with_usage=with_usage)
+            return _Cancelling(stream, lambda: engine.scheduler.cancel(job))
         texts, tokens = [], list[Token]()
         while isinstance(event, Piece):
             texts.append(event.text)
@@ -146,6 +146,21 @@ async def _answer(
         raise
     asked = job.sampling.top_logprobs is not None
     return JSONResponse(shape.whole("".join(texts), tokens if asked else None, event))
+
+
+class _Cancelling(StreamingResponse):
+    """Events of one answer; the answer ends with them, also when the caller left before the first was drawn."""
+
+    def __init__(self, events: AsyncIterator[str], cancel: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        self._cancel = cancel
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._cancel()
 
 
 def _submit(
@@ -194,7 +209,6 @@ async def _hung_up(request: Request) -> None:
 
 
 async def _stream(
-    engine: Engine,
     job: Job,
     event: Event,
     events: asyncio.Queue[Event],
@@ -203,21 +217,18 @@ async def _stream(
     with_usage: bool,
 ) -> AsyncIterator[str]:
     asked = job.sampling.top_logprobs is not None
-    try:
-        if (opening := shape.first()) is not None:
-            yield _event(opening, with_usage=with_usage)
-        while isinstance(event, Piece):
-            yield _event(shape.piece(event.text, list(event.tokens) if asked else None), with_usage=with_usage)
-            event = await events.get()
-        if isinstance(event, Failure):
-            yield _event(_body(event.error)[1])
-            return
-        yield _event(shape.last(event), with_usage=with_usage)
-        if with_usage:
-            yield _event(shape.usage(event))
-        yield "data: [DONE]\n\n"
-    finally:
-        engine.scheduler.cancel(job)
+    if (opening := shape.first()) is not None:
+        yield _event(opening, with_usage=with_usage)
+    while isinstance(event, Piece):
+        yield _event(shape.piece(event.text, list(event.tokens) if asked else None), with_usage=with_usage)
+        event = await events.get()
+    if isinstance(event, Failure):
+        yield _event(_body(event.error)[1])
+        return
+    yield _event(shape.last(event), with_usage=with_usage)
+    if with_usage:
+        yield _event(shape.usage(event))
+    yield "data: [DONE]\n\n"
 
 
 def _event(value: dict[str, Any], *, with_usage: bool = False) -> str:
