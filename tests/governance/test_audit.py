@@ -1,4 +1,5 @@
 import base64
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -328,3 +329,16 @@ def test_the_newest_events_are_read_without_the_others(logged):
         assert [e.seq for e in audit.newest_events(c, last=3, subject="ans_0")] == [1, 4, 8]
         plan = c.exec_driver_sql("EXPLAIN QUERY PLAN " + statements[0][0], statements[0][1]).fetchall()
     assert "TEMP B-TREE" not in str(plan)
+
+
+def test_only_checkpoints_that_may_contradict_what_comes_are_opened(logged, monkeypatch):
+    opened = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or b"")
+    audit.checkpoint(logged)
+    assert {name for name in opened if name.startswith("checkpoint-")} == {"checkpoint-8.txt"}
+
+
+def test_uncovered_counts_what_came_since_the_last_checkpoint(logged):
+    assert audit.uncovered(logged.site) == 2
+    audit.checkpoint(logged)
+    assert audit.uncovered(logged.site) == 0

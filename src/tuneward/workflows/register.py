@@ -7,6 +7,7 @@ from tuneward.domain.approval import Approval
 from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
+from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
@@ -46,6 +47,7 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
     Raises:
         EvaluationError: it was not evaluated, or the gate said no (every reason).
         GovernanceError: the actor may not register.
+        ProofError: it was registered, but the log contradicts an earlier checkpoint and is not signed.
     """
     permit(workspace.office, "version.register")
     with workspace.site.lock("register"):
@@ -103,6 +105,7 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             for permission in {given.id: given for given in (approval, asked) if given}.values():
                 c.link(permission, version)
             c.note(adapter=version.adapter, papers=version.papers, statement=version.statement)
+        checkpoint(workspace.office)
     return _result(workspace, version, reused=False)
 
 
