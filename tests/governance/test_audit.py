@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import event, text
 
 from tuneward.digests import canonical_json, leaf_hash, merkle_root
-from tuneward.errors import ProofError
+from tuneward.errors import ProofError, StorageError
 from tuneward.governance import audit
 from tuneward.governance.change import change
 from tuneward.governance.keys import Keys
@@ -342,3 +342,20 @@ def test_uncovered_counts_what_came_since_the_last_checkpoint(logged):
     assert audit.uncovered(logged.site) == 2
     audit.checkpoint(logged)
     assert audit.uncovered(logged.site) == 0
+
+
+def test_a_row_with_damaged_json_is_named_and_the_log_with_it_not_signed(logged):
+    tamper(
+        logged,
+        "UPDATE audit_event SET detail = '{' WHERE seq = 9",
+        "UPDATE log_checkpoint SET peaks = '[' WHERE size = 4",
+    )
+    assert set(found(logged)) == {("TW-PROOF-002", "seq 9"), ("TW-PROOF-006", "log_checkpoint 4")}
+    with pytest.raises(StorageError, match="audit_event evt_"):
+        audit.checkpoint(logged)
+
+
+def test_an_exported_checkpoint_that_cannot_be_read_is_named(logged):
+    path = logged.site.log_folder / "checkpoint-99.txt"
+    path.mkdir()
+    assert found(logged) == [("TW-STOR-012", str(path))]

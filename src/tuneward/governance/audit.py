@@ -30,7 +30,7 @@ from tuneward.governance.office import Office
 from tuneward.ids import new_id
 from tuneward.storage import repository
 from tuneward.storage.database import now
-from tuneward.storage.files import explained, write_atomically
+from tuneward.storage.files import explained, fault_of, write_atomically
 from tuneward.storage.site import Site
 from tuneward.storage.tables import audit_event, log_checkpoint
 
@@ -219,16 +219,19 @@ def check_log(site: Site, public_key: Ed25519PublicKey, *, kept: Sequence[str] =
         kept: checkpoints that somebody else kept.
 
     Raises:
-        StorageError: when the database or a checkpoint's file cannot be read.
+        StorageError: when the database cannot be read.
     """
     notes = [(f"kept checkpoint {number}", note) for number, note in enumerate(kept, start=1)]
-    # files first: a checkpoint exported meanwhile covers only events that the later snapshot of the database holds
-    with explained(site.log_folder):
-        for path in sorted(site.log_folder.glob("checkpoint-*.txt")):
-            notes.append((str(path), path.read_bytes().decode(errors="replace")))
     faults: list[Fault] = []
+    # files first: a checkpoint exported meanwhile covers only events that the later snapshot of the database holds
+    for path in sorted(site.log_folder.glob("checkpoint-*.txt")):
+        try:
+            notes.append((str(path), path.read_bytes().decode(errors="replace")))
+        except OSError as error:
+            faults.append(fault_of(error, path))
     with site.database.read() as connection:
-        stored = repository.find(connection, LogCheckpoint)
+        stored, damaged = repository.sift(connection, LogCheckpoint)
+        faults += [Fault("TW-PROOF-006", fault.message, fault.place, _CURE) for fault in damaged]
         notes += [(f"log_checkpoint {row.size}", row.note) for row in stored]
         roots = _roots(notes, stored, origin(site.id), public_key, faults)
         size, root, good = _walk(connection, roots, faults)

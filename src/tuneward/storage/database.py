@@ -38,6 +38,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+class DamagedJson(str):
+    """Stands for the value of a column whose text is no JSON, so that whoever knows the row can name it."""
+
+    __slots__ = ()
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -56,7 +62,7 @@ class Database:
                 url,
                 hide_parameters=True,
                 json_serializer=lambda value: canonical_json(value).decode(),
-                json_deserializer=self._read_json,
+                json_deserializer=_read_json,
             )
         except (exc.ArgumentError, ImportError, ValueError) as error:  # its text may quote the URL, password and all
             driver = isinstance(error, exc.NoSuchModuleError | ImportError)
@@ -148,14 +154,6 @@ class Database:
         """Close every pooled connection; the database opens again at the next use."""
         self.engine.dispose()
 
-    def _read_json(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise StorageError(
-                Fault("TW-STOR-003", "a row holds damaged JSON", self.place, "restore the database from a backup")
-            ) from None
-
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -175,6 +173,13 @@ class Database:
         except UnicodeDecodeError:  # rubbish where SQLite keeps text
             cure = "the file is damaged; restore it from a backup"
             raise StorageError(Fault("TW-STOR-006", "holds text that is not UTF-8", self.place, cure)) from None
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return DamagedJson("damaged JSON")
 
 
 def refuse_rubbish(path: Path) -> None:
