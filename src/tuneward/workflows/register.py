@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from tuneward import __version__
 from tuneward.domain.approval import Approval
 from tuneward.domain.run import Adapter, Run
@@ -13,7 +15,7 @@ from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.versions import make_papers
 from tuneward.storage.database import now
-from tuneward.storage.repository import get, latest, require
+from tuneward.storage.repository import find, get, require
 from tuneward.workflows.evaluate import gate_says_no, require_run
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.provenance import provenance_of
@@ -66,12 +68,12 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
         if road.version and not artifacts.check(road.version.papers):
             return _result(workspace, road.version, reused=True)
         with workspace.site.database.read() as c:
-            before = latest(c, ModelVersion, project=workspace.project.project)
+            number = next_number(c, workspace.project.project)
             adapter = get(c, Adapter, evaluation.adapter)
             run = require(c, Run, evaluation.run)  # an earlier one where the same bits came out again
             approval = require(c, Approval, run.approval) if run.approval else None
         assert adapter is not None, "an evaluated adapter is in the register"
-        number, created_at = (before.number + 1 if before else 1), now()
+        created_at = now()
         progress.say("writing AIBOM, model card and signed statement")
         papers = make_papers(
             provenance_of(
@@ -107,6 +109,11 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             c.note(adapter=version.adapter, papers=version.papers, statement=version.statement)
         checkpoint(workspace.office)
     return _result(workspace, version, reused=False)
+
+
+def next_number(connection: Connection, project: str) -> int:
+    """One more than the project's highest; what time it is has no say, as a clock may be set back."""
+    return max((version.number for version in find(connection, ModelVersion, project=project)), default=0) + 1
 
 
 def _result(workspace: Workspace, version: ModelVersion, *, reused: bool) -> RegisterResult:
