@@ -102,11 +102,16 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and is rolled back at the end.
 
+        SQLite's reads are so by themselves; PostgreSQL, whose every statement would see what others committed by then,
+        is told in the transaction's first statement.
+
         Raises:
             StorageError: when the database cannot be read.
         """
         with self._explained(), self.engine.connect() as connection, connection.begin() as transaction:
             try:
+                if not self._is_sqlite:
+                    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
                 yield connection
             finally:
                 transaction.rollback()
