@@ -24,7 +24,7 @@ from typing import Any
 from tuneward.digests import canonical_json, digest_bytes, digest_file
 from tuneward.errors import Fault, ProofError, StorageError
 from tuneward.storage.files import copy_hashing, explained, files_under, flush, flush_folder, is_plain, names_under
-from tuneward.storage.staging import staging, sweep
+from tuneward.storage.staging import staging, sweep, sweep_files
 from tuneward.storage.stamps import Stamp, read_stamps, write_stamps
 
 _UNREADABLE = "cannot be read"
@@ -50,6 +50,7 @@ class Artifacts:
             for name in ("blobs", "manifests", "trees", "stamps", "tmp"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             sweep(self.folder / "tmp")
+            sweep_files(self.folder / "stamps")
 
     @property
     def trees_folder(self) -> Path:

@@ -28,7 +28,7 @@ from tuneward.storage.artifacts import Artifacts
 from tuneward.storage.database import Database, now, refuse_rubbish
 from tuneward.storage.files import explained, read_only, write_atomically
 from tuneward.storage.schema import bring_up_to_date
-from tuneward.storage.staging import PREFIX, staging, sweep
+from tuneward.storage.staging import PREFIX, staging, sweep, sweep_files
 
 #: Name of a site's folder inside a project or above it.
 FOLDER_NAME = ".tuneward"
@@ -193,6 +193,8 @@ class Site:
             with explained(path):
                 if name == "lock":  # what a killed step left, rows maybe; first, as it may fill the disk
                     sweep(self.folder / "runs", prefix=PREFIX)
+                    for left in filter(Path.is_dir, (self.folder, self.keys_folder, self.log_folder)):
+                        sweep_files(left)
                 handle.truncate(0)
                 handle.write(canonical_json({"pid": os.getpid(), "purpose": purpose, "since": now()}))
             self._held[name] = (threading.get_ident(), 1)
