@@ -259,6 +259,7 @@ CODES: dict[str, str] = {
     "TW-GOV-013": "the site has keys already",
     "TW-GOV-014": "there is no such API key, or it is revoked",
     "TW-GOV-015": "the policy says nothing about this action",
+    "TW-GOV-016": "the public key for outsiders is not the one of the signing key",
     # proof: artefacts and log -------------------------------------------------------------------------------------
     "TW-PROOF-001": "an artefact's bytes are not the ones that its digest names",
     "TW-PROOF-002": "an event was changed after it was written",

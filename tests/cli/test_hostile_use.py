@@ -12,7 +12,8 @@ import pytest
 
 from tuneward.cli import main as door
 from tuneward.cli.main import main
-from tuneward.errors import ConfigError, GovernanceError, ServingError, StorageError
+from tuneward.errors import ConfigError, GovernanceError, MachineError, ServingError, StorageError
+from tuneward.governance.keys import Keys
 from tuneward.storage.site import Site
 from tuneward.workflows.init import init
 
@@ -219,3 +220,14 @@ def test_keys_members_and_bases_are_given_under_the_projects_policy(
     assert run(capsys, "member", "add", "ada", "--role", "owner", "--role", "operator")[0] == 0
     (site / "regulated").write_text("a file of this name is no policy")
     assert run(capsys, "key", "create", "desk")[0] == 0
+
+
+def test_a_replaced_public_key_is_named_by_doctor_and_verify(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    public = site / ".tuneward" / "keys" / "public.pem"
+    public.write_bytes(Keys.create(site / "other").public_pem)
+    code, printed = run(capsys, "verify")
+    assert (code, codes(printed)) == (StorageError.exit_code, ["TW-GOV-016"])
+    code, printed = run(capsys, "doctor")
+    assert code == MachineError.exit_code
+    says = {check["name"]: check for check in printed["checks"]}["keys"]
+    assert (says["verdict"], says["says"]) == ("bad", "is not the public half of signing.pem")

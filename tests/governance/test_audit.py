@@ -1,11 +1,12 @@
 import base64
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import event, text
 
 from tuneward.digests import canonical_json, leaf_hash, merkle_root
-from tuneward.errors import ProofError
+from tuneward.errors import ProofError, StorageError
 from tuneward.governance import audit
 from tuneward.governance.change import change
 from tuneward.governance.keys import Keys
@@ -328,3 +329,33 @@ def test_the_newest_events_are_read_without_the_others(logged):
         assert [e.seq for e in audit.newest_events(c, last=3, subject="ans_0")] == [1, 4, 8]
         plan = c.exec_driver_sql("EXPLAIN QUERY PLAN " + statements[0][0], statements[0][1]).fetchall()
     assert "TEMP B-TREE" not in str(plan)
+
+
+def test_only_checkpoints_that_may_contradict_what_comes_are_opened(logged, monkeypatch):
+    opened = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or b"")
+    audit.checkpoint(logged)
+    assert {name for name in opened if name.startswith("checkpoint-")} == {"checkpoint-8.txt"}
+
+
+def test_uncovered_counts_what_came_since_the_last_checkpoint(logged):
+    assert audit.uncovered(logged.site) == 2
+    audit.checkpoint(logged)
+    assert audit.uncovered(logged.site) == 0
+
+
+def test_a_row_with_damaged_json_is_named_and_the_log_with_it_not_signed(logged):
+    tamper(
+        logged,
+        "UPDATE audit_event SET detail = '{' WHERE seq = 9",
+        "UPDATE log_checkpoint SET peaks = '[' WHERE size = 4",
+    )
+    assert set(found(logged)) == {("TW-PROOF-002", "seq 9"), ("TW-PROOF-006", "log_checkpoint 4")}
+    with pytest.raises(StorageError, match="audit_event evt_"):
+        audit.checkpoint(logged)
+
+
+def test_an_exported_checkpoint_that_cannot_be_read_is_named(logged):
+    path = logged.site.log_folder / "checkpoint-99.txt"
+    path.mkdir()
+    assert found(logged) == [("TW-STOR-012", str(path))]

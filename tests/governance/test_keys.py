@@ -1,7 +1,11 @@
+import shlex
+import shutil
 import stat
+import subprocess
 
 import pytest
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from tuneward.errors import StorageError
 from tuneward.governance.keys import Keys
@@ -71,3 +75,36 @@ def test_keys_that_others_can_read_are_refused(tmp_path):
         Keys.open(tmp_path)
     (fault,) = caught.value.faults
     assert (fault.code, fault.cure) == ("TW-GOV-011", f"chmod 600 {tmp_path / 'secret'}")
+
+
+def test_a_public_key_of_another_pair_is_refused(tmp_path):
+    Keys.create(tmp_path / "keys")
+    other = Keys.create(tmp_path / "other")
+    public = tmp_path / "keys" / "public.pem"
+    for stated, code in (
+        (other.public_pem, "TW-GOV-016"),
+        (
+            Ed448PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            "TW-GOV-016",
+        ),
+        (b"nonsense", "TW-GOV-012"),
+        (None, "TW-GOV-010"),
+    ):
+        public.unlink()
+        if stated is not None:
+            public.write_bytes(stated)
+        with pytest.raises(StorageError) as caught:
+            Keys.open(tmp_path / "keys")
+        (fault,) = caught.value.faults
+        assert (fault.code, fault.place) == (code, str(public))
+        public.touch()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_the_cure_of_a_lost_public_key_brings_the_same_back(tmp_path):
+    made = Keys.create(tmp_path)
+    (tmp_path / "public.pem").unlink()
+    with pytest.raises(StorageError) as caught:
+        Keys.open(tmp_path)
+    subprocess.run(shlex.split(caught.value.faults[0].cure), check=True)
+    assert Keys.open(tmp_path).public_pem == made.public_pem

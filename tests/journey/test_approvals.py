@@ -11,7 +11,7 @@ from tests.journey.conftest import ACTOR
 from tests.journey.tiny_project import SETTINGS, make_project
 from tuneward.cli.main import main
 from tuneward.errors import GovernanceError
-from tuneward.governance.audit import events
+from tuneward.governance.audit import events, uncovered
 from tuneward.workflows.access import add_member
 from tuneward.workflows.approve import grant, refuse, request
 from tuneward.workflows.deploy import deploy
@@ -97,6 +97,7 @@ def test_another_person_of_the_right_role_decides_and_no_one_else(desks: Desks) 
         assert refusals(desks("bob"))[-1] == (name, "approval.grant", code)
     assert state(desks("bob"), "approve") == "waiting"
     given = grant(desks("abe").office, asked.id, "looks good to me").approval
+    assert uncovered(desks("ada").site) == 0
     assert (given.status, given.decided_by, given.self_granted) == ("granted", "abe", False)
     assert state(desks("eve"), "approve") == "done"
     with pytest.raises(GovernanceError, match="TW-GOV-005"):

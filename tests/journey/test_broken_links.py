@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from tests.journey.conftest import Walked
 from tuneward.cli.main import main
-from tuneward.digests import leaf_hash
+from tuneward.digests import digest_file, leaf_hash
 from tuneward.errors import GovernanceError, ProofError
 from tuneward.governance.api_keys import create, revoke
 from tuneward.governance.audit import checkpoint, events, leaf_data
@@ -138,6 +138,30 @@ def unreadable_event(project: Walked) -> None:
     execute(project, "UPDATE audit_event SET writes = '[1]', detail = '[1]' WHERE seq = 3")
 
 
+def damaged_config(project: Walked) -> None:
+    execute(project, "UPDATE run SET config = '{'")
+
+
+def damaged_scope(project: Walked) -> None:
+    execute(project, "UPDATE approval SET scope = 'no JSON'")
+
+
+def damaged_counts(project: Walked) -> None:
+    execute(project, "UPDATE dataset SET counts = '{'")
+
+
+def damaged_answer(project: Walked) -> None:
+    execute(project, "UPDATE audit_event SET detail = '{' WHERE action LIKE 'answer.%'")
+
+
+def damaged_member(project: Walked) -> None:
+    execute(project, "UPDATE member SET roles = '['")
+
+
+def damaged_checkpoint(project: Walked) -> None:
+    execute(project, "UPDATE log_checkpoint SET peaks = '['")
+
+
 BREAKS: list[tuple[str, Callable[[Walked], None]]] = [
     ("adapter", adapter_byte),
     ("base", base_byte),
@@ -162,6 +186,13 @@ BREAKS: list[tuple[str, Callable[[Walked], None]]] = [
     ("approval", unreadable_scope),
     ("run", unreadable_config),
     ("log", unreadable_event),
+    ("run", damaged_config),
+    ("approval", damaged_scope),
+    ("dataset", damaged_counts),
+    ("answer", damaged_answer),
+    ("log", damaged_answer),
+    ("register", damaged_member),
+    ("log", damaged_checkpoint),
 ]
 
 
@@ -248,3 +279,29 @@ def test_the_printed_chain_names_the_row(copied, capsys) -> None:
         main(["verify", "--project", str(project.folder)])
     dataset = project.result.of("prepare").dataset.id
     assert f"record {dataset}: was changed behind the log's back" in capsys.readouterr().out
+
+
+def test_a_damaged_row_is_named_once_and_nothing_else_with_it(copied) -> None:
+    project = copied()
+    damaged_counts(project)
+    dataset = project.result.of("prepare").dataset.id
+    chain = verify(project.workspace().office, project.answer_id)
+    named = {(link.name, fault.place) for link in chain.links for fault in link.faults if fault.code != "TW-PROOF-012"}
+    assert named == {("dataset", f"dataset {dataset}")}
+
+
+def test_a_blob_that_cannot_be_read_is_a_broken_link(copied, monkeypatch) -> None:
+    project = copied()
+    adapter = project.result.of("register").version.adapter
+    tree = project.workspace().site.artifacts.tree(adapter)
+
+    def failing(path: Path) -> str:
+        if path.name == "adapter_model.safetensors":
+            raise OSError(5, "Input/output error", str(path))
+        return digest_file(path)
+
+    monkeypatch.setattr("tuneward.storage.artifacts.digest_file", failing)
+    assert tree.is_dir()
+    broken = [link for link in verify(project.workspace().office, project.answer_id).links if not link.holds]
+    assert [link.name for link in broken] == ["adapter"]
+    assert "adapter_model.safetensors: cannot be read (Input/output error)" in broken[0].faults[0].message

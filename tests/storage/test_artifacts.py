@@ -314,3 +314,46 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_does_is_not(s
         assert list((store.folder / "tmp").iterdir()) == [living]
         assert dead != living
     assert list((store.folder / "tmp").iterdir()) == []
+
+
+def failing_disk(monkeypatch, number=errno.EIO):
+    def fail(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("tuneward.storage.artifacts.digest_file", fail)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_cannot_be_read_is_a_finding_of_check(store, folder, monkeypatch, number):
+    digest, blob = store.put_tree(folder), store.put_bytes(b"alone")
+    store.tree(digest)
+    failing_disk(monkeypatch, number)
+    why = f"cannot be read ({os.strerror(number)})"
+    assert store.check(blob) == [f"{blob}: {why}"]
+    found = store.check(digest)
+    assert f"model.safetensors: {why} in the store" in found
+    assert f"model.safetensors: {why} in the folder" in found
+
+
+def test_a_folder_that_cannot_be_listed_is_a_finding_of_check(store, folder, monkeypatch):
+    digest = store.put_tree(folder)
+    store.tree(digest)
+
+    def fail(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("tuneward.storage.artifacts.names_under", fail)
+    assert store.check(digest) == [f"{digest}: cannot be read (Permission denied) in the folder"]
+
+
+def test_a_tree_that_cannot_be_read_is_no_changed_one_and_is_kept(store, folder, monkeypatch):
+    digest = store.put_tree(folder)
+    place = store.tree(digest)
+    (store.folder / "stamps" / digest).unlink()
+    failing_disk(monkeypatch)
+    with pytest.raises(StorageError) as caught:
+        store.tree(digest)
+    assert {(fault.code, fault.place) for fault in caught.value.faults} == {
+        ("TW-STOR-012", str(place / name)) for name in FILES
+    }
+    assert read(place) == FILES

@@ -3,7 +3,7 @@ import threading
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from tuneward.errors import StorageError
 from tuneward.storage.database import Database, now
@@ -139,3 +139,68 @@ def test_a_malformed_url_is_refused_without_its_password(url):
     with pytest.raises(StorageError, match="not well formed") as caught:
         Database(url)
     assert "s3cret" not in str(caught.value)
+
+
+class RecordingDriver:
+    """A DBAPI that reaches no server and keeps every statement, with the ends of transactions."""
+
+    paramstyle = "pyformat"
+    apilevel = "2.0"
+
+    class Error(Exception):
+        pass
+
+    def __init__(self):
+        self.said = []
+        self.description = None
+        self.rowcount = -1
+        self.autocommit = False
+
+    def connect(self, *_, **__):
+        return self
+
+    def cursor(self, *_, **__):
+        return self
+
+    def execute(self, statement, parameters=None):
+        self.said.append(statement)
+
+    def commit(self):
+        self.said.append("COMMIT")
+
+    def rollback(self):
+        self.said.append("ROLLBACK")
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def postgresql(monkeypatch):
+    """The statements that a PostgreSQL server would get, in order. No server is here: what it does is not tested."""
+    driver = RecordingDriver()
+
+    def engine(url, **options):
+        return create_engine(url, module=driver, _initialize=False, **options)
+
+    monkeypatch.setattr("tuneward.storage.database.create_engine", engine)
+    return Database("postgresql+pg8000://u@h/d"), driver.said
+
+
+def test_on_postgresql_a_read_asks_for_one_state_before_anything_else(postgresql):
+    database, said = postgresql
+    with database.read() as c:
+        c.execute(text("SELECT 1"))
+        c.execute(text("SELECT 2"))
+    statements = [line for line in said if line != "ROLLBACK"]
+    assert statements == ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SELECT 1", "SELECT 2"]
+    assert "COMMIT" not in said
+
+
+def test_on_postgresql_a_write_takes_its_lock_first_and_may_write(postgresql):
+    database, said = postgresql
+    with database.write() as c:
+        c.execute(text("INSERT INTO t VALUES (1)"))
+    statements = [line for line in said if line != "ROLLBACK"]
+    assert "pg_advisory_xact_lock" in statements[0]
+    assert statements[1:] == ["INSERT INTO t VALUES (1)", "COMMIT"]

@@ -108,3 +108,24 @@ def test_many_rows(site):
     with site.database.read() as c:
         assert repository.find(c, RecordEntry) == rows
         assert repository.find(c, Dataset) == [nouns.DATASET]
+
+
+def test_damaged_json_is_told_by_the_name_of_its_row(full):
+    with full.write() as c:
+        c.exec_driver_sql("UPDATE run SET config = '{', figures = 'secret words'")
+    place = f"run {nouns.RUN.id}"
+    with full.read() as c:
+        for ask in (
+            lambda: repository.get(c, Run, nouns.RUN.id),
+            lambda: repository.find(c, Run),
+            lambda: repository.latest(c, Run),
+        ):
+            with pytest.raises(StorageError) as caught:
+                ask()
+            (fault,) = caught.value.faults
+            assert (fault.code, fault.place) == ("TW-STOR-003", place)
+            assert "config, figures" in fault.message
+            assert "secret" not in str(caught.value)
+        assert repository.find(c, Dataset) == [nouns.DATASET]
+        read, damaged = repository.sift(c, Run)
+    assert (read, [fault.place for fault in damaged]) == ([], [place])

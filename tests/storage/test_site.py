@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import shutil
@@ -189,3 +190,39 @@ def test_a_lost_database_is_not_replaced_by_an_empty_one(tmp_path: Path, left: b
         (site.folder / "site.db").write_bytes(left)
     with pytest.raises(StorageError, match="TW-STOR-003"):
         Site.open(site.folder)
+
+
+def test_whoever_asks_does_not_keep_off_who_takes(site: Site) -> None:
+    other, ended = Site.open(site.folder), threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            other.held("serve")
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(300):
+            with site.lock("serve"):
+                pass
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_long_look_is_waited_for_and_leaves_no_words(site: Site) -> None:
+    with site.lock("serve"):
+        pass
+    with (site.folder / "lock-serve").open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not site.held("serve")
+        threading.Timer(0.2, fcntl.flock, (asking, fcntl.LOCK_UN)).start()
+        with site.lock("serve"):
+            assert site.held("serve")
+
+
+def test_asking_makes_no_file(site: Site) -> None:
+    assert not site.held("serve")
+    assert not (site.folder / "lock-serve").exists()

@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,17 @@ import pytest
 
 from tests.serving.served_site import FAKE_ENGINE, ServedSite
 from tests.serving.test_process import gone
+from tuneward.domain.audit import LogCheckpoint
 from tuneward.errors import Fault, GovernanceError, ProofError, ServingError, StorageError
+from tuneward.governance.audit import checkpoint
+from tuneward.governance.change import change
+from tuneward.governance.notes import origin, sign
+from tuneward.progress import Silent
 from tuneward.serving.config import ServingConfig
+from tuneward.storage.repository import find
 from tuneward.storage.site import Site
 from tuneward.workflows.gateway import gateway
+from tuneward.workflows.log import regular_checkpoints
 
 
 def fine(site, keys, deployment):
@@ -52,6 +60,65 @@ def test_it_answers_inside_the_block_and_logs_start_and_stop(served):
     assert start.detail["deployments"][0]["adapter"] == running.routes[0].version.adapter
     with run(served):  # everything was given back
         pass
+
+
+def checkpoints(served):
+    with served.office.site.database.read() as c:
+        return [row.size for row in find(c, LogCheckpoint)]
+
+
+def test_its_end_is_covered_by_a_checkpoint(served):
+    with run(served):
+        assert checkpoints(served) == []
+    (stop,) = served.events("gateway.stop")
+    assert checkpoints(served) == [stop.seq + 1]
+
+
+def test_the_log_is_signed_while_it_runs_where_events_were_added(served):
+    started = gateway(served.office, ANY_PORT, check=fine, engine_command=FAKE_ENGINE, checkpoint_seconds=0.05)
+    with started:
+        (start,) = served.events("gateway.start")
+        wait_until(lambda: checkpoints(served) == [start.seq + 1])
+        note = served.office.site.log_folder / f"checkpoint-{start.seq + 1}.txt"
+        signed_at = note.stat().st_mtime_ns
+        time.sleep(0.3)  # several turns with nothing to sign
+        assert note.stat().st_mtime_ns == signed_at
+        with change(served.office, "key.revoke", "key_x"):
+            pass
+        wait_until(lambda: checkpoints(served) == [start.seq + 1, start.seq + 2])
+    assert len(checkpoints(served)) == 3
+    assert not [thread for thread in threading.enumerate() if thread.name == "checkpoints"]
+
+
+def test_a_log_that_cannot_be_signed_is_told_once_and_tried_again(served):
+    office, said = served.office, Listener()
+    checkpoint(office)
+    older = served.office.site.log_folder / "checkpoint-1000.txt"
+    older.write_text(sign(origin(office.site.id), 1000, "0" * 64, office.keys))
+    with regular_checkpoints(office, every_seconds=0.02, progress=said):
+        with change(office, "key.revoke", "key_x"):
+            pass
+        wait_until(lambda: said.lines)
+        time.sleep(0.2)
+        assert len(said.lines) == 1
+        before = checkpoints(served)
+        older.unlink()
+        wait_until(lambda: checkpoints(served) != before)
+
+
+class Listener(Silent):
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+def wait_until(holds):
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
 
 
 def test_a_second_gateway_on_the_site_is_refused(served):

@@ -1,5 +1,6 @@
 """pull into a site: a hub's branch is recorded as the commit that it was, and noticed when it moves."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,13 @@ import pytest
 from tests.modeling.hub_stand_in import COMMIT, MODEL, HubStandIn
 from tests.tiny import make_tiny_base
 from tuneward.domain.audit import AuditEvent
+from tuneward.domain.dataset import Dataset
+from tuneward.errors import ModelError
+from tuneward.governance.change import change
 from tuneward.governance.office import Office
+from tuneward.governance.row_check import check_rows
 from tuneward.progress import Silent
+from tuneward.storage.database import now
 from tuneward.storage.repository import latest
 from tuneward.workflows.init import init
 from tuneward.workflows.pull import pull
@@ -99,3 +105,35 @@ def test_a_hub_that_cannot_be_asked_is_said_and_the_base_kept(hub: HubStandIn, o
     listener = Listener()
     assert pull(office, f"{MODEL}@main", progress=listener).reused
     assert any(COMMIT[:12] in line and "not known" in line for line in listener.said)
+
+
+def test_a_licence_asked_for_later_holds_while_nothing_was_made_under_the_first(origin: Path, office: Office) -> None:
+    first = pull(office, str(origin))
+    assert first.base.licence == "Apache-2.0"
+    again = pull(office, str(origin), licence="MIT")
+    assert (again.reused, again.base.licence, again.base.id) == (True, "MIT", first.base.id)
+    assert pull(office, str(origin)).base.licence == "MIT"
+    assert check_rows(office.site) == ()
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_licence_under_which_something_was_made_is_kept_and_that_is_said(
+    origin: Path, office: Office, tmp_path: Path, changed: bool
+) -> None:
+    folder, listener = shutil.copytree(origin, tmp_path / "base"), Listener()
+    first = pull(office, str(folder)).base
+    with change(office, "dataset.prepare", "dat_1") as c:
+        c.put(Dataset("dat_1", "p", "f", "t", "i", first.id, 1, 1, {}, now()))
+    if changed:  # fetched anew, with the same bytes in the end
+        store = office.site.artifacts
+        store.path(store.manifest(first.id)["config.json"]["digest"]).unlink()
+    again = pull(office, str(folder), licence="MIT", progress=listener)
+    assert (again.base.id, again.base.licence) == (first.id, "Apache-2.0")
+    assert again.reused is not changed
+    assert any("MIT is ignored" in line and "Apache-2.0" in line for line in listener.said)
+
+
+def test_an_unknown_licence_is_refused_for_a_base_that_is_there_too(origin: Path, office: Office) -> None:
+    pull(office, str(origin))
+    with pytest.raises(ModelError, match="TW-BASE-040"):
+        pull(office, str(origin), licence="made-up-1.0")

@@ -31,6 +31,8 @@ def serve(
         stdout.print(f"serving {', '.join(result.models)} at {result.url}; Ctrl-C stops it")
         if result.key:
             stdout.print(f"key (shown this once): {result.key}", soft_wrap=True)
+        else:
+            stdout.print("the site has a key; if nobody kept it, `tuneward key create NAME` makes another")
 
     def ready(result: ServeResult) -> None:
         try:

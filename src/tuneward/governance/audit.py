@@ -30,9 +30,9 @@ from tuneward.governance.office import Office
 from tuneward.ids import new_id
 from tuneward.storage import repository
 from tuneward.storage.database import now
-from tuneward.storage.files import explained, write_atomically
+from tuneward.storage.files import explained, fault_of, write_atomically
 from tuneward.storage.site import Site
-from tuneward.storage.tables import audit_event
+from tuneward.storage.tables import audit_event, log_checkpoint
 
 _EVENT_FIELDS = tuple(AuditEvent.__dataclass_fields__)
 
@@ -130,7 +130,7 @@ def checkpoint(office: Office) -> str:
     with site.database.write() as connection:
         last = repository.latest(connection, LogCheckpoint)
         tree = _tree_of(last, name, office.keys.public)
-        exported = _exported(site, name, office.keys.public)
+        exported = _exported(site, name, office.keys.public, since=tree.size)
         _refuse_fork(tree, exported)
         for event in events(connection, since=tree.size):
             if event.seq != tree.size:
@@ -151,6 +151,18 @@ def checkpoint(office: Office) -> str:
     return note
 
 
+def uncovered(site: Site) -> int:
+    """How many events came since the newest checkpoint in the table.
+
+    Raises:
+        StorageError: when the database cannot be read.
+    """
+    with site.database.read() as connection:
+        newest = connection.execute(select(func.max(audit_event.c.seq))).scalar()
+        covered = connection.execute(select(func.max(log_checkpoint.c.size))).scalar()
+    return (0 if newest is None else newest + 1) - (covered or 0)
+
+
 def _tree_of(last: LogCheckpoint | None, name: str, public: Ed25519PublicKey) -> MerkleTree:
     """The tree at the last checkpoint, from its peaks, if these lead to what was signed."""
     if last is None:
@@ -164,11 +176,18 @@ def _tree_of(last: LogCheckpoint | None, name: str, public: Ed25519PublicKey) ->
     return tree
 
 
-def _exported(site: Site, name: str, public: Ed25519PublicKey) -> dict[int, tuple[str, Path]]:
-    """Size → root and file of the well signed checkpoints in ``log/``; of the others :func:`check_log` tells."""
+def _exported(site: Site, name: str, public: Ed25519PublicKey, *, since: int) -> dict[int, tuple[str, Path]]:
+    """Size → root and file of the well signed checkpoints in ``log/``; of the others :func:`check_log` tells.
+
+    Those that say in their name that they are smaller than ``since`` have nothing to say about what comes, and are not
+    opened: a gateway that runs for years leaves many.
+    """
     found: dict[int, tuple[str, Path]] = {}
     with explained(site.log_folder):
         for path in site.log_folder.glob("checkpoint-*.txt"):
+            named = path.stem.removeprefix("checkpoint-")
+            if named.isdecimal() and int(named) < since:
+                continue
             try:
                 size, root = open_note(path.read_bytes().decode(errors="replace"), name, public)
             except ProofError:
@@ -200,16 +219,19 @@ def check_log(site: Site, public_key: Ed25519PublicKey, *, kept: Sequence[str] =
         kept: checkpoints that somebody else kept.
 
     Raises:
-        StorageError: when the database or a checkpoint's file cannot be read.
+        StorageError: when the database cannot be read.
     """
     notes = [(f"kept checkpoint {number}", note) for number, note in enumerate(kept, start=1)]
-    # files first: a checkpoint exported meanwhile covers only events that the later snapshot of the database holds
-    with explained(site.log_folder):
-        for path in sorted(site.log_folder.glob("checkpoint-*.txt")):
-            notes.append((str(path), path.read_bytes().decode(errors="replace")))
     faults: list[Fault] = []
+    # files first: a checkpoint exported meanwhile covers only events that the later snapshot of the database holds
+    for path in sorted(site.log_folder.glob("checkpoint-*.txt")):
+        try:
+            notes.append((str(path), path.read_bytes().decode(errors="replace")))
+        except OSError as error:
+            faults.append(fault_of(error, path))
     with site.database.read() as connection:
-        stored = repository.find(connection, LogCheckpoint)
+        stored, damaged = repository.sift(connection, LogCheckpoint)
+        faults += [Fault("TW-PROOF-006", fault.message, fault.place, _CURE) for fault in damaged]
         notes += [(f"log_checkpoint {row.size}", row.note) for row in stored]
         roots = _roots(notes, stored, origin(site.id), public_key, faults)
         size, root, good = _walk(connection, roots, faults)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tuneward.errors import Fault, StorageError
-from tuneward.storage.files import explained, write_atomically
+from tuneward.storage.files import explained, fault_of, write_atomically
 
 #: What a secret is for; one purpose's digests say nothing about another's.
 Purpose = Literal["records", "subjects", "answers", "api-keys"]
@@ -72,7 +73,8 @@ class Keys:
         """Read the keys in ``folder``.
 
         Raises:
-            StorageError: when they are missing, damaged, or readable by others; all faults at once.
+            StorageError: when they are missing, damaged, or readable by others, or when ``public.pem`` is another
+                key's: what outsiders check with would not be what signs; all faults at once.
         """
         private, secret = folder / "signing.pem", folder / "secret"
         faults = [fault for path in (private, secret) for fault in _file_faults(path)]
@@ -94,7 +96,10 @@ class Keys:
             faults.append(_damaged(secret, "not 32 bytes in hex"))
         if faults or not isinstance(signing, Ed25519PrivateKey):
             raise StorageError(faults)
-        return cls(signing=signing, site_secret=site_secret)
+        keys = cls(signing=signing, site_secret=site_secret)
+        if fault := _public_fault(folder / "public.pem", keys.public):
+            raise StorageError(fault)
+        return keys
 
     @property
     def public(self) -> Ed25519PublicKey:
@@ -129,6 +134,23 @@ def _file_faults(path: Path) -> list[Fault]:
     if stat.S_IMODE(status.st_mode) & 0o077:
         return [Fault("TW-GOV-011", "others can read it", str(path), f"chmod 600 {shlex.quote(str(path))}")]
     return []
+
+
+def _public_fault(path: Path, public: Ed25519PublicKey) -> Fault | None:
+    """What is wrong with the file for outsiders; it can always be made again from the signing key."""
+    again = f"openssl pkey -in {shlex.quote(str(path.with_name('signing.pem')))} -pubout -out {shlex.quote(str(path))}"
+    try:
+        stated = serialization.load_pem_public_key(path.read_bytes())
+    except FileNotFoundError:
+        return Fault("TW-GOV-010", "is missing", str(path), again)
+    except OSError as error:
+        return fault_of(error, path)
+    except (ValueError, UnsupportedAlgorithm):
+        return Fault("TW-GOV-012", "not a public key in PEM", str(path), again)
+    if isinstance(stated, Ed25519PublicKey) and stated.public_bytes_raw() == public.public_bytes_raw():
+        return None
+    cure = f"find out which of the two was replaced; where signing.pem is the site's own: {again}"
+    return Fault("TW-GOV-016", "is not the public half of signing.pem", str(path), cure)
 
 
 def _damaged(path: Path, why: str) -> Fault:

@@ -7,16 +7,17 @@ behind the log's back is named here. Knows kinds and digests, not what rows mean
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from tuneward.domain.audit import Edge
-from tuneward.domain.dataset import Dataset, RecordEntry
+from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
 from tuneward.errors import Fault
 from tuneward.governance import audit
 from tuneward.governance.change import edge_name, rows_digest
 from tuneward.storage import repository
 from tuneward.storage.site import Site
+from tuneward.storage.tables import dataset as dataset_table
 
 _UNGOVERNED = {"audit_event", "log_checkpoint"}  # the log itself: check_log's business
 _BULK: tuple[Any, ...] = (RecordEntry, FindingEntry)
@@ -48,6 +49,9 @@ def faults_in(connection: Connection) -> Iterator[Fault]:
     present: set[tuple[str, str]] = set()
     for kind, name, digest in _stored(connection):
         present.add((kind, name))
+        if isinstance(digest, Fault):
+            yield Fault("TW-PROOF-008", f"was changed behind the log's back: {digest.message}", f"{kind} {name}", _CURE)
+            continue
         wanted = committed.get((kind, name))
         if wanted is None:
             yield Fault("TW-PROOF-009", "no event of the log wrote it", f"{kind} {name}", _CURE)
@@ -57,16 +61,19 @@ def faults_in(connection: Connection) -> Iterator[Fault]:
         yield Fault("TW-PROOF-008", "was removed behind the log's back", f"{kind} {name}", _CURE)
 
 
-def _stored(connection: Connection) -> Iterator[tuple[str, str, str]]:
-    """Kind, name and digest of every governed row; records and findings by dataset."""
+def _stored(connection: Connection) -> Iterator[tuple[str, str, str | Fault]]:
+    """Kind, name and digest of every governed row, or why it cannot be read; records and findings by dataset."""
     noun_type: Any
     for kind, noun_type in repository.KINDS.items():
         if kind in _UNGOVERNED or noun_type in _BULK:
             continue
-        for noun in repository.find(connection, noun_type):
+        nouns, damaged = repository.sift(connection, noun_type)
+        for fault in damaged:
+            yield kind, fault.place.removeprefix(f"{kind} "), fault
+        for noun in nouns:
             name = edge_name(noun) if isinstance(noun, Edge) else noun.id
             yield kind, name, repository.noun_digest(noun)
-    datasets = [dataset.id for dataset in repository.find(connection, Dataset)]
+    datasets = list(connection.execute(select(dataset_table.c.id)).scalars())
     for noun_type in _BULK:
         for dataset in datasets:
             rows = repository.find(connection, noun_type, dataset=dataset)

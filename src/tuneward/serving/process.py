@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from tuneward.errors import CODES, Fault, ServingError
+from tuneward.modeling.machine import computing
 from tuneward.settings import SILENCE
 
 #: The engine of ours. Another program may take its place if it takes the same options and prints the same first line.
@@ -101,7 +102,7 @@ class EngineProcess:
         """
         assert self._child is None, "an EngineProcess starts once"
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **SILENCE, ENGINE_KEY_VARIABLE: self.key, "PYTHONUNBUFFERED": "1"}
+        environment = {**computing(os.environ), **SILENCE, ENGINE_KEY_VARIABLE: self.key, "PYTHONUNBUFFERED": "1"}
         with self.log_file.open("ab") as log:
             try:
                 self._child = subprocess.Popen(

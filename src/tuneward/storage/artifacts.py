@@ -24,9 +24,10 @@ from typing import Any
 from tuneward.digests import canonical_json, digest_bytes, digest_file
 from tuneward.errors import Fault, ProofError, StorageError
 from tuneward.storage.files import copy_hashing, explained, files_under, flush, flush_folder, is_plain, names_under
-from tuneward.storage.staging import staging, sweep
+from tuneward.storage.staging import staging, sweep, sweep_files
 from tuneward.storage.stamps import Stamp, read_stamps, write_stamps
 
+_UNREADABLE = "cannot be read"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,6 +50,7 @@ class Artifacts:
             for name in ("blobs", "manifests", "trees", "stamps", "tmp"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             sweep(self.folder / "tmp")
+            sweep_files(self.folder / "stamps")
 
     @property
     def trees_folder(self) -> Path:
@@ -163,6 +165,10 @@ class Artifacts:
         with explained(folder):
             if folder.exists():
                 faults = self._folder_faults(digest, manifest, trust_stamps=True)
+                unread = {name: what for name, what in faults.items() if what.startswith(_UNREADABLE)}
+                if unread:
+                    cure = "check the disk and the permissions"
+                    raise StorageError(Fault("TW-STOR-012", w, str(folder / n), cure) for n, w in unread.items())
                 wrong = [f"{name}: {what}" for name, what in faults.items() if what != "missing"]
                 if wrong:
                     raise ProofError(_changed(digest, name) for name in wrong)
@@ -176,33 +182,48 @@ class Artifacts:
         """Re-hash a blob, or every file of a tree in the store and in its folder.
 
         Returns:
-            one line for everything that is missing, changed or extra, by name; empty when all is as it was stored.
+            one line for everything that is missing, changed, extra or cannot be read, by name; empty when all is as it
+            was stored.
         """
-        if not self._manifest(digest).is_file():
-            return [f"{digest}: {what}" for what in [self._blob_fault(digest)] if what]
+        _checked(digest)
         try:
+            if not self._manifest(digest).is_file():
+                return [f"{digest}: {what}" for what in [self._blob_fault(digest)] if what]
             manifest = self.manifest(digest)
         except (ProofError, StorageError) as error:
             return [f"manifest: {fault.message}" for fault in error.faults]
+        except OSError as error:
+            return [f"manifest: {_unreadable(error)}"]
         found = [
             f"{name}: {what} in the store"
             for name, entry in manifest.items()
             if (what := self._blob_fault(entry["digest"]))
         ]
-        if self._tree(digest).exists():
-            faults = self._folder_faults(digest, manifest, trust_stamps=False)
-            found += [f"{name}: {what} in the folder" for name, what in faults.items()]
-        return found
+        try:
+            faults = {}
+            if self._tree(digest).exists():
+                faults = self._folder_faults(digest, manifest, trust_stamps=False)
+        except OSError as error:
+            faults = {"": _unreadable(error)}
+        return found + [f"{name or digest}: {what} in the folder" for name, what in faults.items()]
 
     def _blob_fault(self, digest: str) -> str | None:
         path = self._blob(digest)
-        if not path.is_file():
-            return "missing"
-        with explained(path):
+        try:
+            if not path.is_file():
+                return "missing"
             return None if digest_file(path) == digest else "changed"
+        except OSError as error:
+            return _unreadable(error)
 
     def _folder_faults(self, digest: str, manifest: dict[str, dict[str, Any]], *, trust_stamps: bool) -> dict[str, str]:
-        """Name → ``missing``, ``changed`` or ``extra`` of the materialised folder; stamps what it found well."""
+        """Name → ``missing``, ``changed``, ``extra`` or why a file of the materialised folder cannot be read.
+
+        Stamps what it found well.
+
+        Raises:
+            OSError: when the folder cannot be listed.
+        """
         folder, stamps_path = self._tree(digest), self.folder / "stamps" / digest
         known = read_stamps(stamps_path) if trust_stamps else {}
         faults, stamps = dict[str, str](), dict[str, Stamp]()
@@ -210,13 +231,14 @@ class Artifacts:
             path = folder / name
             try:
                 status = path.lstat()
-            except OSError:
+                stamps[name] = Stamp.of(status)
+                regular = stat.S_ISREG(status.st_mode) and status.st_size == entry["bytes"]
+                if not regular or (known.get(name) != stamps[name] and digest_file(path) != entry["digest"]):
+                    faults[name] = "changed"
+            except (FileNotFoundError, NotADirectoryError):
                 faults[name] = "missing"
-                continue
-            stamps[name] = Stamp.of(status)
-            regular = stat.S_ISREG(status.st_mode) and status.st_size == entry["bytes"]
-            if not regular or (known.get(name) != stamps[name] and digest_file(path) != entry["digest"]):
-                faults[name] = "changed"
+            except OSError as error:
+                faults[name] = _unreadable(error)
         for name in names_under(folder):
             if name not in manifest:
                 faults[name] = "extra"
@@ -289,6 +311,10 @@ def _parse_manifest(text: bytes, digest: str) -> dict[str, dict[str, Any]]:
     if not sound:
         raise StorageError(Fault("TW-STOR-011", "not the manifest of a tree", digest, "store the folder again"))
     return dict(manifest)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"{_UNREADABLE} ({error.strerror or type(error).__name__})"
 
 
 def _missing(digest: str) -> Fault:

@@ -38,6 +38,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+class DamagedJson(str):
+    """Stands for the value of a column whose text is no JSON, so that whoever knows the row can name it."""
+
+    __slots__ = ()
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -56,7 +62,7 @@ class Database:
                 url,
                 hide_parameters=True,
                 json_serializer=lambda value: canonical_json(value).decode(),
-                json_deserializer=self._read_json,
+                json_deserializer=_read_json,
             )
         except (exc.ArgumentError, ImportError, ValueError) as error:  # its text may quote the URL, password and all
             driver = isinstance(error, exc.NoSuchModuleError | ImportError)
@@ -96,11 +102,16 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and is rolled back at the end.
 
+        SQLite's reads are so by themselves; PostgreSQL, whose every statement would see what others committed by then,
+        is told in the transaction's first statement.
+
         Raises:
             StorageError: when the database cannot be read.
         """
         with self._explained(), self.engine.connect() as connection, connection.begin() as transaction:
             try:
+                if not self._is_sqlite:
+                    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
                 yield connection
             finally:
                 transaction.rollback()
@@ -148,14 +159,6 @@ class Database:
         """Close every pooled connection; the database opens again at the next use."""
         self.engine.dispose()
 
-    def _read_json(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise StorageError(
-                Fault("TW-STOR-003", "a row holds damaged JSON", self.place, "restore the database from a backup")
-            ) from None
-
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -175,6 +178,13 @@ class Database:
         except UnicodeDecodeError:  # rubbish where SQLite keeps text
             cure = "the file is damaged; restore it from a backup"
             raise StorageError(Fault("TW-STOR-006", "holds text that is not UTF-8", self.place, cure)) from None
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return DamagedJson("damaged JSON")
 
 
 def refuse_rubbish(path: Path) -> None:

@@ -25,6 +25,7 @@ from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ApiKey, Deployment, ModelVersion
 from tuneward.errors import Fault, StorageError
 from tuneward.storage import tables
+from tuneward.storage.database import DamagedJson
 
 Noun = TypeVar("Noun")
 
@@ -58,10 +59,13 @@ def canonical_noun(noun: object) -> bytes:
     """Canonical JSON of a noun's fields.
 
     Raises:
-        StorageError: when a value has no JSON form (NaN, infinity, an object).
+        StorageError: when a value has no JSON form (NaN, infinity, an object), or was read as damaged JSON.
     """
+    values = _values(noun)
+    if damaged := _damaged(TABLES[type(noun)][0], values):
+        raise StorageError(damaged)
     try:
-        return canonical_json(_values(noun))
+        return canonical_json(values)
     except (ValueError, TypeError) as error:
         name = f"{kind_of(noun)} {getattr(noun, 'id', '')}".rstrip()
         raise StorageError(
@@ -113,7 +117,11 @@ def update(connection: Connection, noun: object) -> None:
 
 
 def get(connection: Connection, noun_type: type[Noun], noun_id: str) -> Noun | None:
-    """The noun with this id, or None. Of records, whose ids return in every dataset, ask :func:`find`."""
+    """The noun with this id, or None. Of records, whose ids return in every dataset, ask :func:`find`.
+
+    Raises:
+        StorageError: its row holds damaged JSON.
+    """
     table = TABLES[noun_type][0]
     assert [column.name for column in table.primary_key] == ["id"], f"{noun_type.__name__} has no id of its own"
     row = connection.execute(_select(noun_type).where(table.c.id == noun_id)).mappings().first()
@@ -143,13 +151,36 @@ def find(connection: Connection, noun_type: type[Noun], *, order: str | None = N
         noun_type: what to read.
         order: a field; ``-field`` for falling order; None for the order of birth.
         equals: field=value.
+
+    Raises:
+        StorageError: naming every row among them that holds damaged JSON.
     """
+    nouns, damaged = sift(connection, noun_type, order=order, **equals)
+    if damaged:
+        raise StorageError(damaged)
+    return nouns
+
+
+def sift(
+    connection: Connection, noun_type: type[Noun], *, order: str | None = None, **equals: Any
+) -> tuple[list[Noun], list[Fault]]:
+    """As :func:`find`; but rows that hold damaged JSON are told beside the nouns, each by a fault with its place."""
     statement = _ordered(noun_type, order).where(*_conditions(noun_type, equals))
-    return [_noun(noun_type, row) for row in connection.execute(statement).mappings()]
+    nouns, faults = list[Noun](), list[Fault]()
+    for row in connection.execute(statement).mappings():
+        if damaged := _damaged(TABLES[noun_type][0], row):
+            faults.append(damaged)
+        else:
+            nouns.append(_noun(noun_type, row))
+    return nouns, faults
 
 
 def latest(connection: Connection, noun_type: type[Noun], **equals: Any) -> Noun | None:
-    """The one born last among those that :func:`find` would return, or None."""
+    """The one born last among those that :func:`find` would return, or None.
+
+    Raises:
+        StorageError: its row holds damaged JSON.
+    """
     order = "-" + TABLES[noun_type][1]
     statement = _ordered(noun_type, order).where(*_conditions(noun_type, equals)).limit(1)
     row = connection.execute(statement).mappings().first()
@@ -186,7 +217,24 @@ def _values(noun: object) -> dict[str, Any]:
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
+def _damaged(table: Table, row: Mapping[Any, Any]) -> Fault | None:
+    """The fault of a row with damaged JSON: its place is ``kind id``."""
+    columns = [
+        name for name, value in row.items() if any(isinstance(part, DamagedJson) for part in (value, *_parts(value)))
+    ]
+    if not columns:
+        return None
+    place = " ".join([table.name, *(str(row[column.name]) for column in table.primary_key)])
+    return Fault("TW-STOR-003", f"holds damaged JSON ({', '.join(columns)})", place, "restore it from a backup")
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
 def _noun(noun_type: Any, row: Mapping[Any, Any]) -> Any:
+    if damaged := _damaged(TABLES[noun_type][0], row):
+        raise StorageError(damaged)
     return noun_type(
         **{name: _tuple(row[name]) if is_tuple else row[name] for name, is_tuple in _fields(noun_type).items()}
     )

@@ -14,9 +14,11 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tuneward.digests import canonical_json
 from tuneward.errors import Fault, StorageError
@@ -26,12 +28,14 @@ from tuneward.storage.artifacts import Artifacts
 from tuneward.storage.database import Database, now, refuse_rubbish
 from tuneward.storage.files import explained, read_only, write_atomically
 from tuneward.storage.schema import bring_up_to_date
-from tuneward.storage.staging import PREFIX, staging, sweep
+from tuneward.storage.staging import PREFIX, staging, sweep, sweep_files
 
 #: Name of a site's folder inside a project or above it.
 FOLDER_NAME = ".tuneward"
 #: Layout of the folder; raised when an older Tuneward could not read it.
 FORMAT = 1
+#: How often whoever takes a lock looks again while others only ask about it, a few milliseconds apart.
+_LOOKS = 500
 
 
 class Site:
@@ -171,7 +175,7 @@ class Site:
         """
         if not self.writable:
             raise StorageError(read_only(self.folder))
-        name = "lock-serve" if purpose == "serve" else "lock"
+        name = _lock_name(purpose)
         thread, depth = self._held.get(name, (0, 0))
         if depth and thread == threading.get_ident():
             self._held[name] = (thread, depth + 1)
@@ -184,13 +188,13 @@ class Site:
         with explained(path):
             handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageError(_held_by(handle.read(), path)) from None
+            if not _taken(handle):
+                raise StorageError(_held_by(handle.read(), path))
             with explained(path):
                 if name == "lock":  # what a killed step left, rows maybe; first, as it may fill the disk
                     sweep(self.folder / "runs", prefix=PREFIX)
+                    for left in filter(Path.is_dir, (self.folder, self.keys_folder, self.log_folder)):
+                        sweep_files(left)
                 handle.truncate(0)
                 handle.write(canonical_json({"pid": os.getpid(), "purpose": purpose, "since": now()}))
             self._held[name] = (threading.get_ident(), 1)
@@ -202,12 +206,47 @@ class Site:
                 handle.truncate(0)
 
     def held(self, purpose: str) -> bool:
-        """Whether a process holds the lock for ``purpose`` now."""
-        try:
-            with self.lock(purpose):
+        """Whether a process, this one included, holds the lock for ``purpose`` now; who takes it is not kept off.
+
+        Raises:
+            StorageError: when the lock's file cannot be opened.
+        """
+        path = self.folder / _lock_name(purpose)
+        with explained(path):
+            try:
+                handle = path.open("rb")
+            except FileNotFoundError:
                 return False
-        except StorageError as error:
-            return error.faults[0].code == "TW-STOR-005"
+        with handle:
+            return not _shared(handle)
+
+
+def _lock_name(purpose: str) -> str:
+    return "lock-serve" if purpose == "serve" else "lock"
+
+
+def _shared(handle: IO[bytes]) -> bool:
+    """Whether nobody holds the file alone; asked by sharing it until it is closed."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _taken(handle: IO[bytes]) -> bool:
+    """Take the file alone, unless somebody else has it so; who only asks (:meth:`Site.held`) is waited for."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not _shared(handle):
+                return False
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            time.sleep(0.001 + os.getpid() % 10 / 5000)  # apart from others who would take it now
+        else:
+            return True
+    return False
 
 
 def _database(folder: Path) -> Database:

@@ -1,4 +1,4 @@
-"""Staging: folders in which something is built before it appears at its place, and the sweep of what was left.
+"""Staging: folders in which something is built before it appears at its place, and the sweep of what was left there.
 
 Place on the road: under ``storage.artifacts``, ``storage.site`` and the steps that build what they store. Knows nothing
 of what is built.
@@ -6,15 +6,21 @@ of what is built.
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tuneward.storage.files import explained
 
 PREFIX = "tmp"
+#: Younger files may be somebody's whose process we cannot see (another container on the same folder).
+_SETTLED_SECONDS = 3600
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_OF_PROCESS = re.compile(r"\.(?P<process>[1-9]\d*)")
 
 
 @contextmanager
@@ -62,3 +68,32 @@ def sweep(parent: Path, *, prefix: str = "") -> None:
             pass
         finally:
             os.close(lock)
+
+
+def sweep_files(parent: Path) -> None:
+    """Remove the files that killed processes left in ``parent`` on their way to another name.
+
+    Those are ``.NAME.PROCESS`` of ``files.write_atomically`` and ``DIGEST.PROCESS`` of ``stamps.write_stamps``, when
+    no such process lives and nobody has written to them for an hour.
+
+    Raises:
+        OSError: when ``parent`` cannot be listed.
+    """
+    for file in parent.iterdir():
+        match = _OF_PROCESS.fullmatch(file.suffix)
+        if match is None or not (file.name.startswith(".") or _DIGEST.fullmatch(file.stem)):
+            continue
+        with suppress(OSError):  # somebody else swept it
+            settled = time.time() - file.lstat().st_mtime > _SETTLED_SECONDS
+            if settled and not _lives(int(match["process"])) and not file.is_dir():
+                file.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -46,7 +46,7 @@ def read_stamps(path: Path) -> dict[str, Stamp]:
 
 def write_stamps(path: Path, stamps: dict[str, Stamp]) -> None:
     """Replace the stamps in a file; a disk that cannot take them is no fault of the tree."""
-    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary = path.with_suffix(f".{os.getpid()}")  # known to staging.sweep_files
     try:
         temporary.write_bytes(canonical_json({name: list(astuple(stamp)) for name, stamp in stamps.items()}))
         temporary.replace(path)

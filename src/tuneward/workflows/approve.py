@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tuneward.domain.approval import Approval
 from tuneward.errors import DataError, Fault
 from tuneward.governance import approvals
+from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import Office
 from tuneward.storage.repository import find
 from tuneward.workflows.prepare import ASK, require_base
@@ -68,12 +69,15 @@ def request(workspace: Workspace, justification: str) -> ApprovalResult:
 
 
 def grant(office: Office, approval_id: str, reason: str) -> ApprovalResult:
-    """Say yes; the record names decider, reason and policy, and says so when it is the requester's own.
+    """Say yes, and sign the log; the record names decider, reason and policy, and says so when it is one's own request.
 
     Raises:
         GovernanceError: unknown id, decided already, no role, or own request where the policy wants four eyes.
+        ProofError: it was granted, but the log contradicts an earlier checkpoint and is not signed.
     """
-    return ApprovalResult(approvals.grant(office, approval_id, reason), reused=False, next="tuneward train")
+    granted = approvals.grant(office, approval_id, reason)
+    checkpoint(office)
+    return ApprovalResult(granted, reused=False, next="tuneward train")
 
 
 def refuse(office: Office, approval_id: str, reason: str) -> ApprovalResult:

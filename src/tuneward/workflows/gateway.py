@@ -2,8 +2,9 @@
 
 Place on the road: step 7, after ``deploy``. It holds the site's ``serve`` lock, opens the port, has every active
 deployment checked before anything is loaded, starts one engine per base, loads the adapters and runs the gateway's
-web application in this process. The web application is a door and named by its import path, as the engine's program
-is; this file does not import it. Adapters, aliases and checks are the router's matter.
+web application in this process; the log is signed while it runs and when it ends. The web application is a door and
+named by its import path, as the engine's program is; this file does not import it. Adapters, aliases and checks are
+the router's matter.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from uvicorn.importer import import_from_string
 from tuneward.domain.audit import AuditEvent
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError, TunewardError
+from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
 from tuneward.governance.keys import Keys
 from tuneward.governance.office import Office
@@ -36,6 +38,7 @@ from tuneward.serving.router import Engine, Route, Router
 from tuneward.storage.repository import latest
 from tuneward.storage.site import Site
 from tuneward.workflows.answer import Desk
+from tuneward.workflows.log import regular_checkpoints
 
 #: All faults of a deployment; empty when it may be served.
 CheckDeployment = Callable[[Site, Keys, Deployment], list[Fault]]
@@ -44,6 +47,7 @@ MakeApp = Callable[[Desk], ASGIApp]
 
 _APP = "tuneward.web.app:create_app"
 _STOP_SECONDS = 10
+_CHECKPOINT_SECONDS = 300.0
 _BASE_NAME = "base"
 
 
@@ -125,6 +129,7 @@ def gateway(
     progress: Progress = SILENT,
     make_app: MakeApp | None = None,
     engine_command: Sequence[str] = ENGINE_COMMAND,
+    checkpoint_seconds: float = _CHECKPOINT_SECONDS,
 ) -> Iterator[Gateway]:
     """A gateway that answers while the block runs.
 
@@ -135,6 +140,7 @@ def gateway(
         progress: told about each step of the start.
         make_app: makes another web application than ours (for tests).
         engine_command: program that speaks the engine's routes.
+        checkpoint_seconds: how often the log is signed, where events were added.
 
     Raises:
         StorageError: another process serves this site.
@@ -192,11 +198,13 @@ def gateway(
             started.note(host=host, port=port, precision=precision, deployments=deployments)
         try:
             held.enter_context(web)
-            yield Gateway(identity, url_of(host, port), host, port, routes, precision, tuple(engines.values()), web)
+            with regular_checkpoints(office, every_seconds=checkpoint_seconds, progress=progress):
+                yield Gateway(identity, url_of(host, port), host, port, routes, precision, tuple(engines.values()), web)
         finally:
             web.stop()
             with change(office, "gateway.stop", identity):
                 pass
+            checkpoint(office)
 
 
 def running_url(site: Site) -> str | None:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from tuneward.digests import digest_file
 from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
 from tuneward.errors import ModelError
 from tuneward.governance.change import Office, change, permit
-from tuneward.modeling.licences import Use, check
+from tuneward.modeling.licences import Use, check, unknown
+from tuneward.modeling.licences import find as named
 from tuneward.modeling.pull import moved_to
 from tuneward.modeling.pull import pull as fetch
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
-from tuneward.storage.repository import get
+from tuneward.storage.repository import find, get
 from tuneward.workflows.bases import ALSO_NAMED, base_named, name_of, place_of
 
 
@@ -50,7 +52,8 @@ def pull(
         office: where and as whom.
         reference: a catalogue name, ``org/name@revision``, or a local folder.
         use: the use that the licence must allow.
-        licence: licence to assume where the model does not state one; recorded as declared.
+        licence: licence to assume where the model does not state one, or states it wrongly; recorded as declared. A
+            base that a dataset was made from keeps the licence that approvals and signed papers name; that is said.
         beside: folder from which a relative folder is meant; the project's.
         follow: whether a branch that moved is pulled again; else the base that is there is kept.
         progress: told how far it is, and about a branch that moved.
@@ -60,6 +63,8 @@ def pull(
         GovernanceError: the actor may not pull.
     """
     permit(office, "base.pull")
+    if licence is not None and named(licence) is None:
+        raise ModelError(unknown(licence))
     with office.site.lock("pull"):
         with office.site.database.read() as c:
             known = base_named(c, office.site, reference, beside)
@@ -67,8 +72,11 @@ def pull(
         name = name_of(office.site, place) if place else reference
         kept = known and known.name == name and _as_it_was(known) and not office.site.artifacts.check(known.id)
         if known and kept and not (_moved(known, progress, follow=follow) and follow):
-            refuse_forbidden_use(known.licence, use)
-            return PullResult(base=known, reused=True)
+            kept_base = _licensed(office, known, licence, progress)
+            refuse_forbidden_use(kept_base.licence, use)
+            if kept_base != known:
+                _record(office, kept_base)
+            return PullResult(base=kept_base, reused=True)
         with office.site.scratch() as scratch:
             pulled = fetch(str(place or reference), scratch / "base", progress=progress, licence=licence)
             refuse_forbidden_use(pulled.licence, use)
@@ -86,13 +94,34 @@ def pull(
         with office.site.database.read() as c:
             first = get(c, Base, digest)
         if first is not None:
-            base = _again(first, base, progress)
-        with change(office, "base.pull", base.id) as c:
-            c.put(base)
-            c.note(name=name, licence=base.licence)
-            if "revision" in base.source:
-                c.note(revision=base.source["revision"])
+            base = _licensed(office, _again(first, base, progress), licence, progress)
+            refuse_forbidden_use(base.licence, use)
+        _record(office, base, name=name)
     return PullResult(base=base, reused=False)
+
+
+def _record(office: Office, base: Base, *, name: str | None = None) -> None:
+    with change(office, "base.pull", base.id) as c:
+        c.put(base)
+        c.note(name=name or base.name, licence=base.licence)
+        if "revision" in base.source:
+            c.note(revision=base.source["revision"])
+
+
+def _licensed(office: Office, base: Base, licence: str | None, progress: Progress) -> Base:
+    """The base that is there, under the licence that was asked for, unless something was made under its own."""
+    asked = named(licence) if licence is not None else None
+    if asked is None or asked.name == base.licence:
+        return base
+    with office.site.database.read() as c:
+        used = find(c, Dataset, base=base.id)
+    if not used:
+        return replace(base, licence=asked.name)
+    progress.say(
+        f"the licence {asked.name} is ignored: {base.name} is in the site already, under {base.licence}, and datasets, "
+        "approvals and signed papers were made under that; a fresh site can take it under another"
+    )
+    return base
 
 
 def _moved(base: Base, progress: Progress, *, follow: bool) -> bool:

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from tuneward import __version__
 from tuneward.domain.approval import Approval
 from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
+from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.versions import make_papers
 from tuneward.storage.database import now
-from tuneward.storage.repository import get, latest, require
+from tuneward.storage.repository import find, get, require
 from tuneward.workflows.evaluate import gate_says_no, require_run
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.provenance import provenance_of
@@ -46,6 +49,7 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
     Raises:
         EvaluationError: it was not evaluated, or the gate said no (every reason).
         GovernanceError: the actor may not register.
+        ProofError: it was registered, but the log contradicts an earlier checkpoint and is not signed.
     """
     permit(workspace.office, "version.register")
     with workspace.site.lock("register"):
@@ -64,12 +68,12 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
         if road.version and not artifacts.check(road.version.papers):
             return _result(workspace, road.version, reused=True)
         with workspace.site.database.read() as c:
-            before = latest(c, ModelVersion, project=workspace.project.project)
+            number = next_number(c, workspace.project.project)
             adapter = get(c, Adapter, evaluation.adapter)
             run = require(c, Run, evaluation.run)  # an earlier one where the same bits came out again
             approval = require(c, Approval, run.approval) if run.approval else None
         assert adapter is not None, "an evaluated adapter is in the register"
-        number, created_at = (before.number + 1 if before else 1), now()
+        created_at = now()
         progress.say("writing AIBOM, model card and signed statement")
         papers = make_papers(
             provenance_of(
@@ -103,7 +107,13 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             for permission in {given.id: given for given in (approval, asked) if given}.values():
                 c.link(permission, version)
             c.note(adapter=version.adapter, papers=version.papers, statement=version.statement)
+        checkpoint(workspace.office)
     return _result(workspace, version, reused=False)
+
+
+def next_number(connection: Connection, project: str) -> int:
+    """One more than the project's highest; what time it is has no say, as a clock may be set back."""
+    return max((version.number for version in find(connection, ModelVersion, project=project)), default=0) + 1
 
 
 def _result(workspace: Workspace, version: ModelVersion, *, reused: bool) -> RegisterResult:

@@ -18,7 +18,8 @@ class ServeResult:
     Attributes:
         url: base URL for OpenAI's clients, ``…/v1``.
         models: the aliases that it serves.
-        key: a first key, made because the site had none that is valid; shown this once. None otherwise.
+        key: a first key, made because the site had none that is valid; shown this once. None otherwise; a
+            key that nobody saw, as the process was killed before it showed it, is replaced by a new one.
     """
 
     url: str

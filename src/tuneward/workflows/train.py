@@ -17,6 +17,7 @@ from tuneward.domain.run import Adapter, Run
 from tuneward.errors import DataError, Fault, GovernanceError, TrainingError
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
+from tuneward.modeling.machine import computing
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.repository import get, latest
@@ -139,7 +140,7 @@ def require_approval(workspace: Workspace, road: Road) -> Approval | None:
 
 def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[str, Any]:
     """Run the training process and pass on what it says; returns its final figures."""
-    environment = {**os.environ, "TUNEWARD_SITE": str(workspace.site.folder)}
+    environment = {**computing(os.environ), "TUNEWARD_SITE": str(workspace.site.folder)}
     log = workspace.site.run_folder(run.id) / "process.log"
     figures: Mapping[str, Any] | None = None
     faults: list[Fault] = []

@@ -25,12 +25,12 @@ from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, TunewardError
 from tuneward.evaluation.gate import judge
 from tuneward.evaluation.measure import read_report
-from tuneward.governance.audit import check_log
+from tuneward.governance.audit import check_log, events, newest_events
 from tuneward.governance.office import Office
 from tuneward.governance.row_check import check_rows
 from tuneward.registry.versions import Papers, check_version
 from tuneward.storage.lineage import Ref
-from tuneward.storage.repository import find, get, kind_of, latest
+from tuneward.storage.repository import kind_of, latest, sift
 from tuneward.workflows.provenance import permission_of, provenance_of
 
 N = TypeVar("N")
@@ -116,10 +116,10 @@ class _Chain:
 
     def newest(self) -> str:
         with self._office.site.database.read() as c:
-            ended = latest(c, AuditEvent, action="answer.finish")  # one that is still being written has no end yet
+            ended = newest_events(c, last=1, action="answer.finish")  # one that is still being written has no end yet
             version = latest(c, ModelVersion)
         if ended:
-            return ended.subject
+            return ended[0].subject
         if version:
             return version.id
         raise ProofError(
@@ -162,15 +162,17 @@ class _Chain:
 
     def _answer(self, event_id: str) -> tuple[Link, str]:
         with self._office.site.database.read() as c:
-            started = get(c, AuditEvent, event_id)
+            started = next(events(c, id=event_id), None)  # read even where it was edited
             if started and started.action == "answer.finish":
-                started = get(c, AuditEvent, started.subject)
-            finished = find(c, AuditEvent, action="answer.finish", subject=started.id) if started else []
+                started = next(events(c, id=started.subject), None)
+            finished = any(events(c, action="answer.finish", subject=started.id)) if started else False
         if started is None or started.action != "answer.start":
             raise ProofError(Fault("TW-PROOF-011", f"the log knows no answer {event_id!r}", "", "see `tuneward log`"))
         if started.decision != "done":
             raise ProofError(Fault("TW-PROOF-011", "was refused: there is no answer", event_id, "see `tuneward log`"))
         faults = [] if finished else [_fault("answer", event_id, "was started but no outcome was logged")]
+        if not isinstance(started.detail, dict):
+            faults.append(_fault("answer", event_id, "its event is not of the form that was written"))
         deployment = self._noun(Deployment, _named(started, "deployment"))
         version = self._noun(ModelVersion, deployment.version) if deployment else None
         if version:
@@ -186,12 +188,13 @@ class _Chain:
         adapter = self._noun(Adapter, version.adapter)
         approval = self._noun(Approval, version.approval) if version.approval else None
         nouns = {"run": run, "dataset": dataset, "evaluation": evaluation, "base": base, "adapter": adapter}
-        missing = [name for name, noun in nouns.items() if noun is None]
+        missing = [Ref(name, getattr(version, name)) for name, noun in nouns.items() if noun is None]
         if version.approval and approval is None:
-            missing.append("approval")
-        faults = [_fault(name, version.id, f"the {name} that it names is not in the register") for name in missing]
-        if faults:
+            missing.append(Ref("approval", version.approval))
+        if missing:
+            faults = [_fault(name, version.id, f"no {name} as it names one can be read") for name, _ in missing]
             yield Link("version", version.id, "", tuple(faults))
+            yield from (self._absent(wanted, version.id) for wanted in missing)
             return
         assert run is not None
         assert dataset is not None
@@ -290,11 +293,13 @@ class _Chain:
     # what every link shares --------------------------------------------------------------------------------------
 
     def _noun(self, noun: type[N], identifier: str) -> N | None:
+        """The row's noun; None where it is not there or cannot be read, which the log's word on it tells apart."""
         with self._office.site.database.read() as c:
-            return get(c, noun, identifier)
+            nouns, _ = sift(c, noun, id=identifier)
+        return nouns[0] if nouns else None
 
     def _bytes(self, name: str, digest: str) -> list[Fault]:
-        return [_fault(name, digest, wrong) for wrong in self._artifacts.check(digest)]
+        return _found(lambda: [_fault(name, digest, wrong) for wrong in self._artifacts.check(digest)], name, digest)
 
     def _link(self, name: str, noun: Any, says: str, faults: Iterable[Fault]) -> Link:
         """A link over a row, which must read as the log last wrote it."""
@@ -320,7 +325,12 @@ def _found(check: Callable[[], list[Fault]], name: str, subject: str) -> list[Fa
     try:
         return check()
     except TunewardError as error:
-        return [_fault(name, subject, fault.message) for fault in error.faults]
+        return [
+            _fault(
+                name, subject, f"{fault.place}: {fault.message}" if fault.place not in {"", subject} else fault.message
+            )
+            for fault in error.faults
+        ]
     except (LookupError, TypeError, ValueError, AttributeError):
         return [_fault(name, subject, "its row is not of the form that was written")]
 
