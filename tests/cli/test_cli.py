@@ -72,3 +72,9 @@ def test_doctor_names_what_is_missing_and_never_raises(tmp_path: Path) -> None:
 
 def test_plain_turns_results_into_json_values(tmp_path: Path) -> None:
     assert plain({"a": (1, tmp_path)}) == {"a": [1, str(tmp_path)]}
+
+
+@pytest.mark.parametrize("command", [("log",), ("key", "list"), ("member", "list")])
+def test_times_say_that_they_are_utc(tmp_path: Path, command: tuple[str, ...]) -> None:
+    tuneward("init", cwd=tmp_path)
+    assert "(UTC)" in tuneward(*command, cwd=tmp_path).stdout

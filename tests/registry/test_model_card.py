@@ -72,6 +72,7 @@ def test_values_cannot_forge_markdown() -> None:
 def test_escaping() -> None:
     assert escaped("a_b*c\n|d") == r"a\_b\*c \|d"
     assert escaped(1.5) == "1.5"
+    assert escaped("&lt;b&gt; &copy; R&D") == r"\&lt;b\&gt; \&copy; R\&D"
     assert code("a`b|c") == "`a b c`"
     assert escaped(code("a_b")) == "`a_b`"
 

@@ -61,14 +61,14 @@ def list_members(project: ProjectFolder = HERE, as_json: Json = False) -> None:
 
 
 def _keys(result: KeyList) -> None:
-    rows = table("", "id", "name", "member", "made at", "revoked at")
+    rows = table("", "id", "name", "member", "made at (UTC)", "revoked at (UTC)")
     for key in result.keys:
         rows.add_row(key.id, key.name, key.member, key.created_at[:16], (key.revoked_at or "")[:16])
     stdout.print(rows)
 
 
 def _members(result: MemberList) -> None:
-    rows = table("", "name", "roles", "since")
+    rows = table("", "name", "roles", "since (UTC)")
     for member in result.members:
         rows.add_row(member.id, ", ".join(member.roles), member.created_at[:16])
     stdout.print(rows)

@@ -51,7 +51,7 @@ def list_all(project: ProjectFolder = HERE, as_json: Json = False) -> None:
     """List the site's requests, newest first."""
 
     def human(result: ApprovalList) -> None:
-        rows = table("", "id", "project", "status", "asked by", "decided by", "asked at")
+        rows = table("", "id", "project", "status", "asked by", "decided by", "asked at (UTC)")
         for item in result.approvals:
             rows.add_row(
                 item.id, item.project, item.status, item.requested_by, item.decided_by or "", item.requested_at[:16]
@@ -65,7 +65,7 @@ def _one(result: ApprovalResult) -> None:
     approval = result.approval
     own = " (the requester's own grant, as the policy allows)" if approval.self_granted else ""
     stdout.print(f"{approval.id}: {approval.status}{own}")
-    stdout.print(f"  asked by {approval.requested_by} at {approval.requested_at[:16]}: {approval.justification}")
+    stdout.print(f"  asked by {approval.requested_by} at {approval.requested_at[:16]} UTC: {approval.justification}")
     if approval.decided_by:
         stdout.print(f"  decided by {approval.decided_by}: {approval.reason}")
     scope = approval.scope

@@ -71,7 +71,7 @@ def _note(result: CheckpointResult) -> None:
 
 
 def _events(result: LogResult) -> None:
-    rows = table("", "seq", "at", "actor", "action", "subject", "decision")
+    rows = table("", "seq", "at (UTC)", "actor", "action", "subject", "decision")
     for event in result.events:
         rows.add_row(str(event.seq), event.at[:19], event.actor, event.action, short(event.subject), event.decision)
     stdout.print(rows)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
 from tuneward.cli.progress_bar import duration, progress_on_stderr
+from tuneward.errors import EvaluationError
 from tuneward.workflows.deploy import DeployResult
 from tuneward.workflows.deploy import deploy as activate
 from tuneward.workflows.evaluate import EvaluateResult
@@ -24,8 +25,6 @@ from tuneward.workflows.status import status as look
 from tuneward.workflows.train import TrainResult
 from tuneward.workflows.train import train as fit
 from tuneward.workflows.workspace import open_workspace
-
-GATE_SAYS_NO = 6
 
 
 def add_to(app: typer.Typer) -> None:
@@ -99,7 +98,7 @@ def evaluate(project: ProjectFolder = HERE, as_json: Json = False) -> None:
         result = measure(open_workspace(project), progress=progress)
     show(result, show_evaluated, as_json=as_json)
     if not result.evaluation.passed:
-        raise typer.Exit(GATE_SAYS_NO)
+        raise typer.Exit(EvaluationError.exit_code)
 
 
 def show_evaluated(result: EvaluateResult) -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stdout
 from tuneward.cli.progress_bar import progress_on_stderr
+from tuneward.errors import MachineError
 from tuneward.workflows.doctor import DoctorResult
 from tuneward.workflows.doctor import doctor as examine
 from tuneward.workflows.init import InitResult
@@ -53,7 +54,7 @@ def doctor(project: ProjectFolder = HERE, as_json: Json = False) -> None:
     result = examine(project)
     show(result, human, as_json=as_json)
     if not result.healthy:
-        raise typer.Exit(11)
+        raise typer.Exit(MachineError.exit_code)
 
 
 def pull(

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from tuneward.registry.figures import limits, number, table
 from tuneward.registry.provenance import Provenance
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 _SPACE = re.compile(r"\s+")
 
 

@@ -61,8 +61,6 @@ class _Request(_Strict):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
-    user: str | None = None
 
     @model_validator(mode="after")
     def _stream_options_need_stream(self) -> "_Request":
