@@ -118,6 +118,15 @@ def test_parquet_with_wrong_columns_says_which_it_has(tmp_path):
     assert caught.value.faults[0].code == "TW-DATA-015"
 
 
+def test_parquet_times_that_python_cannot_hold_are_read_as_text(tmp_path):
+    late = pyarrow.array([9 * 10**17] * len(ROWS), pyarrow.timestamp("us"))  # the year 30489
+    fine = pyarrow.array([123456789] * len(ROWS), pyarrow.timestamp("ns"))
+    table = pyarrow.Table.from_pylist(ROWS).append_column("late", late).append_column("fine", fine)
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    prepared = prepare(tmp_path, train=["train.parquet"])
+    assert len(prepared.train) == len(ROWS)
+
+
 def test_a_parquet_column_that_stands_twice(tmp_path):
     columns = [pyarrow.array([text]) for text in ("q", "one", "two")]
     table = pyarrow.table(columns, names=["prompt", "answer", "answer"])

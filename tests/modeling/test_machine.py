@@ -46,3 +46,17 @@ def test_a_computing_child_looks_seldom_before_it_sleeps_unless_the_user_chose()
     assert machine.computing({"A": "b"}) == {"A": "b", "GOMP_SPINCOUNT": machine.SPINS}
     for own in ({"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}):
         assert machine.computing(own) == own
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("", 8)])
+def test_threads_keep_to_a_containers_share(tmp_path, monkeypatch, quota, expected):
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert machine.threads() == expected
+
+
+def test_the_users_number_of_threads_comes_first(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert machine.threads() == 3

@@ -23,13 +23,16 @@ def test_counts_are_exact(plan):
     assert made.base_parameters == 304 * 64 + 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96) + 5 * 64
     assert made.device == made.to_json()["device"] == "cpu"
     assert made.longest_row == max(row.ids.size for row in rows)
+    assert made.widest_window == max(sum(rows[i].ids.size for i in w) for step in loop.steps for w in step.windows)
     assert made.memory["weights"] == 4 * made.base_parameters
     assert made.memory["optimizer"] == 8 * made.trained_parameters
     assert made.peak_bytes == made.to_json()["peak_bytes"] == sum(made.memory.values())
 
 
 def test_what_cannot_fit_is_refused_with_the_parts_and_a_cure(plan):
-    made = dataclasses.replace(plan[0], memory={"weights": 10 * 2**20, "activations": 100 * 2**20})
+    made = dataclasses.replace(
+        plan[0], memory={"weights": 10 * 2**20, "activations": 100 * 2**20}, widest_window=1000, longest_row=300
+    )
     refuse_what_cannot_fit(made, 110 * 2**20)
     refuse_what_cannot_fit(made, None)
     with pytest.raises(TrainingError) as caught:
@@ -37,7 +40,10 @@ def test_what_cannot_fit_is_refused_with_the_parts_and_a_cure(plan):
     (fault,) = caught.value.faults
     assert fault.code == "TW-TRAIN-006"
     assert "weights 10, activations 100" in fault.message
-    assert "50%" in fault.cure
+    assert fault.cure.startswith("set training.window_tokens to 500;")
+    with pytest.raises(TrainingError) as caught:  # a row fills the window: a smaller one would not help
+        refuse_what_cannot_fit(dataclasses.replace(made, longest_row=900), 60 * 2**20)
+    assert "split rows of more than 500 tokens" in caught.value.faults[0].cure
     with pytest.raises(TrainingError) as caught:
         refuse_what_cannot_fit(made, 5 * 2**20)
     assert "smaller base" in caught.value.faults[0].cure

@@ -262,7 +262,7 @@ def read_parquet(file: DataFile, faults: Faults) -> Iterator[Row]:
             if not _header_is_sound(parquet.schema_arrow.names, file.name, faults):
                 return
             for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
-                for values in batch.to_pylist():
+                for values in _written_out(batch).to_pylist():
                     number += 1
                     yield Row(values, Source(file.name, file.digest, number))
     except UnicodeDecodeError:
@@ -274,6 +274,14 @@ def read_parquet(file: DataFile, faults: Faults) -> Iterator[Row]:
         reason = "cannot be decoded" if number else "is not a Parquet file, or its end is missing"
         cure = f"write it again ({type(error).__name__})"
         faults.add("TW-DATA-013", reason, place=f"{file.name}:{number + 1}" if number else file.name, cure=cure)
+
+
+def _written_out(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
+    """Times and dates as text: Python's own hold neither nanoseconds nor years past 9999."""
+    columns = [
+        column.cast(pyarrow.string()) if pyarrow.types.is_temporal(column.type) else column for column in batch.columns
+    ]
+    return pyarrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 #: Suffix → reader.

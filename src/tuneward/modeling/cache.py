@@ -304,7 +304,7 @@ def _groups(lanes: dict[int, _Lane], spans: Sequence[Span], device: torch.device
 
 
 def _mix(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scoring: Scoring) -> Tensor:
-    """Softmax attention with the same roundings as training's: scores in fp32, probabilities in the values' type.
+    """Softmax attention: scores scaled and summed up in fp32, probabilities in the values' type.
 
     Args:
         query: (…, kv_heads, rows, head_dim), the heads that share a key head stacked along the rows.

@@ -4,6 +4,7 @@ Place on the road: asked by ``doctor``. torch is imported only when asked for.
 """
 
 import importlib.metadata
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Machine:
     Attributes:
         torch: version, or None when torch cannot be imported.
         device: name of the first CUDA device, or ``cpu``.
-        threads: threads that torch would use.
+        threads: threads that training and engine run on.
         native_bf16: whether the processor or device multiplies bf16 itself (AVX512-BF16, AMX, Arm bf16, CUDA ≥ 8.0).
         memory_bytes: memory that new processes can have now.
         disk_bytes: free bytes where the site lies.
@@ -52,6 +53,22 @@ def computing(environment: Mapping[str, str]) -> dict[str, str]:
     return dict(environment) if own else {**environment, "GOMP_SPINCOUNT": SPINS}
 
 
+def threads() -> int:
+    """Threads that a product should run on: OMP_NUM_THREADS, else the processors that this process may have.
+
+    A container's share of time (Linux, admin-guide/cgroup-v2: ``cpu.max``) is rounded up to whole processors.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (CONTROL_GROUP / "cpu.max").read_text(encoding="ascii").split()
+        return min(count, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):  # no limit is written `max`
+        return count
+
+
 def look(folder: Path) -> Machine:
     """Look at the machine; ``folder`` says whose disk is meant (its nearest existing parent counts)."""
     while not folder.exists():
@@ -60,12 +77,12 @@ def look(folder: Path) -> Machine:
     try:
         import torch
     except ImportError:
-        return Machine(None, "cpu", os.cpu_count() or 1, False, memory, disk)
+        return Machine(None, "cpu", threads(), False, memory, disk)
     cuda = torch.cuda.is_available()
     return Machine(
         torch=importlib.metadata.version("torch"),
         device=torch.cuda.get_device_name(0) if cuda else "cpu",
-        threads=torch.get_num_threads(),
+        threads=threads(),
         native_bf16=torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_multiplies_bf16(),
         memory_bytes=memory,
         disk_bytes=disk,

@@ -159,7 +159,7 @@ class EngineProcess:
 
         A full disk loses lines of the log and nothing else: a child whose output nobody reads would stand still.
         """
-        with self.log_file.open("ab", buffering=0) as log:
+        with output, self.log_file.open("ab", buffering=0) as log:
             for line in output:
                 try:
                     event = json.loads(line)

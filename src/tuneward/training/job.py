@@ -18,6 +18,7 @@ from tuneward.modeling.base_model import Precision, best_precision, load_base, p
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.lora import LoraLinear, add_lora
+from tuneward.modeling.machine import threads
 from tuneward.training.allocator import keep_freed_memory
 from tuneward.training.batches import Examples, Row, Step, plan_steps, read_rows
 from tuneward.training.checkpoint import Checkpoints
@@ -127,6 +128,7 @@ def train(
         TunewardError: see :func:`prepare` and :meth:`Loop.run`; checkpoints stay.
     """
     keep_freed_memory()
+    torch.set_num_threads(threads())
     torch.manual_seed(job.config.seed)
     ready = prepare(job, chat, device=device)
     emit({"event": "plan", **ready.plan.to_json()})

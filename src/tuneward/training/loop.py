@@ -225,4 +225,6 @@ def _memory_explained(step: Step) -> Iterator[None]:
             raise
         told = f"a step of {step.tokens} tokens in {len(step.windows)} windows did not fit"
         cure = "lower training.window_tokens; the result stays the same"
+        if all(len(window) == 1 for window in step.windows):
+            cure = "each of its windows is one row: leave out or split long rows, or take a machine with more memory"
         raise TrainingError(Fault("TW-TRAIN-006", told, "training.window_tokens", cure)) from error

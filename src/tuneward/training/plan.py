@@ -49,6 +49,7 @@ class Plan:
         tokens: tokens of the whole run, prompts included, all epochs.
         trained_tokens: learned tokens among them.
         longest_row: tokens of the longest row.
+        widest_window: tokens of the widest window.
         steps: optimizer steps.
         windows: passes through the model.
         floating_operations: of the unavoidable matrix products: 4 per frozen parameter and token (no weight gradients),
@@ -65,6 +66,7 @@ class Plan:
     tokens: int
     trained_tokens: int
     longest_row: int
+    widest_window: int
     steps: int
     windows: int
     floating_operations: float
@@ -102,6 +104,7 @@ def make_plan(
         tokens=tokens,
         trained_tokens=learned,
         longest_row=max(row.ids.size for row in rows),
+        widest_window=widest,
         steps=len(steps),
         windows=sum(len(step.windows) for step in steps),
         floating_operations=float(tokens * (4 * inner + 6 * trained) + learned * 4 * head.weight.numel()),
@@ -147,9 +150,11 @@ def refuse_what_cannot_fit(plan: Plan, available: int | None) -> None:
         return
     parts = ", ".join(f"{name} {size / MIB:,.0f}" for name, size in plan.memory.items())
     over = plan.peak_bytes - available
-    if over < plan.memory["activations"] * 0.8:
-        share = 1 - over / plan.memory["activations"]
-        cure = f"set training.window_tokens to about {share:.0%} of now; the result stays the same"
+    fitting = int(plan.widest_window * (1 - over / plan.memory["activations"])) if plan.memory["activations"] else 0
+    if fitting >= plan.longest_row:
+        cure = f"set training.window_tokens to {fitting}; the result stays the same"
+    elif fitting >= 0.2 * plan.widest_window:
+        cure = f"leave out or split rows of more than {fitting} tokens, and set training.window_tokens to {fitting}"
     else:
         cure = "choose a smaller base or a machine with more memory"
     told = f"about {plan.peak_bytes / MIB:,.0f} MiB needed ({parts}), {available / MIB:,.0f} MiB free"

@@ -87,10 +87,11 @@ def _serve(options: argparse.Namespace, key: str, listener: socket.socket, endin
     from tuneward.modeling.base_model import best_precision, load_base, prove
     from tuneward.modeling.chat import Chat
     from tuneward.modeling.generate import Decoder, context_tokens
+    from tuneward.modeling.machine import threads
     from tuneward.serving.engine.app import Engine, build_app
     from tuneward.serving.engine.scheduler import Scheduler
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(threads())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = best_precision(device) if options.precision == "auto" else options.precision
     chat = Chat.load(options.base)
