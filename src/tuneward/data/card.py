@@ -99,6 +99,7 @@ def _counts(story: Story) -> dict[str, Any]:
             "too_long": len(story.lengths[split].dropped),
         }
     counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
+    counts["longest_question_tokens"] = story.lengths["test"].longest_question
     counts["findings"] = screening.counts()
     counts["rows_with_findings"] = len({item.record for item in screening.findings})
     counts["contradictions"] = len(overlap.contradictions)

@@ -53,6 +53,7 @@ class Lengths:
         dropped: rows left out because they are too long.
         split: rows that were split, and into how many pieces.
         lost_turns: turns (question and answer) too long for any piece, left out of split rows.
+        longest_question: tokens of the longest prompt among kept test rows, as the engine makes them.
     """
 
     kept: list[Record] = field(default_factory=list)
@@ -61,9 +62,11 @@ class Lengths:
     dropped: list[Record] = field(default_factory=list)
     split: list[tuple[Record, int]] = field(default_factory=list)
     lost_turns: int = 0
+    longest_question: int = 0
 
-    def keep(self, record: Record, tokens: Tokens) -> None:
-        """Take a row that fits."""
+    def keep(self, record: Record, tokens: Tokens, *, question: int = 0) -> None:
+        """Take a row that fits; ``question`` is the tokens of a test row's prompt."""
+        self.longest_question = max(self.longest_question, question)
         self.kept.append(record)
         self.tokens.append(len(tokens.ids))
         self.answer_tokens.append(len(tokens.labels) - tokens.labels.count(-100))
@@ -101,23 +104,24 @@ class Ruler:
         unrendered: list[tuple[Record, ModelError]] = []
         too_long: list[tuple[Record, int]] = []
         no_room: list[tuple[Record, int]] = []
+        most = self.engine_tokens - self.answer_tokens
         for record in records:
             progress.advance()
             try:
                 tokens = self.chat.example(record.messages)
-                asked = self._asked(record)
+                question = len(self.chat.prompt_ids(record.prompt)) if record.split == "test" else 0
             except ModelError as error:
                 unrendered.append((record, error))
                 continue
             if tokens.labels.count(-100) == len(tokens.labels):
                 self._refuse_masked(record)
-            elif len(tokens.ids) <= self.context_tokens and asked <= self.engine_tokens:
-                result.keep(record, tokens)
+            elif len(tokens.ids) <= self.context_tokens and (not question or question <= most):
+                result.keep(record, tokens, question=question)
             elif self.too_long == "refuse":
                 if len(tokens.ids) > self.context_tokens:
                     too_long.append((record, len(tokens.ids)))
                 else:
-                    no_room.append((record, asked))
+                    no_room.append((record, question + self.answer_tokens))
             elif self.too_long == "drop" or record.split == "test":
                 result.dropped.append(record)
             else:
@@ -131,10 +135,6 @@ class Ruler:
         if no_room:
             self._refuse_no_room(no_room)
         return result
-
-    def _asked(self, record: Record) -> int:
-        """Tokens that the engine must have room for when the evaluation asks this row; 0 for training rows."""
-        return len(self.chat.prompt_ids(record.prompt)) + self.answer_tokens if record.split == "test" else 0
 
     def _split(self, record: Record, result: Lengths) -> None:
         """Cut between turns into the fewest pieces that fit, each with the system message."""

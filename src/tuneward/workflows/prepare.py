@@ -27,7 +27,7 @@ class PrepareResult:
     """What ``prepare`` did.
 
     Attributes:
-        dataset: the dataset.
+        dataset: the dataset; an earlier one where its rows are the same.
         counts: what came in, what left and why, findings by kind and action.
         card: path of the data card (HTML) in the site.
         reused: True when nothing had changed since it was made.
@@ -96,6 +96,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             c.put_many(prepared.finding_entries(dataset.id))
             c.link(base, dataset)
             c.note(fingerprint=dataset.fingerprint, train_rows=dataset.train_rows, test_rows=dataset.test_rows)
+        dataset = survey(workspace).dataset or dataset
     return _result(workspace, dataset, reused=False)
 
 

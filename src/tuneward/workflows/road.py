@@ -86,7 +86,6 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
             "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
-            "answer_tokens": workspace.project.evaluation.task.max_tokens,
             "policy": {"on_finding": dict(policy.on_finding), "contamination": policy.contamination},
             "base": base.id,
             "tool": __version__,
@@ -142,8 +141,7 @@ def survey(workspace: Workspace) -> Road:
         stale = {step for step, noun in _NOUN.items() if find(c, noun, project=name)}
         road = replace(road, base=base_named(c, workspace.site, project.base, workspace.folder))
         if road.base:
-            inputs = dataset_inputs(workspace, road.base)
-            road = replace(road, dataset=latest(c, Dataset, project=name, inputs_digest=inputs))
+            road = replace(road, dataset=_dataset(c, workspace, road.base))
         if road.base and road.dataset:
             inputs = run_inputs(workspace, road.base, road.dataset)
             road = replace(
@@ -164,6 +162,22 @@ def survey(workspace: Workspace) -> Road:
             active = {"version": road.version.id, "alias": workspace.alias, "status": "active"}
             road = replace(road, deployment=latest(c, Deployment, **active))
     return replace(road, stale=frozenset(step for step in stale if not road.done(step)))
+
+
+def _dataset(connection: Connection, workspace: Workspace, base: Base) -> Dataset | None:
+    """The project's first dataset with the rows that its files give today: what trained on them names that one.
+
+    A dataset whose longest question leaves no room for the answers that are asked for today is none.
+    """
+    project = workspace.project
+    inputs = dataset_inputs(workspace, base)
+    today = latest(connection, Dataset, project=project.project, inputs_digest=inputs)
+    if today is None:
+        return None
+    if today.counts["longest_question_tokens"] + project.evaluation.task.max_tokens > base.context_tokens:
+        return None
+    same = {"project": today.project, "base": today.base, "fingerprint": today.fingerprint}
+    return find(connection, Dataset, order="created_at", **same)[0]
 
 
 def _version(connection: Connection, workspace: Workspace, road: Road) -> ModelVersion | None:
