@@ -3,6 +3,7 @@
 Place on the road: wherever a governed thing is born. Knows nothing of what it names.
 """
 
+import re
 import secrets
 import threading
 import time
@@ -24,6 +25,10 @@ def new_id(prefix: str) -> str:
             value = _last + 1
         _last = value
     return f"{prefix}_{_encode(value)}"
+
+
+#: The form of a gateway's key: 32 random bytes; the prefix lets scanners recognise one that leaked.
+KEY_FORM = re.compile(r"tuneward-[A-Za-z0-9_-]{43}")
 
 
 def is_id(text: str, prefix: str) -> bool:

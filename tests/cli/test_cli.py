@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from tuneward.cli.output import plain
+from tuneward.cli.proof import _kept
 from tuneward.errors import ConfigError, StorageError
+from tuneward.governance.keys import Keys
+from tuneward.governance.notes import open_note, origin
+from tuneward.workflows.workspace import open_office
 
 
 def tuneward(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -78,3 +82,44 @@ def test_plain_turns_results_into_json_values(tmp_path: Path) -> None:
 def test_times_say_that_they_are_utc(tmp_path: Path, command: tuple[str, ...]) -> None:
     tuneward("init", cwd=tmp_path)
     assert "(UTC)" in tuneward(*command, cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("form", ["plain", "json", "mailed"])
+def test_a_checkpoint_led_into_a_file_is_one_that_verify_takes(tmp_path: Path, form: str) -> None:
+    tuneward("init", cwd=tmp_path)
+    done = tuneward("log", "--checkpoint", *(["--json"] if form == "json" else []), cwd=tmp_path)
+    assert done.returncode == 0
+    kept = tmp_path / "kept.txt"
+    kept.write_bytes((done.stdout.replace("\n", "\r\n") if form == "mailed" else done.stdout).encode())
+    site = open_office(tmp_path, actor="ada").site
+    assert open_note(_kept(kept), origin(site.id), Keys.open(site.keys_folder).public)[0] == 1
+
+
+def test_no_more_of_a_kept_file_is_read_than_a_note_can_be_long() -> None:
+    assert len(_kept(Path("/dev/zero"))) < 100_000
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams_end_no_command(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    closing = " ".join(f"{number}>&-" for number in closed)
+    command = [*("sh", "-c", f'exec "$@" {closing}', "sh"), sys.executable, "-m", "tuneward.cli.main", "init", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "TUNEWARD_ACTOR": "ada"}, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert tuneward("status", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("nonsense", "--json")])
+def test_an_output_on_a_full_disk_is_one_fault(tmp_path: Path, command: tuple[str, ...]) -> None:
+    tuneward("init", cwd=tmp_path)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tuneward.cli.main", *command],
+            cwd=tmp_path,
+            env={**os.environ, "TUNEWARD_ACTOR": "ada"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == StorageError.exit_code
+    assert "TW-STOR-007" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -127,6 +127,13 @@ def test_parquet_times_that_python_cannot_hold_are_read_as_text(tmp_path):
     assert len(prepared.train) == len(ROWS)
 
 
+def test_times_inside_a_parquet_value_that_python_cannot_hold_are_a_fault(tmp_path):
+    late = pyarrow.array([[9 * 10**17]] * len(ROWS), pyarrow.list_(pyarrow.timestamp("us")))
+    table = pyarrow.Table.from_pylist(ROWS).append_column("seen", late)
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    assert refused(tmp_path, train=["train.parquet"]) == [("TW-DATA-013", "train.parquet:1")]
+
+
 def test_a_parquet_column_that_stands_twice(tmp_path):
     columns = [pyarrow.array([text]) for text in ("q", "one", "two")]
     table = pyarrow.table(columns, names=["prompt", "answer", "answer"])

@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 
 from tuneward.domain.policy import Member
+from tuneward.domain.version import ApiKey
 from tuneward.errors import GovernanceError
-from tuneward.governance import members
+from tuneward.governance import api_keys, members
+from tuneward.governance.audit import events
 from tuneward.governance.change import permit
 from tuneward.storage import repository
 from tuneward.storage.site import Site
@@ -49,3 +51,14 @@ def test_a_site_keeps_an_owner(solo):
         members.add(solo, "ann", ("engineer",))
     members.add(solo, "bob", ("owner",))
     assert members.add(solo, "ann", ("engineer",)).roles == ("engineer",)
+
+
+def test_a_key_pasted_as_a_name_is_refused_and_kept_nowhere(solo):
+    text, _ = api_keys.create(solo, "x", "ann")
+    for refused in (lambda: members.add(solo, text, ("owner",)), lambda: api_keys.create(solo, f"for {text}", "ann")):
+        with pytest.raises(GovernanceError) as caught:
+            refused()
+        assert text not in str(caught.value)
+    with solo.site.database.read() as c:
+        kept = [*events(c), *repository.find(c, Member), *repository.find(c, ApiKey)]
+    assert text not in str(kept)

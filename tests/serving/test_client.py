@@ -6,7 +6,7 @@ from tests.serving.fake_engine import FakeEngine, Running
 from tuneward.domain.record import Message
 from tuneward.errors import ServingError
 from tuneward.serving.client import AsyncEngineClient, EngineClient
-from tuneward.serving.wire import EventReader, read_piece
+from tuneward.serving.wire import EventReader, read_json, read_piece
 
 
 @pytest.fixture
@@ -175,3 +175,7 @@ def test_strange_chunks_are_refused_or_empty(value):
         return
     with pytest.raises(ServingError, match="TW-SERV-034"):
         read_piece(value)
+
+
+def test_json_that_goes_too_deep_is_no_json():
+    assert read_json(b"[" * 100_000) is None

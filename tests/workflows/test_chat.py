@@ -82,8 +82,9 @@ def test_an_address_that_is_named_is_asked(served: ServedSite, monkeypatch: pyte
         assert line.ask(HELLO).answer
         with pytest.raises(ServingError, match=r"TW-SERV-062.*:9"), conversation(here, url="http://127.0.0.1:9"):
             pytest.fail("opened")
-    with pytest.raises(ServingError, match="is no gateway's address"), conversation(here, url="claims"):
-        pytest.fail("opened")
+    for none in ("claims", "http://[::1", "http://[x]:1", "http://127.0.0.1:99999"):
+        with pytest.raises(ServingError, match="is no gateway's address"), conversation(here, url=none):
+            pytest.fail("opened")
     monkeypatch.delenv(KEY_VARIABLE)
     with pytest.raises(ServingError, match="TW-SERV-041"), conversation(here, url="http://127.0.0.1:9"):
         pytest.fail("opened")

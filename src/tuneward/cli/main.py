@@ -4,14 +4,17 @@ Exit codes are those of the error tree (``errors.py``); 130 says that Ctrl-C or 
 whoever read stdout has left.
 """
 
+from tuneward.cli.streams import open_missing
 from tuneward.settings import silence
 
+open_missing()
 silence()
 
 import signal  # noqa: E402  (libraries are imported only after telemetry is off)
 import sys  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from pathlib import Path  # noqa: E402
 from types import FrameType  # noqa: E402
 from typing import Any  # noqa: E402
@@ -68,6 +71,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (ReaderLeftError, BrokenPipeError):
         nobody_reads()
         code = READER_LEFT
+    except OSError as error:  # what stdout or stderr leads to takes nothing more: a full disk
+        nobody_reads()
+        with suppress(OSError):
+            print_error(StorageError(fault_of(error)), as_json=False)
+        code = StorageError.exit_code
     sys.exit(code)
 
 

@@ -1,17 +1,21 @@
 """Commands of proof: `verify`, `log`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stdout, table
+from tuneward.cli.output import HERE, Json, ProjectFolder, plain, print_json, short, show, stderr, stdout, table
 from tuneward.errors import ProofError
 from tuneward.workflows.log import CheckpointResult, LogResult, export_checkpoint, read_log
 from tuneward.workflows.verify import VerifyResult
 from tuneward.workflows.verify import verify as walk
 from tuneward.workflows.workspace import open_office
+
+#: No checkpoint is as long, whoever else has signed it.
+_NOTE_BYTES = 65_536
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,8 +36,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Walk the chain of proof back to the rows, offline; name every link that does not hold."""
-    kept = [path.read_bytes().decode(errors="replace") for path in checkpoint or ()]
-    result = walk(open_office(project.resolve()), subject, kept=kept)
+    result = walk(open_office(project.resolve()), subject, kept=[_kept(path) for path in checkpoint or ()])
     show(result, show_chain, as_json=as_json)
     if not result.verified:
         raise typer.Exit(ProofError.exit_code)
@@ -61,13 +64,33 @@ def log(
     """Show the audit log, or export a signed checkpoint of it."""
     office = open_office(project.resolve())
     if checkpoint:
-        show(export_checkpoint(office), _note, as_json=as_json)
+        _export(export_checkpoint(office), as_json=as_json)
     else:
         show(read_log(office, last=last, subject=subject), _events, as_json=as_json)
 
 
-def _note(result: CheckpointResult) -> None:
-    stdout.print(result.note, soft_wrap=True)
+def _export(result: CheckpointResult, *, as_json: bool) -> None:
+    """The note alone on stdout, so that `tuneward log --checkpoint > FILE` keeps what `verify` takes."""
+    if as_json:
+        print_json(plain(result))
+        return
+    stdout.print(result.note, soft_wrap=True, end="")
+    stderr.print(f"next: {result.next}")
+
+
+def _kept(path: Path) -> str:
+    """The note in a file that `tuneward log --checkpoint`, or that with `--json`, was led into.
+
+    Mail may have changed its line ends. More than a note can be long is not read.
+    """
+    with path.open("rb") as file:
+        text = file.read(_NOTE_BYTES).decode("utf-8-sig", errors="replace")
+    if text.startswith("{"):
+        try:
+            text = str(json.loads(text)["note"])
+        except (ValueError, LookupError, RecursionError):
+            return text
+    return text.replace("\r\n", "\n").strip("\n") + "\n"
 
 
 def _events(result: LogResult) -> None:

@@ -256,9 +256,10 @@ def _header_is_sound(header: list[str], place: str, faults: Faults) -> bool:
 
 def read_parquet(file: DataFile, faults: Faults) -> Iterator[Row]:
     """Apache Parquet; a row's place is its number in the file, from 1."""
-    number = 0
+    number, opened = 0, False
     try:
         with pyarrow.parquet.ParquetFile(file.path) as parquet:
+            opened = True
             if not _header_is_sound(parquet.schema_arrow.names, file.name, faults):
                 return
             for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
@@ -270,10 +271,13 @@ def read_parquet(file: DataFile, faults: Faults) -> Iterator[Row]:
         faults.add(
             "TW-DATA-006", f"a text within the next {_PARQUET_BATCH_ROWS} rows is not UTF-8", place=place, cure=cure
         )
+    except OverflowError:
+        place, cure = f"{file.name}:{number + 1}", "write times that stand inside lists and objects as text"
+        faults.add("TW-DATA-013", "a time inside a value is out of range", place=place, cure=cure)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        reason = "cannot be decoded" if number else "is not a Parquet file, or its end is missing"
+        reason = "cannot be decoded" if opened else "is not a Parquet file, or its end is missing"
         cure = f"write it again ({type(error).__name__})"
-        faults.add("TW-DATA-013", reason, place=f"{file.name}:{number + 1}" if number else file.name, cure=cure)
+        faults.add("TW-DATA-013", reason, place=f"{file.name}:{number + 1}" if opened else file.name, cure=cure)
 
 
 def _written_out(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:

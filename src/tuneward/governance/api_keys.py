@@ -6,7 +6,6 @@ is shown once. Knows no HTTP.
 
 import difflib
 import hmac
-import re
 import secrets
 from dataclasses import replace
 
@@ -17,12 +16,10 @@ from tuneward.errors import Fault, GovernanceError
 from tuneward.governance.change import change
 from tuneward.governance.keys import Keys
 from tuneward.governance.office import Office
-from tuneward.ids import is_id, new_id
+from tuneward.ids import KEY_FORM, is_id, new_id
 from tuneward.storage import repository
 from tuneward.storage.database import now
 from tuneward.storage.site import Site
-
-_FORM = re.compile(r"tuneward-[A-Za-z0-9_-]{43}")  # 32 random bytes; the prefix lets scanners recognise a leaked key
 
 _LONGEST_NAME = 100
 #: Begins the names of keys that live no longer than the process that made them; nobody else may use it.
@@ -54,6 +51,9 @@ def create(office: Office, name: str, member: str, *, passing: bool = False) -> 
         faults = []
         if not key.name:
             faults.append(Fault("TW-GOV-014", "the key has no name", "name", "say whom or what it is for"))
+        if KEY_FORM.search(key.name):
+            cure = "say whom or what it is for; the key itself stands nowhere"
+            faults.append(Fault("TW-GOV-014", "the name holds a key", "name", cure))
         if key.name.startswith(PASSING) and not passing:
             cure = "choose another name"
             faults.append(Fault("TW-GOV-014", f"`{PASSING.strip()}` marks keys that end by themselves", "name", cure))
@@ -74,7 +74,7 @@ def find(site: Site, keys: Keys, text: str) -> ApiKey | None:
 
     Looks up a keyed digest, so that the time taken says nothing about how much of a guess was right.
     """
-    if not _FORM.fullmatch(text):
+    if not KEY_FORM.fullmatch(text):
         return None
     wanted = _hash(keys, text)
     with site.database.read() as connection:

@@ -9,6 +9,7 @@ from tuneward.errors import Fault, GovernanceError
 from tuneward.governance.actions import MEMBER_ROLES
 from tuneward.governance.change import change
 from tuneward.governance.office import Office
+from tuneward.ids import KEY_FORM
 from tuneward.storage import repository
 from tuneward.storage.database import now
 
@@ -37,6 +38,9 @@ def add(office: Office, member_id: str, roles: tuple[str, ...]) -> Member:
     Raises:
         GovernanceError: when the name or a role is none, or the site would be left without an owner; all at once.
     """
+    if KEY_FORM.search(member_id):  # refused before anything is logged: the key stands nowhere
+        cure = "give the user's name; revoke the key if anybody else saw it"
+        raise GovernanceError(Fault("TW-GOV-009", "a key cannot be a member's name", "member", cure))
     with change(office, "member.add", member_id) as made:
         faults = [
             Fault("TW-GOV-009", f"`{role}` is no role", member_id, f"choose among {', '.join(MEMBER_ROLES)}")

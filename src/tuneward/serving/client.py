@@ -228,7 +228,7 @@ def _settings(url: str, key: str, timeout_seconds: float, connections: int | Non
 def _event_json(event: str) -> Any:
     try:
         return json.loads(event)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise strange("a chunk that is no JSON") from None
 
 

@@ -155,5 +155,5 @@ def read_json(data: bytes) -> Any:
     """JSON of a response, or None when it is none."""
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):  # a foreign server's brackets may go deeper than can be read
         return None

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from tuneward.domain.record import Message
 from tuneward.errors import Fault, ServingError
@@ -143,6 +144,10 @@ def _address(url: str) -> str:
         ServingError: it is none.
     """
     plain = url.rstrip("/").removesuffix("/v1")
-    if not re.fullmatch(r"https?://[^/\s?#@]+", plain):
+    try:
+        form = re.fullmatch(r"https?://[^/\s?#@]+", plain) and urlsplit(plain).port != 0
+    except ValueError:  # brackets that are no IPv6 address, a port that is none
+        form = False
+    if not form:
         raise ServingError(Fault("TW-SERV-062", "is no gateway's address", url, "such as http://127.0.0.1:8321"))
     return plain
