@@ -319,4 +319,5 @@ CODES: dict[str, str] = {
     "TW-DATA-028": "the prepared dataset cannot be written",
     "TW-DATA-029": "more faults than are listed",
     "TW-DATA-030": "a test row's answer cannot be a reference",
+    "TW-DATA-031": "an empty message",
 }

@@ -30,6 +30,9 @@ from tuneward.storage.files import fault_of  # noqa: E402
 #: What typer raises for a wrong command line. Newer versions carry click inside, older ones import it.
 UsageProblem: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+#: Exit code of a command that Ctrl-C or SIGTERM stopped: 128 + SIGINT.
+STOPPED = 130
+
 #: Exit code when nobody reads stdout any more: 128 + SIGPIPE.
 READER_LEFT = 141
 
@@ -86,6 +89,8 @@ def _run(arguments: list[str]) -> int:
     try:
         _refuse_broken_text(arguments)
         code: Any = app(args=arguments, prog_name="tuneward", standalone_mode=False)
+        if code == STOPPED:  # typer turns Ctrl-C into this
+            raise KeyboardInterrupt
     except TunewardError as error:
         print_error(error, as_json=as_json)
         return error.exit_code
@@ -98,7 +103,7 @@ def _run(arguments: list[str]) -> int:
         if as_json:
             print_json({"error": {"kind": "Interrupted", "faults": []}})
         stderr.print("stopped; nothing is lost: the same command goes on from here", style="yellow")
-        return 130
+        return STOPPED
     except (ReaderLeftError, BrokenPipeError):
         raise
     except OSError as error:

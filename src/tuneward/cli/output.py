@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,7 +52,15 @@ def show(result: R, human: Callable[[R], None], *, as_json: bool) -> None:
         return
     human(result)
     if following := getattr(result, "next", ""):
-        stdout.print(Text.assemble("next: ", (following, "bold")))
+        stdout.print(Text.assemble("next: ", (runnable(following), "bold")), soft_wrap=True)
+
+
+def runnable(command: str) -> str:
+    """``command`` as it can be typed here: with the program's path where the shell would not find it."""
+    program = Path(sys.argv[0])
+    if not command.startswith("tuneward ") or shutil.which("tuneward") or program.name != "tuneward":
+        return command
+    return shlex.quote(str(program.absolute())) + command.removeprefix("tuneward")
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tuneward.cli.output import Json, show, stdout
+from tuneward.cli.output import Json, runnable, show, stdout
 from tuneward.cli.progress_bar import duration, progress_on_stderr
 from tuneward.cli.proof import show_chain
 from tuneward.cli.road import SHOW, told
@@ -50,6 +50,5 @@ def _end(result: QuickstartResult) -> None:
         f"{duration(result.download_seconds)} of it); largest process {result.peak_memory_bytes / 1e9:.1f} GB"
     )
     stdout.print(f"report: {result.report}")
-    stdout.print(
-        f"also:   cd {shlex.quote(result.folder)}; tuneward status; tuneward serve; tuneward verify; tuneward log"
-    )
+    also = "; ".join(runnable(f"tuneward {verb}") for verb in ("status", "serve", "verify", "log"))
+    stdout.print(f"also:   cd {shlex.quote(result.folder)}; {also}", soft_wrap=True)

@@ -8,6 +8,7 @@ import typer
 from tuneward.cli.output import HERE, Json, ProjectFolder, ReaderLeftError, nobody_reads, show, stderr, stdout
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.domain.record import Message
+from tuneward.errors import DataError, Fault
 from tuneward.workflows.chat import ChatResult, Conversation, conversation
 from tuneward.workflows.serve import ServeResult
 from tuneward.workflows.serve import serve as run_gateway
@@ -47,7 +48,8 @@ def serve(
 
 def chat(
     message: Annotated[
-        str | None, typer.Argument(help="One message; `-` reads it from stdin; without it, a conversation.")
+        str | None,
+        typer.Argument(help="One message; `-` reads it from stdin, as a pipe does; without it, a conversation."),
     ] = None,
     history: Annotated[bool, typer.Option(help="Send earlier turns along.")] = False,
     url: Annotated[
@@ -58,12 +60,19 @@ def chat(
 ) -> None:
     """Talk to the deployed model through the gateway; every answer can be verified."""
     workspace = open_workspace(project)
-    text = sys.stdin.read() if message == "-" else message
+    piped = message is None and not sys.stdin.isatty()  # a mail has blank lines: what is piped in is one message
+    text = sys.stdin.read() if piped or message == "-" else message
+    if text is not None and not text.strip():
+        raise DataError(
+            Fault("TW-DATA-031", "the message is empty", "command line", 'say something: tuneward chat "…"')
+        )
     with progress_on_stderr() as progress, conversation(workspace, url=url, progress=progress) as line:
         if text is not None:
             show(line.ask((Message("user", text),)), _answer, as_json=as_json)
             return
-        stderr.print("Write or paste a message, end it with an empty line. Ctrl-D ends the conversation.", style="dim")
+        stderr.print(
+            "Write or paste a message, end it with two empty lines. Ctrl-D ends the conversation.", style="dim"
+        )
         _converse(line, history=history, as_json=as_json)
 
 
@@ -77,15 +86,16 @@ def _converse(line: Conversation, *, history: bool, as_json: bool) -> None:
 
 
 def _read_message() -> str:
-    """Lines up to an empty one; empty at the end of input."""
+    """Lines up to two empty ones, since mails have single ones; empty at the end of input."""
     stderr.print("> ", end="")
     lines: list[str] = []
     for raw in sys.stdin:
-        if not raw.strip() and lines:
+        line = raw.rstrip()
+        if lines and not line and not lines[-1]:
             break
-        if raw.strip():
-            lines.append(raw.rstrip("\n"))
-    return "\n".join(lines)
+        if line or lines:
+            lines.append(line)
+    return "\n".join(lines).strip()
 
 
 def _answer(result: ChatResult) -> None:

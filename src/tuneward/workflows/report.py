@@ -22,7 +22,7 @@ LABELS = {
     "task.valid": "valid against the schema",
     "task.valid_json": "one JSON object and nothing else",
     "task.json_found": "a JSON object somewhere in it",
-    "task.exact_match": "every field right",
+    "task.exact_match": "every field right (free text aside)",
     "task.field_f1": "fields right (F1)",
     "task.token_f1": "words right (F1)",
     "task.rouge_l": "longest common wording (ROUGE-L)",
