@@ -11,7 +11,7 @@ from tests.tiny import make_tiny_base
 from tuneward.errors import ModelError
 from tuneward.modeling.adapter_bank import AdapterBank
 from tuneward.modeling.adapter_files import AdapterWeights, load_adapter, save_adapter
-from tuneward.modeling.attention import PackedDocuments
+from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.generate import Decoder, generate

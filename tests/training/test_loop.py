@@ -5,7 +5,7 @@ from torch.nn import functional
 from tests.training.rows import write_rows
 from tests.training.runs import make_loop, rows_of
 from tuneward.errors import TrainingError
-from tuneward.modeling.attention import PackedDocuments
+from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.batches import Window
 from tuneward.training.curve import Curve
 

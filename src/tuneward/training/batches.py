@@ -20,7 +20,7 @@ from torch import Tensor
 from tuneward.digests import digest_bytes
 from tuneward.domain.record import Message, Record
 from tuneward.errors import DataError, Fault, TunewardError
-from tuneward.modeling.attention import PackedDocuments
+from tuneward.modeling.packed import PackedDocuments
 
 IGNORED = -100
 MOST_FAULTS = 20

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, TrainingError
-from tuneward.modeling.attention import KEPT_TOKENS
+from tuneward.modeling.packed import KEPT_TOKENS
 from tuneward.modeling.lora import LoraLinear
 from tuneward.modeling.machine import available_memory_bytes
 from tuneward.training.batches import Row, Step
