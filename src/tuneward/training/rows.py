@@ -212,7 +212,11 @@ def read_rows(
 def tokenise(rows: Iterable[Row], folder: Path, *, digest: str) -> int:
     """Write rows into an existing folder as flat arrays, in constant memory but for the index; returns their number."""
     index, at, named = [], 0, 0
-    with (folder / _IDS).open("wb") as ids, (folder / _LEARNED).open("wb") as learned, (folder / _NAMES).open("wb") as n:
+    with (
+        (folder / _IDS).open("wb") as ids,
+        (folder / _LEARNED).open("wb") as learned,
+        (folder / _NAMES).open("wb") as n,
+    ):
         for row in rows:
             ids.write(np.concatenate([row.ids, *row.branches]).astype("<i4").tobytes())
             learned.write((row.labels != IGNORED).astype("u1").tobytes() + b"\1" * (row.size - row.ids.size))
