@@ -30,8 +30,8 @@ def rows_of(base: Path, file: Path, *, loss_on: str = "answers", form: str = "co
 
 def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Loop, dict[str, LoraLinear]]:
     config = TrainingConfig(**{"precision": "fp32", "adapter": {"rank": 4}} | settings)
-    objective = make_objective(config)
     model = load_base(base, precision=config.precision)
+    objective = make_objective(config, hidden=model.config.hidden_size)
     layers = {} if config.adapter.kind == "full" else add_lora(model, config.adapter, seed=config.seed)
     steps = plan_steps(
         rows,

@@ -19,8 +19,12 @@ from torch import Tensor, nn
 
 from tuneward.errors import Fault, ModelError
 
+#: Name of the module that turns a hidden state into a score, as sequence classifiers of transformers have it.
+SCORE = "score"
+
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"^base_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight$")
+_SCORE_KEY = f"base_model.model.{SCORE}.weight"
 
 #: Settings of PEFT that would change what the two factors mean; anything but these values is refused.
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
@@ -28,7 +32,7 @@ _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "use_rslora": (False, None),
     "use_dora": (False, None),
     "fan_in_fan_out": (False, None),
-    "modules_to_save": (None, []),
+    "modules_to_save": (None, [], [SCORE]),
     "rank_pattern": (None, {}),
     "alpha_pattern": (None, {}),
     "layer_replication": (None, []),
@@ -54,12 +58,14 @@ class AdapterWeights:
         alpha: numerator of the scaling ``alpha / rank``.
         pairs: module path → A (rank, in) and B (out, rank), fp32.
         dropout: as trained; says nothing about use.
+        score: (1, hidden) fp32: what turns the last token's hidden state into a score; None but for a reward model.
     """
 
     rank: int
     alpha: float
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     dropout: float = 0.0
+    score: Tensor | None = None
 
     @property
     def parameters(self) -> int:
@@ -96,6 +102,9 @@ def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> No
     for path, (a, b) in weights.pairs.items():
         tensors[f"base_model.model.{path}.lora_A.weight"] = a.detach().float().cpu().contiguous()
         tensors[f"base_model.model.{path}.lora_B.weight"] = b.detach().float().cpu().contiguous()
+    if weights.score is not None:
+        config |= {"task_type": "SEQ_CLS", "modules_to_save": [SCORE]}
+        tensors[_SCORE_KEY] = weights.score.detach().float().cpu().contiguous()
     (folder / WEIGHTS_FILE).write_bytes(save(tensors, metadata={"format": "pt"}))  # `save_file` hides a full disk
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -124,6 +133,9 @@ def load_adapter(folder: Path) -> AdapterWeights:
                 Fault("TW-BASE-035", f"{key} = {config[key]!r} is not supported", place, "train a plain LoRA adapter")
             )
     sides: dict[str, dict[str, Tensor]] = {}
+    score = tensors.pop(_SCORE_KEY, None)
+    if (score is not None) != bool(config.get("modules_to_save")) or (score is not None and score.shape[0] != 1):
+        faults.append(Fault("TW-BASE-035", f"{SCORE} is no single score", place, "train it again"))
     for name, tensor in tensors.items():
         match = _KEY.match(name)
         if match is None:
@@ -141,7 +153,7 @@ def load_adapter(folder: Path) -> AdapterWeights:
     if faults:
         raise ModelError(faults)
     pairs = {path: (pair["A"], pair["B"]) for path, pair in sides.items()}
-    return AdapterWeights(rank, float(alpha), pairs, float(config.get("lora_dropout") or 0.0))
+    return AdapterWeights(rank, float(alpha), pairs, float(config.get("lora_dropout") or 0.0), score)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -174,6 +186,9 @@ def check_fits(weights: AdapterWeights, model: nn.Module) -> list[Fault]:
         elif (weight.shape[0], weight.shape[1]) != (b.shape[0], a.shape[1]):
             told = f"the adapter maps {a.shape[1]} to {b.shape[0]}, the base {weight.shape[1]} to {weight.shape[0]}"
             faults.append(Fault("TW-BASE-036", told, path, "use the adapter's own base"))
+    if weights.score is not None:
+        cure = "load it as a sequence classifier; serve an adapter that was trained to answer"
+        faults.append(Fault("TW-BASE-036", "the adapter scores answers and writes none", SCORE, cure))
     if not math.isfinite(weights.alpha):
         faults.append(Fault("TW-BASE-036", "alpha is no finite number", "lora_alpha", "train it again"))
     return faults
