@@ -70,7 +70,8 @@ class AdapterWeights:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(a.numel() + b.numel() for a, b in self.pairs.values())
+        score = 0 if self.score is None else self.score.numel()
+        return score + sum(a.numel() + b.numel() for a, b in self.pairs.values())
 
 
 def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> None:

@@ -45,9 +45,15 @@ class Calibration:
     error: float
     bins: tuple[Bin, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         """As figures of a run."""
-        return asdict(self)
+        return {
+            "held_out_pairs": self.pairs,
+            "held_out_accuracy": self.accuracy,
+            "held_out_margin": self.margin,
+            "calibration_error": self.error,
+            "calibration_bins": [asdict(held) for held in self.bins],
+        }
 
 
 def calibrate(differences: Sequence[float], *, bins: int = BINS) -> Calibration | None:

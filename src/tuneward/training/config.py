@@ -20,8 +20,8 @@ class PreferenceConfig(Section):
     as training finds it, ``simpo`` and ``orpo`` need no reference."""
 
     beta: float | None = Field(default=None, gt=0, le=100)
-    """How strongly the reference holds the model: larger stays nearer. Of ``simpo`` the scale of the reward, of ``orpo``
-    the weight of the odds ratio. Left out: 0.1, with ``simpo`` 2."""
+    """How strongly the reference holds the model: larger stays nearer. Of ``simpo`` the scale of the reward, of
+    ``orpo`` the weight of the odds ratio. Left out: 0.1, with ``simpo`` 2."""
 
     gamma: float | None = Field(default=None, ge=0, le=100)
     """``simpo``: by how much the chosen answer's reward should exceed the other's. Left out: 0.5."""

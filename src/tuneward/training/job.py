@@ -226,7 +226,7 @@ def train(
         "rows": len(ready.rows),
         "tokens": loop.counters.tokens,
         "trained_tokens": ready.plan.trained_tokens,
-        "trained_parameters": ready.plan.trained_parameters,
+        "trained_parameters": ready.plan.trained_parameters + (0 if score is None else score.numel()),
         "first_loss": curve.points[0].loss,
         "final_loss": curve.last_loss(),
         "seconds": loop.counters.seconds,
@@ -238,9 +238,8 @@ def train(
         "device": device,
         "threads": torch.get_num_threads(),
     }
-    if ready.held_out is not None:
-        measured = calibrate(_differences(ready.held_out, loop))
-        figures["calibration"] = None if measured is None else measured.to_json()
+    if ready.held_out is not None and (measured := calibrate(_differences(ready.held_out, loop))) is not None:
+        figures |= measured.figures()
     return Outcome("finished", figures, adapter, curve_path, picture)
 
 

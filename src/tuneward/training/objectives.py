@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from tuneward.errors import Fault, TrainingError
-from tuneward.training.config import PreferenceConfig, TrainingConfig
+from tuneward.training.config import PreferenceConfig, RewardConfig, TrainingConfig
 from tuneward.training.losses.cross_entropy import CrossEntropy
 from tuneward.training.losses.dpo import Dpo
 from tuneward.training.losses.ipo import Ipo
@@ -56,12 +56,18 @@ def check_objective(config: TrainingConfig) -> None:
     Raises:
         TrainingError: all of them.
     """
-    loss = config.preference.loss
-    read = {field.name for field in fields(PREFERENCES[loss])}
-    faults = [
-        Fault("TW-TRAIN-013", f"{loss} does not read {name}", f"training.preference.{name}", "leave it out")
-        for name in sorted(_given(config.preference).keys() - read)
-    ]
+    faults = []
+    for section, method, left_out in (("preference", "dpo", PreferenceConfig()), ("reward", "reward", RewardConfig())):
+        if config.method != method and getattr(config, section) != left_out:
+            told, cure = f"{config.method} does not read it", f"leave it out, or set training.method to {method}"
+            faults.append(Fault("TW-TRAIN-013", told, f"training.{section}", cure))
+    if config.method == "dpo":
+        loss = config.preference.loss
+        unread = _given(config.preference).keys() - {field.name for field in fields(PREFERENCES[loss])}
+        faults += [
+            Fault("TW-TRAIN-013", f"{loss} does not read {name}", f"training.preference.{name}", "leave it out")
+            for name in sorted(unread)
+        ]
     if faults:
         raise TrainingError(faults)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tuneward.digests import digest_bytes, digest_value
+from tuneward.errors import Fault, TrainingError
 from tuneward.storage.files import write_atomically
 from tuneward.training.batches import Window, fill_windows
 from tuneward.training.losses.objective import Outputs, per_answer
@@ -45,6 +46,7 @@ def add_reference(
 
     Raises:
         Stopped: ``stop`` said so; nothing is kept.
+        TrainingError: a log-probability is no finite number; names the rows. Nothing is kept.
     """
     path = folder / f"{digest_value([rows.digest, *made_from])}.f64"
     rows.reference = _kept(path, len(rows))
@@ -63,6 +65,12 @@ def add_reference(
         for number, row in zip(numbers, window.rows, strict=True):
             found[number, : len(row.branches)] = values[at : at + len(row.branches)]
             at += len(row.branches)
+        broken = [rows[number].id for number in numbers if not np.isfinite(found[number]).all()]
+        if broken:
+            told_rows = ", ".join(broken[:8]) + (f" and {len(broken) - 8} more" if len(broken) > 8 else "")
+            cure = "look at these rows; if every run over them ends so, the base is damaged: pull it again"
+            message = f"the reference's log-probability is not finite, rows {told_rows}"
+            raise TrainingError(Fault("TW-TRAIN-007", message, "reference", cure))
         done += len(numbers)
         told(done)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """IPO: DPO whose preferred distance between two answers is finite, so that certain pairs do not drive it without end.
 
-``(r_c - r_l - 1 / (2 beta))²`` (arXiv 2310.12036, equation 17, where beta is called tau), with the
-log-ratios ``r = log p(answer) - log p_reference(answer)`` of chosen (c) and rejected (l) answers. The paper does not say
-how an answer of several tokens is counted. Here, as in TRL, r is the *mean over the answer's tokens*, which TRL states
-to be what the authors' results were made with; a sum would make the same beta mean another thing for every length.
+``(r_c - r_l - 1 / (2 beta))²`` (arXiv 2310.12036, equation 17, where beta is called tau), with the log-ratios
+``r = log p(answer) - log p_reference(answer)`` of chosen (c) and rejected (l) answers. The paper does not say how an
+answer of several tokens is counted. Here, as in TRL, r is the *mean over the answer's tokens*, which TRL states to be
+what the authors' results were made with; a sum would make the same beta mean another thing for every length.
 """
 
 from dataclasses import dataclass

@@ -49,7 +49,7 @@ class PairLoss(ABC):
         """Every pair counts alike."""
         return 1.0
 
-    def survey(self, passes: Iterator[tuple[Outputs, Window]]) -> None:
+    def survey(self, passes: Iterator[tuple[Outputs, Window]]) -> None:  # noqa: B027 - no pair loss needs it
         """Nothing needs to be known beforehand."""
 
     def __call__(self, outputs: Outputs, window: Window) -> Loss:
