@@ -75,9 +75,9 @@ def test_fits_its_own_base_and_no_other(base, weights, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"use_dora": True}, "use_dora"),
+        ({"use_dora": True}, "has no magnitude"),
         ({"alora_invocation_tokens": [1, 2]}, "alora"),
-        ({"bias": "all", "use_rslora": True}, "use_rslora"),
+        ({"bias": "all"}, "bias"),
         ({"r": 8}, "rank 8"),
         ({"peft_type": "IA3"}, "not a LoRA"),
         ({"r": "4"}, "not a LoRA"),
