@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from tuneward.modeling.quantisation import Nf4Linear
 
-
 Frozen = nn.Linear | Nf4Linear
 
 
