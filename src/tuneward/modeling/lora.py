@@ -195,11 +195,12 @@ def unreached(model: nn.Module) -> Unreached | None:
     In transformers 5 the experts of a mixture are one parameter of three dimensions per layer and projection, and the
     router is a parameter too. They hold most of such a model's weights, and stay as they are.
     """
-    models = cast(Any, model)
-    edges = {id(m.weight) for m in (models.get_input_embeddings(), models.get_output_embeddings()) if m is not None}
-    inside = {
-        id(p) for m in model.modules() if isinstance(m, nn.Linear | Nf4Linear | LoraLinear) for p in m.parameters()
-    }
+    head = cast(Any, model).get_output_embeddings()
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear | Nf4Linear) and m is not head]
+    embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    inside = {id(p) for m in (head, *embeddings, *linear) for p in m.parameters()}
+    updates = [m for m in model.modules() if isinstance(m, LoraLinear)]
+    inside |= {id(p) for m in updates for p in m.parameters(recurse=False)}
     missed: dict[str, int] = {}
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 2 and id(parameter) not in inside:
