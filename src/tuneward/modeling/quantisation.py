@@ -3,7 +3,7 @@
 Place on the road: between ``load_base`` and ``add_lora`` when the adapter's kind is ``qlora``. NF4 with double
 quantisation (QLoRA, arXiv 2305.14314, section 3): blocks of 64 weights share a scale, blocks of 256 scales share
 another, together 4.127 bits a weight. The numbers are those of bitsandbytes, which is an optional extra and imported
-here only, when the first layer is quantised. Knows no adapter and no file.
+when the first layer is quantised. Knows no adapter and no file.
 """
 
 import functools
@@ -129,6 +129,13 @@ def quantise(model: nn.Module, *, device: torch.device | None = None) -> int:
     return len(paths)
 
 
+def release_files(model: nn.Module) -> None:
+    """Copy the weights that were not quantised, so that nothing holds the files that they were mapped from."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
+
+
 def weight_bytes(model: nn.Module) -> int:
     """Memory of a model's weights, packed ones included, tied ones once."""
     packed = sum(module.bytes for module in model.modules() if isinstance(module, Nf4Linear))
@@ -142,12 +149,17 @@ def weight_count(model: nn.Module) -> int:
     return packed + sum(p.numel() for p in model.parameters())
 
 
-@functools.cache
-def _functional() -> ModuleType:
-    """``bitsandbytes.functional``, imported once, without leave to fetch anything.
+def import_bitsandbytes(setting: str = "training.adapter.kind") -> ModuleType:
+    """The package bitsandbytes, imported without leave to fetch anything.
 
-    On a CPU that multiplies bf16 it asks the package ``kernels`` for code from a hub while it is imported; we use none
-    of that code, so the package is hidden from it meanwhile, and its regret is not heard.
+    On a CPU that multiplies bf16 it asks the package ``kernels`` for code from a hub while it is imported; none of that
+    code is used here, so the package is hidden from it meanwhile, and its regret is not heard.
+
+    Args:
+        setting: what asked for it.
+
+    Raises:
+        MachineError: it is not installed.
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     hidden, sys.modules["kernels"] = sys.modules.get("kernels"), cast(Any, None)
@@ -155,18 +167,18 @@ def _functional() -> ModuleType:
         import bitsandbytes
         import bitsandbytes.functional
     except ImportError as error:
-        fault = Fault(
-            "TW-ENV-005",
-            "bitsandbytes, which keeps weights in four bits, is not installed",
-            "training.adapter.kind",
-            "pip install 'tuneward[qlora]', or choose kind: lora",
-        )
-        raise MachineError(fault) from error
+        message, cure = f"{setting} needs bitsandbytes", "pip install 'tuneward[qlora]', or choose without it"
+        raise MachineError(Fault("TW-ENV-005", message, setting, cure)) from error
     finally:
         del sys.modules["kernels"]
         if hidden is not None:
             sys.modules["kernels"] = hidden
-    return bitsandbytes.functional
+    return bitsandbytes
+
+
+@functools.cache
+def _functional() -> ModuleType:
+    return cast(ModuleType, import_bitsandbytes().functional)
 
 
 @functools.cache
