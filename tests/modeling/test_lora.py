@@ -91,7 +91,7 @@ def share_masks(layers, wrapped, dropout):
     for number, (path, module) in enumerate(wrapped.items()):
         drop = torch.rand(19, module.in_features, generator=torch.Generator().manual_seed(number)) < dropout
         module.lora_dropout["default"] = GivenDropout(drop, dropout)
-        layers[path].draw = lambda x, drop=drop: drop
+        layers[path].draw = lambda x, drop=drop: drop.to(torch.int8) - 1
         layers[path].train()
         module.train()
 
@@ -190,12 +190,12 @@ def test_gradients_are_slopes(dora, bias, dropout):
     layer = LoraLinear(linear, config, torch.Generator().manual_seed(0)).train()
     fill({"": layer})
     x = torch.randn(5, 24, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    drop = layer.draw(x)
-    layer.draw = lambda _: drop
+    keep = layer.draw(x)
+    layer.draw = lambda _: keep
     weights = torch.randn(5, 16, generator=torch.Generator().manual_seed(2))
     (layer(x) * weights).sum().backward()
 
-    kept = (~drop / (1 - dropout)).double()
+    kept = -keep.double() / (1 - dropout)
     ours = [x, layer.a, layer.b, *([layer.magnitude] if dora else [])]
     exact = [tensor.detach().double().requires_grad_() for tensor in ours]
     weight, constant = linear.weight.double(), linear.bias.double() if bias else None
@@ -214,15 +214,16 @@ def test_gradients_are_slopes(dora, bias, dropout):
 def test_masks_are_drawn_with_the_probability(base):
     layer = LoraLinear(nn.Linear(640, 64), AdapterConfig(rank=4, dropout=0.05), torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    drop = layer.draw(torch.empty(2, 501, 640))
-    assert (drop.shape, drop.dtype) == ((1002, 640), torch.bool)
+    keep = layer.draw(torch.empty(2, 501, 640))
+    assert (keep.shape, keep.dtype, set(keep.unique().tolist())) == ((1002, 640), torch.int8, {-1, 0})
+    drop = keep == 0
     assert abs(float(drop.float().mean()) - 0.05) < 4 * (0.05 * 0.95 / drop.numel()) ** 0.5
     for axis in (0, 1):  # no row, no column and no neighbour is drawn otherwise
         spread = drop.float().mean(axis).std() * (drop.shape[axis] / (0.05 * 0.95)) ** 0.5
         assert 0.9 < float(spread) < 1.1
     pairs = drop.flatten()[:-1] & drop.flatten()[1:]
     assert abs(float(pairs.float().mean()) - 0.0025) < 0.0004
-    assert not torch.equal(drop, layer.draw(torch.empty(2, 501, 640)))
+    assert not torch.equal(keep, layer.draw(torch.empty(2, 501, 640)))
 
 
 @pytest.mark.parametrize(("dora", "bias", "saved"), [(False, False, 2), (False, True, 2), (True, False, 3)])

@@ -56,17 +56,17 @@ class LoraLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out) in the type of ``x``."""
-        drop, dropout = None, 0.0
+        keep, dropout = None, 0.0
         if self.training and self.dropout:
-            drop, dropout = self.draw(x), self.dropout
+            keep, dropout = self.draw(x), self.dropout
         base, a, b, scale = self.base, self.a, self.b, self.scale
         if self.magnitude is None:
-            return lora_product(x, base, a, b, scale=scale, drop=drop, dropout=dropout)
+            return lora_product(x, base, a, b, scale=scale, keep=keep, dropout=dropout)
         squares = cast(Tensor, self.squares)
-        return dora_product(x, base, a, b, self.magnitude, squares, scale=scale, drop=drop, dropout=dropout)
+        return dora_product(x, base, a, b, self.magnitude, squares, scale=scale, keep=keep, dropout=dropout)
 
     def draw(self, x: Tensor) -> Tensor:
-        """A mask (tokens, in) for ``x``, True where an element is dropped.
+        """An int8 mask (tokens, in) for ``x``: -1 where an element is kept, 0 where it is dropped.
 
         Sixteen random bits an element, four elements a draw: the probability is met to 1 / 65536, in a third of the
         time that ``bernoulli_`` takes on a CPU.
@@ -74,7 +74,7 @@ class LoraLinear(nn.Module):
         count = x.numel()
         words = torch.empty((count + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         bits = words.view(torch.int16)[:count].view(-1, x.shape[-1])
-        return bits < round(self.dropout * 65536) - 32768
+        return (bits >= round(self.dropout * 65536) - 32768).view(torch.int8).neg_()
 
     def merged(self) -> Tensor:
         """(out, in): the weight that computes what layer and update compute together, in the base's type.

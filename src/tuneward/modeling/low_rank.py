@@ -17,6 +17,9 @@ from tuneward.modeling.quantisation import Nf4Linear
 
 Frozen = nn.Linear | Nf4Linear
 
+#: Integers as wide as the floating-point types, by bytes.
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 
 def dense(base: Frozen) -> Tensor:
     """(out, in): the weight of a frozen layer; made anew at each call where the layer is quantised."""
@@ -24,7 +27,7 @@ def dense(base: Frozen) -> Tensor:
 
 
 def lora_product(
-    x: Tensor, base: Frozen, a: Tensor, b: Tensor, *, scale: float, drop: Tensor | None = None, dropout: float = 0.0
+    x: Tensor, base: Frozen, a: Tensor, b: Tensor, *, scale: float, keep: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
     """``x Wᵀ + bias + s (x ∘ keep / (1 - dropout)) Aᵀ Bᵀ`` with gradients for x, A and B only.
 
@@ -36,13 +39,13 @@ def lora_product(
         a: (rank, in), fp32.
         b: (out, rank), fp32.
         scale: s.
-        drop: mask (tokens, in), True where an element is dropped on the update's path.
+        keep: int8 mask (tokens, in), -1 where an element is kept on the update's path and 0 where it is dropped.
         dropout: probability that the mask was drawn with.
 
     Returns:
         (…, out) in the type of x.
     """
-    return cast(Tensor, _LoraProduct.apply(x, base, a, b, scale / (1 - dropout), drop))
+    return cast(Tensor, _LoraProduct.apply(x, base, a, b, scale / (1 - dropout), keep))
 
 
 def dora_product(
@@ -54,13 +57,13 @@ def dora_product(
     squares: Tensor,
     *,
     scale: float,
-    drop: Tensor | None = None,
+    keep: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """``x Wᵀ + bias + (g - 1) ∘ x̃ Wᵀ + g ∘ s x̃ Aᵀ Bᵀ`` with g = m / ‖W + s B A‖ and x̃ = x ∘ keep / (1 - dropout).
 
     DoRA (arXiv 2402.09353, equations 5 and 6; section 4.3: no gradient passes the norm). Without dropout it is
-    ``g ∘ x (W + s B A)ᵀ + bias``, one product with W. With dropout the paper's code and PEFT drop elements in front of
+    ``g ∘ x (W + s B A)ᵀ + bias``, one product with W. With dropout the paper's code and PEFT keep elements in front of
     W too, which takes a second one. Gradients for x, A, B and m.
 
     Args:
@@ -71,10 +74,10 @@ def dora_product(
         magnitude: m (out,), fp32.
         squares: (out,), fp32: the squared length of each row of W.
         scale: s.
-        drop: as in :func:`lora_product`.
+        keep: as in :func:`lora_product`.
         dropout: probability that the mask was drawn with.
     """
-    return cast(Tensor, _DoraProduct.apply(x, base, a, b, magnitude, squares, scale, drop, 1 / (1 - dropout)))
+    return cast(Tensor, _DoraProduct.apply(x, base, a, b, magnitude, squares, scale, keep, 1 / (1 - dropout)))
 
 
 def row_squares(weight: Tensor) -> Tensor:
@@ -114,29 +117,29 @@ def merged_weight(weight: Tensor, a: Tensor, b: Tensor, *, scale: float, magnitu
 
 class _LoraProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, base: Frozen, a: Tensor, b: Tensor, scale: float, drop: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, base: Frozen, a: Tensor, b: Tensor, scale: float, keep: Tensor | None) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
         a_low, b_low = a.to(x.dtype), (b * scale).to(x.dtype)
-        narrow = torch.mm(_without(flat, drop), a_low.t())  # (tokens, rank)
+        narrow = torch.mm(_without(flat, keep), a_low.t())  # (tokens, rank)
         y = functional.linear(flat, dense(base), base.bias).addmm_(narrow, b_low.t())
-        ctx.save_for_backward(flat, a_low, b_low, narrow, drop)
+        ctx.save_for_backward(flat, a_low, b_low, narrow, keep)
         ctx.base, ctx.scale, ctx.shape = base, scale, x.shape
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        flat, a_low, b_low, narrow, drop = ctx.saved_tensors
+        flat, a_low, b_low, narrow, keep = ctx.saved_tensors
         g = gradients[0].reshape(-1, b_low.shape[0])  # (tokens, out)
         d_narrow = torch.mm(g, b_low)  # (tokens, rank)
         d_b = torch.mm(g.t(), narrow).float().mul_(ctx.scale)
-        d_a = torch.mm(d_narrow.t(), _without(flat, drop)).float()
+        d_a = torch.mm(d_narrow.t(), _without(flat, keep)).float()
         d_x = None
         if ctx.needs_input_grad[0]:
             d_x = torch.mm(g, dense(ctx.base))
-            if drop is None:
+            if keep is None:
                 d_x.addmm_(d_narrow, a_low)
             else:
-                d_x += torch.mm(d_narrow, a_low).masked_fill_(drop, 0)
+                d_x += _clear(torch.mm(d_narrow, a_low), keep)
             d_x = d_x.view(ctx.shape)
         return d_x, None, d_a, d_b, None, None
 
@@ -152,36 +155,36 @@ class _DoraProduct(torch.autograd.Function):
         magnitude: Tensor,
         squares: Tensor,
         scale: float,
-        drop: Tensor | None,
+        keep: Tensor | None,
         kept: float,
     ) -> Tensor:
         flat, weight = x.reshape(-1, x.shape[-1]), dense(base)
         a_low, b_low = a.to(x.dtype), (b * scale).to(x.dtype)
         norms = row_norms(weight, a_low, b_low, squares)
         more = excess(magnitude, norms, x.dtype)
-        seen = _without(flat, drop)
+        seen = _without(flat, keep)
         narrow = torch.mm(seen, a_low.t())  # (tokens, rank)
         whole = torch.mm(seen, weight.t()).addmm_(narrow, b_low.t())  # (tokens, out): x (W + s B A)ᵀ
         told: Tensor | None  # what the backward pass has `whole` from
-        if drop is not None:  # it is made again: kept, it would be as large as the output and of use to nobody else
+        if keep is not None:  # it is made again: kept, it would be as large as the output and of use to nobody else
             y = functional.linear(flat, weight, base.bias)
             y, told = y.addmm_(narrow, b_low.t(), alpha=kept).addcmul_(whole, more * kept), None
         elif base.bias is None:  # the output tells it, and what follows often saves that anyway
             y = told = whole.addcmul_(whole, more)
         else:
             y, told = torch.addcmul(whole, whole, more).add_(base.bias), whole
-        ctx.save_for_backward(flat, a_low, b_low, narrow, drop, norms, more, told)
+        ctx.save_for_backward(flat, a_low, b_low, narrow, keep, norms, more, told)
         ctx.base, ctx.scale, ctx.kept, ctx.shape = base, scale, kept, x.shape
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        flat, a_low, b_low, narrow, drop, norms, more, told = ctx.saved_tensors
+        flat, a_low, b_low, narrow, keep, norms, more, told = ctx.saved_tensors
         g = gradients[0].reshape(-1, b_low.shape[0])  # (tokens, out)
-        seen = _without(flat, drop)
-        weight = dense(ctx.base) if ctx.needs_input_grad[0] or drop is not None else None
+        seen = _without(flat, keep)
+        weight = dense(ctx.base) if ctx.needs_input_grad[0] or keep is not None else None
         inner = torch.addcmul(g, g, more)  # g ∘ gain: what reaches B A x
-        if drop is not None:
+        if keep is not None:
             inner *= ctx.kept
             assert weight is not None, "with a mask the product is made again"
             told = torch.mm(seen, weight.t()).addmm_(narrow, b_low.t())
@@ -189,20 +192,31 @@ class _DoraProduct(torch.autograd.Function):
         d_b = torch.mm(inner.t(), narrow).float().mul_(ctx.scale)
         d_a = torch.mm(d_narrow.t(), seen).float()
         d_gain = (g * told).sum(0, dtype=torch.float32).mul_(ctx.kept)
-        if drop is None and ctx.base.bias is None:
+        if keep is None and ctx.base.bias is None:
             gain = more.float().add_(1)
             d_gain = torch.where(gain == 0, 0, d_gain / gain)
         d_x = None
         if ctx.needs_input_grad[0]:
             assert weight is not None, "made above"
-            if drop is None:
+            if keep is None:
                 d_x = torch.mm(inner, weight).addmm_(d_narrow, a_low)
             else:
                 reached = inner.sub_(g, alpha=ctx.kept)  # what reaches W behind the mask
-                d_x = torch.mm(reached, weight).addmm_(d_narrow, a_low).masked_fill_(drop, 0).addmm_(g, weight)
+                d_x = _clear(torch.mm(reached, weight).addmm_(d_narrow, a_low), keep).addmm_(g, weight)
             d_x = d_x.view(ctx.shape)
         return d_x, None, d_a, d_b, d_gain / norms, None, None, None, None
 
 
-def _without(flat: Tensor, drop: Tensor | None) -> Tensor:
-    return flat if drop is None else flat.masked_fill(drop, 0)
+def _without(flat: Tensor, keep: Tensor | None) -> Tensor:
+    """Zero where it is not kept. On bits: on a CPU ten times as fast as products or fills by a mask."""
+    if keep is None:
+        return flat
+    bits = _BITS[flat.itemsize]
+    return (flat.view(bits) & keep.to(bits)).view(flat.dtype)
+
+
+def _clear(flat: Tensor, keep: Tensor) -> Tensor:
+    """:func:`_without` in place."""
+    bits = _BITS[flat.itemsize]
+    flat.view(bits).bitwise_and_(keep.to(bits))
+    return flat
