@@ -5,8 +5,8 @@ from transformers import AutoModelForCausalLM
 from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.errors import ModelError
 from tuneward.modeling import attention, packed
-from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.base_model import load_base
+from tuneward.modeling.packed import PackedDocuments
 
 LENGTHS = (21, 1, 14, 5)
 

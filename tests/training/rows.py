@@ -55,9 +55,7 @@ class PlainChat:
         head = [*self.example(prompt).ids, *self._ids("<|im_start|>assistant\n")]
         return head, self._ids(chosen.content + "<|im_end|>"), self._ids(rejected.content + "<|im_end|>")
 
-    def example(
-        self, messages: Sequence[Message], *, loss_on: str = "answers", tools: str | None = None
-    ) -> Example:
+    def example(self, messages: Sequence[Message], *, loss_on: str = "answers", tools: str | None = None) -> Example:
         ids: list[int] = []
         labels: list[int] = []
         for message in messages:

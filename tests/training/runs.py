@@ -25,9 +25,7 @@ from tuneward.training.trainable import FullTrainable, LoraTrainable
 
 def rows_of(base: Path, file: Path, *, loss_on: str = "answers", form: str = "conversation") -> Rows:
     cache = file.parent / "tokens"
-    return read_rows(
-        file, PlainChat(base), cache=cache, loss_on=loss_on, form=form, context_tokens=512, vocabulary=304
-    )
+    return read_rows(file, PlainChat(base), cache=cache, loss_on=loss_on, form=form, context_tokens=512, vocabulary=304)
 
 
 def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Loop, dict[str, LoraLinear]]:

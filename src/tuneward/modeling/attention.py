@@ -11,7 +11,6 @@ An architecture that does not pass the layout down, or asks for attention that a
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

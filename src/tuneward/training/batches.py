@@ -112,14 +112,14 @@ def _fill(order: Sequence[int], sizes: Sequence[int], room: int) -> Iterator[lis
 class Window:
     """Packed documents, ready for the model: the one batch type of every method.
 
-    An *answer* is what a loss looks at as a whole: a document, or one branch of a row. Answers are numbered in the order
-    in which they lie in the window; those of one row are neighbours.
+    An *answer* is what a loss looks at as a whole: a document, or one branch of a row. Answers are numbered in the
+    order in which they lie in the window; those of one row are neighbours.
 
     Attributes:
         ids: (1, tokens) int64.
         layout: who sees whom.
-        places: (trained,) int64: positions whose next token is learned. A prompt's last position stands once for each of
-            its branches.
+        places: (trained,) int64: positions whose next token is learned. A prompt's last position stands once for
+            each of its branches.
         targets: (trained,) int64: that next token.
         owners: (trained,) int64: the answer that the target belongs to.
         ends: (answers,) int64: position of each answer's last token.

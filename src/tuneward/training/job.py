@@ -196,7 +196,8 @@ def train(
 
     finished = loop.run(open_curve)
     (curve,) = curves
-    picture.write_text(draw(curve.points, title=f"Training loss, {len(curve.points)} steps", unit=ready.objective.unit), encoding="utf-8")
+    title = f"Training loss, {len(curve.points)} steps"
+    picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
     ready.trainable.save(adapter, base_name=job.base_name)

@@ -142,16 +142,16 @@ class Loop:
                 loss = self.loss(self._window(indices))
                 (loss.total / step.weight).backward()
                 total += loss.total.detach() / step.weight
-                for name, (value, count) in loss.figures.items():
-                    before = figures.get(name, (0.0, 0.0))
-                    figures[name] = (before[0] + value, before[1] + count)
+                for name, (amount, count) in loss.figures.items():
+                    before, counted = figures.get(name, (torch.zeros_like(amount), 0.0))
+                    figures[name] = (before + amount, counted + count)
         value = float(total)
         norm = float(clip_gradients(self.parameters.values(), self.config.clip_norm))
         if not math.isfinite(value) or not math.isfinite(norm):
             raise self._not_finite(value, norm, [self.rows[i].id for window in step.windows for i in window])
         self.optimizer.step()
         self.trainable.publish()
-        return _Outcome(value, norm, rate, {name: float(v) / count for name, (v, count) in figures.items()})
+        return _Outcome(value, norm, rate, {name: float(sum_) / count for name, (sum_, count) in figures.items()})
 
     def loss(self, window: Window) -> Loss:
         """The objective's loss of a window."""

@@ -13,9 +13,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, TrainingError
-from tuneward.modeling.packed import KEPT_TOKENS
 from tuneward.modeling.lora import LoraLinear
 from tuneward.modeling.machine import available_memory_bytes
+from tuneward.modeling.packed import KEPT_TOKENS
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
 from tuneward.training.rows import Row

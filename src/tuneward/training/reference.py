@@ -52,7 +52,7 @@ def add_reference(
         return
     found = np.zeros((len(rows), 2), dtype="<f8")
     done = 0
-    for numbers in fill_windows(rows.sizes, window_tokens):
+    for numbers in fill_windows(rows.sizes.tolist(), window_tokens):
         if stop():
             raise Stopped
         with torch.no_grad():

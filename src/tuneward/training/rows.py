@@ -1,8 +1,8 @@
 """Rows: prepared records as token ids and labels, in files that are mapped and not loaded.
 
-Place on the road: after ``data`` (``train.jsonl``), before ``batches``. Records are tokenised once per dataset, base and
-method; the result is a folder of flat arrays, named by a digest of what it was made from, and a run maps it: memory does
-not grow with the rows. Knows no model and no loss.
+Place on the road: after ``data`` (``train.jsonl``), before ``batches``. Records are tokenised once per dataset, base
+and method; the result is a folder of flat arrays, named by a digest of what it was made from, and a run maps it: memory
+does not grow with the rows. Knows no model and no loss.
 """
 
 import json
@@ -212,12 +212,13 @@ def read_rows(
 def tokenise(rows: Iterable[Row], folder: Path, *, digest: str) -> int:
     """Write rows into an existing folder as flat arrays, in constant memory but for the index; returns their number."""
     index, at, named = [], 0, 0
-    with (folder / _IDS).open("wb") as ids, (folder / _LEARNED).open("wb") as learned, (folder / _NAMES).open("wb") as n:
+    ids, learned, names = ((folder / name).open("wb") for name in (_IDS, _LEARNED, _NAMES))
+    with ids, learned, names:
         for row in rows:
             ids.write(np.concatenate([row.ids, *row.branches]).astype("<i4").tobytes())
             learned.write((row.labels != IGNORED).astype("u1").tobytes() + b"\1" * (row.size - row.ids.size))
             name = row.id.encode()
-            n.write(name)
+            names.write(name)
             first, second = (row.branches[i].size if i < len(row.branches) else 0 for i in (0, 1))
             entry = (at, named, row.ids.size, first, second, row.trained, len(name), row.desirable, row.margin)
             index.append(entry)
