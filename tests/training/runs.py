@@ -23,7 +23,6 @@ from tuneward.training.reference import add_reference
 from tuneward.training.rows import Rows, read_rows
 from tuneward.training.trainable import FullTrainable, LoraTrainable
 
-
 #: Every objective with settings that make each of its terms felt.
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "sft": {},

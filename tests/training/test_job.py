@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -161,7 +162,7 @@ PREFERENCES = SETTINGS | {"method": "dpo", "learning_rate": 5e-3}
 def test_a_reward_model_learns_and_says_how_sure_it_may_be(base, tmp_path, kind):
     pairs = write_rows(tmp_path / "train.jsonl", 60, kind="pair")
     held_out = write_rows(tmp_path / "test.jsonl", 40, kind="pair", seed=1)
-    settings = PREFERENCES | {"method": "reward", "adapter": {"kind": kind, "rank": 4}, "epochs": 6}
+    settings = PREFERENCES | {"method": "reward", "adapter": {"kind": kind}, "epochs": 6}
     settings |= {"learning_rate": 5e-3 if kind == "lora" else 1e-3}
     job = Job(pairs, base, "tiny", TrainingConfig(**settings), tmp_path / "run", "inputs", held_out=held_out)
     events = []
@@ -227,6 +228,23 @@ def test_stopped_while_the_reference_is_computed_it_goes_on(base, tmp_path):
     again = train(job, PlainChat(base), emit=lambda event: None)
     assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b")
     assert again.figures["final_loss"] == whole.figures["final_loss"]
+
+
+def test_preferences_begin_at_the_adapter_that_they_are_given_and_measure_from_there(base, rows, tmp_path):
+    first = train(
+        Job(rows, base, "tiny", TrainingConfig(**SETTINGS), tmp_path / "a", "x"),
+        PlainChat(base),
+        emit=lambda event: None,
+    )
+    pairs = write_rows(tmp_path / "train.jsonl", 12, kind="pair")
+    config = TrainingConfig(**PREFERENCES | {"epochs": 1, "adapter": {"rank": 4}})
+    job = Job(pairs, base, "tiny", config, tmp_path / "b", "y", start=first.adapter, start_name="first")
+    outcome = train(job, PlainChat(base), emit=lambda event: None)
+    assert outcome.figures["first_loss"] == pytest.approx(math.log(2), rel=1e-6)  # at the reference, no pair counts
+    bare = Job(pairs, base, "tiny", config, tmp_path / "c", "z", cache=job.folder)
+    train(bare, PlainChat(base), emit=lambda event: None)
+    assert len(list((job.folder / "reference").iterdir())) == 2
+    assert adapter_bytes(tmp_path / "b") != adapter_bytes(tmp_path / "c")
 
 
 def test_refusals_come_before_the_first_step(base, rows, tmp_path):

@@ -22,13 +22,14 @@ def scoring_class(model: PreTrainedModel) -> type[PreTrainedModel]:
         ModelError: transformers has none, or one with another head.
     """
     name = type(model).__name__
+    head: Any = None
     try:
         found = cast(Any, AutoModelForSequenceClassification)._model_mapping[type(model.config)]
         with torch.device("meta"):
             head = getattr(found(_one_label(model)), SCORE, None)
     except (KeyError, ValueError):
-        head = None
-    if not isinstance(head, nn.Linear) or head.bias is not None:
+        pass
+    if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
         told = f"transformers has no sequence classifier with a plain score for {name}"
         raise ModelError(Fault("TW-BASE-045", told, name, "choose another base for the reward model"))
     return cast(type[PreTrainedModel], found)

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from tuneward.modeling.adapter_files import SCORE
+from tuneward.modeling.adapter_files import SCORE, load_adapter
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import add_lora
+from tuneward.modeling.lora import add_lora, set_weights
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
 from tuneward.training.allocator import keep_freed_memory
@@ -113,7 +113,7 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     config = job.config
     check_objective(config)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    model = load_base(job.base, precision=precision, device=device)
+    model = load_base(job.base, precision=precision, device=device, quantised=config.adapter.kind == "qlora")
     if config.method == "reward":
         scoring_class(model)  # what cannot be saved in the end is refused at the start
     text: Any = model.config.get_text_config()
@@ -122,7 +122,7 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     held_out = None
     if isinstance(objective, Reward) and job.held_out is not None and job.held_out.stat().st_size:
         held_out = _read(job, job.held_out, chat, model, objective)
-    trainable = _make_trainable(model, config)
+    trainable = _make_trainable(job, model)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -151,14 +151,18 @@ def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objectiv
     )
 
 
-def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable:
+def _make_trainable(job: Job, model: PreTrainedModel) -> Trainable:
     """Prove the base, and put in what is trained."""
+    config = job.config
     if config.adapter.kind == "full":
         prove(model)
         return FullTrainable(model)
     fuse(model)
     prove(model)
-    return LoraTrainable(add_lora(model, config.adapter, seed=config.seed), config.adapter)
+    layers = add_lora(model, config.adapter, seed=config.seed)
+    if job.start is not None:
+        set_weights(layers, load_adapter(job.start))
+    return LoraTrainable(layers, config.adapter)
 
 
 def train(
@@ -194,12 +198,13 @@ def train(
         stop=stop,
     )
     if ready.objective.needs_reference:
+        kept = "nf4" if job.config.adapter.kind == "qlora" else ""
         try:
             add_reference(
                 ready.rows,
                 loop.look,
                 folder=job.shared / "reference",
-                made_from=(job.base_name, job.config.adapter.kind, ready.plan.precision, job.start_name or ""),
+                made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
                 stop=stop,
                 told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),

@@ -5,6 +5,7 @@ Place on the road: between ``config`` and the loop. To add a loss, write its fil
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 
 from tuneward.errors import Fault, TrainingError
 from tuneward.training.config import PreferenceConfig, RewardConfig, TrainingConfig
@@ -72,6 +73,6 @@ def check_objective(config: TrainingConfig) -> None:
         raise TrainingError(faults)
 
 
-def _given(config: PreferenceConfig) -> dict[str, float]:
+def _given(config: PreferenceConfig) -> dict[str, Any]:
     """The settings of a loss that are not left to itself."""
     return config.model_dump(exclude_none=True, exclude={"loss"})

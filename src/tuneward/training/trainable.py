@@ -6,6 +6,7 @@ as soon as they are made: sums over many windows lose nothing, and a small updat
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
+from tuneward.modeling.adapter_files import save_adapter
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.lora import LoraLinear
+from tuneward.modeling.lora import LoraLinear, weights_of
 from tuneward.modeling.scoring import scoring_model
 
 
@@ -76,8 +77,7 @@ class LoraTrainable:
 
     def save(self, folder: Path, *, base_name: str, score: Tensor | None = None) -> None:
         """Write a PEFT folder."""
-        pairs = {path: (layer.a, layer.b) for path, layer in self.layers.items()}
-        weights = AdapterWeights(self.config.rank, self.config.alpha, pairs, self.config.dropout, score)
+        weights = replace(weights_of(self.layers, self.config), score=score)
         save_adapter(weights, folder, base_name=base_name)
 
 

@@ -11,6 +11,8 @@ TRL's and our definitions differ in four places; the comparison is set up so tha
   batches of one pair.
 """
 
+import socket
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,15 @@ from trl.experimental.cpo import CPOConfig, CPOTrainer  # noqa: E402
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer  # noqa: E402
 
 BATCH, STEPS, RATE = 4, 8, 3e-3
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_called(monkeypatch):
+    called = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: called.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **keywords: called.append(arguments))
+    yield
+    assert not called
 
 
 def pairs(base, folder, *, short_prompts=False):

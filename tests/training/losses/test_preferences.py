@@ -50,18 +50,18 @@ def expected(name, rows, answers, last, objective):
     """The formulas of the papers, pair by pair, in plain arithmetic."""
     total = 0.0
     for number, row in enumerate(rows):
-        c, l = answers[2 * number], answers[2 * number + 1]
+        c, x = answers[2 * number], answers[2 * number + 1]
         if name == "dpo":
-            d = 0.3 * ((float(c.sum()) - row.reference[0]) - (float(l.sum()) - row.reference[1]))
+            d = 0.3 * ((float(c.sum()) - row.reference[0]) - (float(x.sum()) - row.reference[1]))
             total += -0.9 * log_sigmoid(d) - 0.1 * log_sigmoid(-d) - 0.5 * float(c.mean())
         elif name == "ipo":
-            r = (float(c.sum()) - row.reference[0]) / len(c) - (float(l.sum()) - row.reference[1]) / len(l)
+            r = (float(c.sum()) - row.reference[0]) / len(c) - (float(x.sum()) - row.reference[1]) / len(x)
             total += (r - 1 / 0.8) ** 2
         elif name == "simpo":
-            d = 2.0 * (float(c.mean()) - float(l.mean())) - 0.5
+            d = 2.0 * (float(c.mean()) - float(x.mean())) - 0.5
             total += -0.9 * log_sigmoid(d) - 0.1 * log_sigmoid(-d)
         elif name == "orpo":
-            p, q = math.exp(float(c.mean())), math.exp(float(l.mean()))
+            p, q = math.exp(float(c.mean())), math.exp(float(x.mean()))
             total += -float(c.mean()) - 0.6 * log_sigmoid(math.log(p / (1 - p)) - math.log(q / (1 - q)))
         elif name == "kto":
             foreign = [float(answers[2 * i + 1].sum()) - other.reference[1] for i, other in enumerate(rows)]
@@ -111,7 +111,7 @@ def test_the_distance_of_kto_is_never_negative_and_carries_no_gradient(base, tmp
 
 
 def test_kto_passes_foreign_answers_only_through_the_survey(base, tmp_path):
-    loop, rows, *_ = pieces(base, tmp_path, "kto")
+    loop, *_ = pieces(base, tmp_path, "kto")
     widths = []
     whole = loop.outputs
 
