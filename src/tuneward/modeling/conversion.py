@@ -13,9 +13,21 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from tuneward.errors import Fault, ModelError
+
+#: How Qwen 2 and Llama 3 cut text, but for how many digits stay together.
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def _cut_words(digits: str) -> Any:
+    cut = pre_tokenizers.Split(Regex(_WORDS.format(digits=digits)), "isolated")
+    return pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
 
 #: ``tokenizer.ggml.pre`` → pre-tokenizer as in the models' own ``tokenizer.json`` (llama.cpp: src/llama-vocab.cpp).
 PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
@@ -23,7 +35,11 @@ PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
     "smollm": lambda: pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     ),
+    "qwen2": lambda: _cut_words(""),
+    "llama-bpe": lambda: _cut_words("{1,3}"),
 }
+#: Pre-tokenizers behind which a word that is a token stays whole, whatever the merges say; and those behind a normal form.
+WHOLE_WORDS, COMPOSED = frozenset({"llama-bpe"}), frozenset({"qwen2"})
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # gguf.TokenType
 NAMED_TOKENS = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
 
@@ -111,7 +127,9 @@ def build_tokenizer(fields: dict[str, Any], *, place: str) -> Tokenizer:
     tokens, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=pre in WHOLE_WORDS))
+    if pre in COMPOSED:
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = PRE_TOKENIZERS[pre]()
     tokenizer.decoder = decoders.ByteLevel()
     for token, token_kind in zip(tokens, kinds, strict=True):
