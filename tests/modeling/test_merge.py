@@ -118,7 +118,9 @@ def test_shards_are_written_one_by_one_with_their_index(tmp_path):
     into.mkdir()
     Merged(base, weights).save(into, kept="f16")
     index = json.loads((into / "model.safetensors.index.json").read_text())
-    assert index["metadata"]["total_size"] == sum(t.nbytes for f in into.glob("*.safetensors") for t in load_file(f).values())
+    assert index["metadata"]["total_size"] == sum(
+        t.nbytes for f in into.glob("*.safetensors") for t in load_file(f).values()
+    )
     with torch.no_grad():
         theirs = plain(into, dtype=torch.float32)(input_ids=IDS).logits[0]
     assert (theirs - through_adapter(base, weights)).abs().max() < 0.05

@@ -61,7 +61,7 @@ def convert_gguf(file: Path, into: Path) -> None:
         raise ModelError(
             Fault("TW-BASE-021", "the GGUF file carries no chat template", file.name, "take an instruction-tuned model")
         )
-    config = _convert_weights(file, into)
+    config = convert_weights(file, into)
     names = {
         name: fields["tokenizer.ggml.tokens"][fields[f"tokenizer.ggml.{key}_token_id"]]
         for name, key in NAMED_TOKENS.items()
@@ -141,7 +141,12 @@ def build_tokenizer(fields: dict[str, Any], *, place: str) -> Tokenizer:
     return tokenizer
 
 
-def _convert_weights(file: Path, into: Path) -> dict[str, Any]:
+def convert_weights(file: Path, into: Path) -> dict[str, Any]:
+    """Write ``config.json`` and ``model.safetensors`` (bf16) of a GGUF file into ``into``; returns the configuration.
+
+    Raises:
+        ModelError: transformers cannot convert it, or weights are missing.
+    """
     import numpy
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig

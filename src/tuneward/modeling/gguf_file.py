@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from gguf import GGUFWriter, GGMLQuantizationType, LlamaFileType, get_tensor_name_map
+from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, get_tensor_name_map
 from gguf.constants import GGML_QUANT_SIZES, GGML_QUANT_VERSION, MODEL_ARCH_NAMES
-from gguf.quants import quantize, quant_shape_to_byte_shape
+from gguf.quants import quant_shape_to_byte_shape, quantize
 from torch import Tensor
 from transformers import AutoConfig
 

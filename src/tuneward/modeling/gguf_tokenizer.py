@@ -22,7 +22,7 @@ from tuneward.modeling.folder_check import read_json
 #: Text on which every pre-tokenizer that llama.cpp knows by name cuts differently.
 PROBE = (
     "It's HE'LL we'Re 3 33 333 3333 12.5%, x1y22z333  two   three\t\ttabs \n \n\nlines\r\n  end... ?! --==`` \"'quoted'\" "
-    "naïve Ωμέγα приклад 東京タワー กําลัง 🙂👩‍👩‍👧 a_b-c@d.e/f {\"k\": [1, 23]}\n\n\n  \n x"
+    'naïve Ωμέγα приклад 東京タワー กําลัง 🙂👩‍👩‍👧 a_b-c@d.e/f {"k": [1, 23]}\n\n\n  \n x'
 )
 BLANK = "▁"
 CURE = "export as safetensors; or serve the adapter with Tuneward, which needs no GGUF"

@@ -91,7 +91,9 @@ class Merged:
         self.whole = any(name not in alone for name in updated)
         self._paths = {} if self.whole else {alone[name].key: path for name, path in updated.items()}
         wrong = [
-            _quantised(tensor.key) for tensor in self.tensors if tensor.key in self._paths and tensor.dtype not in FLOATING
+            _quantised(tensor.key)
+            for tensor in self.tensors
+            if tensor.key in self._paths and tensor.dtype not in FLOATING
         ]
         if wrong:
             raise ModelError(wrong)
