@@ -23,7 +23,7 @@ def export(
     ] = "safetensors",
     type: Annotated[
         Type | None,
-        typer.Option(help="`bf16`, `f16` or, in GGUF, `q8_0`; the base's own, or f16 in GGUF, if left out."),
+        typer.Option(help="`bf16`, `f16`, in GGUF also `q8_0`; left out, the base's own, in GGUF `f16`."),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="A new folder that receives the copy as well.")] = None,
     project: ProjectFolder = HERE,

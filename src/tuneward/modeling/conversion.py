@@ -38,7 +38,7 @@ PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
     "qwen2": lambda: _cut_words(""),
     "llama-bpe": lambda: _cut_words("{1,3}"),
 }
-#: Pre-tokenizers behind which a word that is a token stays whole, whatever the merges say; and those behind a normal form.
+#: Pre-tokenizers behind which a word that is a token stays whole, whatever the merges say; those behind a normal form.
 WHOLE_WORDS, COMPOSED = frozenset({"llama-bpe"}), frozenset({"qwen2"})
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # gguf.TokenType
 NAMED_TOKENS = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}

@@ -2,8 +2,8 @@
 
 Place on the road: started by ``workflows/export`` with an empty folder; writes the copy into it and prints one JSON
 object per line on stdout: ``begin`` (title, total), ``advance``, ``say``, ``end``, ``done`` (with figures), ``error``
-(with faults). Ends at once on a signal or with its parent; what it has written then is the starter's to remove. Knows no
-site and gives no verdict.
+(with faults). Ends at once on a signal or with its parent; what it has written then is the starter's to remove. Knows
+no site and gives no verdict.
 """
 
 import argparse

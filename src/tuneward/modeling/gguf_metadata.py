@@ -76,8 +76,9 @@ def flavour_of(config: Mapping[str, Any]) -> Flavour:
 def context_of(config: Mapping[str, Any]) -> int:
     """Most tokens for which llama.cpp computes what transformers computes: where it knows no window, the window."""
     limit, window = longest_row(config), config.get("sliding_window")
-    windowed = window and config.get("use_sliding_window", True) and not FLAVOURS[config["model_type"]].windows
-    return min(limit, int(window)) if windowed else limit
+    if not window or not config.get("use_sliding_window", True) or FLAVOURS[config["model_type"]].windows:
+        return limit
+    return min(limit, int(window))
 
 
 def head_dim(config: Mapping[str, Any]) -> int:

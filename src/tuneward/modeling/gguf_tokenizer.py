@@ -1,8 +1,8 @@
 """The tokenizer of a model folder in a GGUF file's fields, or the reason why llama.cpp could not read text as it does.
 
-Place on the road: one half of ``gguf_file``; ``conversion`` reads the byte-level kind back. Two kinds are told: byte-level
-BPE, where the pre-tokenizer must be one that llama.cpp knows by name, and SentencePiece-like BPE with bytes to fall back
-on, where llama.cpp merges by score. A kind is recognised by what it does to a text made for that, never by its name.
+Place on the road: one half of ``gguf_file``; ``conversion`` reads the byte-level kind back. Two kinds are told:
+byte-level BPE, where the pre-tokenizer must be one that llama.cpp knows by name, and SentencePiece-like BPE with bytes
+to fall back on, where llama.cpp merges by score. A kind is known by what it does to a text made for that.
 """
 
 import json
@@ -21,7 +21,7 @@ from tuneward.modeling.folder_check import read_json
 
 #: Text on which every pre-tokenizer that llama.cpp knows by name cuts differently.
 PROBE = (
-    "It's HE'LL we'Re 3 33 333 3333 12.5%, x1y22z333  two   three\t\ttabs \n \n\nlines\r\n  end... ?! --==`` \"'quoted'\" "
+    "It's HE'LL we'Re 3 33 333 3333 12.5%, x1y22z333  two   three\t\ttabs \n \n\nlines\r\n  end... ?! --==`` \"'q'\" "
     'naïve Ωμέγα приклад 東京タワー กําลัง 🙂👩‍👩‍👧 a_b-c@d.e/f {"k": [1, 23]}\n\n\n  \n x'
 )
 BLANK = "▁"
@@ -141,7 +141,7 @@ def _named_tokens(writer: GGUFWriter, chat: Chat, config: Mapping[str, Any], ids
     named = {}
     for name in NAMED_TOKENS:
         token = config.get(name)
-        text = token["content"] if isinstance(token, dict) else token
+        text = str(token["content"] if isinstance(token, dict) else token)
         if text in ids:
             named[name] = ids[text]
             add[name](ids[text])

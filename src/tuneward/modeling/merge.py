@@ -5,7 +5,8 @@ in ``gguf_file``). An update is added in fp32 and rounded once, to the type that
 keep their bytes; so tied weights stay tied. Knows no site and judges nothing: whether the copy says what the adapter
 says is ``agreement``'s to measure.
 
-Which stored tensor belongs to which layer is asked of transformers, which (5.23) renames and joins some keys on loading.
+Which stored tensor belongs to which layer is asked of transformers, which (5.23) renames and joins some keys on
+loading.
 """
 
 import json

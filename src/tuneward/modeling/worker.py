@@ -1,7 +1,7 @@
 """A worker: a process of ours that computes for another one, tells it so in JSON lines, and ends when that one ends.
 
-Place on the road: the child's side of training and of export; ``workflows/child`` is the parent's. Knows neither what is
-computed nor for whom. Loads no torch.
+Place on the road: the child's side of training and of export; ``workflows/child`` is the parent's. Knows neither what
+is computed nor for whom. Loads no torch.
 """
 
 import json
