@@ -141,8 +141,14 @@ def build_tokenizer(fields: dict[str, Any], *, place: str) -> Tokenizer:
     return tokenizer
 
 
-def convert_weights(file: Path, into: Path) -> dict[str, Any]:
-    """Write ``config.json`` and ``model.safetensors`` (bf16) of a GGUF file into ``into``; returns the configuration.
+def convert_weights(file: Path, into: Path, *, config: Any = None, exact: bool = False) -> dict[str, Any]:
+    """Write ``config.json`` and ``model.safetensors`` of a GGUF file into ``into``; returns the configuration.
+
+    Args:
+        file: a GGUF file.
+        into: an existing folder.
+        config: the configuration, of transformers; None for what the file says of it, which is less than some need.
+        exact: weights in fp32, with every bit of the file's; else in bf16.
 
     Raises:
         ModelError: transformers cannot convert it, or weights are missing.
@@ -159,9 +165,10 @@ def convert_weights(file: Path, into: Path) -> dict[str, Any]:
                 file.parent,
                 gguf_file=file.name,
                 quantization_config=GgufConfig(dequantize=True),
-                dtype=torch.bfloat16,
+                dtype=torch.float32 if exact else torch.bfloat16,
                 local_files_only=True,
                 output_loading_info=True,
+                **({} if config is None else {"config": config}),
             )
     except (ValueError, KeyError, NotImplementedError) as error:
         cure = "pull the same model from its hub as org/name@revision, in safetensors"
@@ -172,17 +179,17 @@ def convert_weights(file: Path, into: Path) -> dict[str, Any]:
             Fault("TW-BASE-007", f"weights are missing: {', '.join(missing[:5])}", file.name, "take another file")
         )
     model.save_pretrained(into, max_shard_size="1TB")
-    config: dict[str, Any] = json.loads((into / "config.json").read_bytes())
+    kept: dict[str, Any] = json.loads((into / "config.json").read_bytes())
     for key in (
         "_model_name_or_path",
         "transformers_version",
     ):  # the same file gives the same folder under each version
-        config.pop(key, None)
-    for key, value in config.items():  # GGUF keeps floats in 32 bits: 9.999999747378752e-06 was 1e-05
+        kept.pop(key, None)
+    for key, value in kept.items():  # GGUF keeps floats in 32 bits: 9.999999747378752e-06 was 1e-05
         if isinstance(value, float):
-            config[key] = float(str(numpy.float32(value)))
-    _write_json(into / "config.json", config)
-    return config
+            kept[key] = float(str(numpy.float32(value)))
+    _write_json(into / "config.json", kept)
+    return kept
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

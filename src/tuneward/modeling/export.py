@@ -128,7 +128,7 @@ def _gguf_says(
     """Who reads the file, what it says, and how many rows it cuts into our tokens where that can be told."""
     from tuneward.modeling import llama_cpp
     from tuneward.modeling.agreement import through_transformers
-    from tuneward.modeling.conversion import convert_weights
+    from tuneward.modeling.gguf_file import read_back
 
     file = options.into / GGUF_FILE
     if llama_cpp.installed():
@@ -137,7 +137,7 @@ def _gguf_says(
         return LLAMA_CPP, model.said(rows), sum(model.reads(row.text) == list(row.ids) for row in rows)
     back = options.scratch / "back"
     back.mkdir()
-    convert_weights(file, back)
+    read_back(file, options.base, back)
     return READ_BACK, through_transformers(back, rows, precision=precision, device=device), None
 
 

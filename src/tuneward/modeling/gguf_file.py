@@ -15,9 +15,10 @@ from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, get_tensor_nam
 from gguf.constants import GGML_QUANT_SIZES, GGML_QUANT_VERSION, MODEL_ARCH_NAMES
 from gguf.quants import quant_shape_to_byte_shape, quantize
 from torch import Tensor
-from transformers import AutoConfig
+from transformers import AutoConfig, LlamaConfig
 
 from tuneward.errors import Fault, ModelError
+from tuneward.modeling.conversion import convert_weights
 from tuneward.modeling.folder_check import check_room
 from tuneward.modeling.gguf_metadata import (
     CURE,
@@ -92,6 +93,26 @@ def write_gguf(merged: Merged, file: Path, kind: Kind, *, name: str = "", licenc
     finally:
         writer.close()
     return context_of(config)
+
+
+def read_back(file: Path, base: Path, into: Path) -> None:
+    """Write what a GGUF file of ours holds, dequantised, as a folder that transformers loads.
+
+    The file's weights and names go through transformers' own reader. The configuration is the base's, as llama.cpp
+    computes it: that reader does not take over every setting that the file carries.
+
+    Args:
+        file: as :func:`write_gguf` left it.
+        base: folder of the base.
+        into: an existing folder.
+    """
+    config: Any = AutoConfig.from_pretrained(base, local_files_only=True).get_text_config()
+    if config.model_type == "mistral":  # llama.cpp's llama, as long as rows are no longer than the window
+        llama = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+        config = LlamaConfig.from_dict(config.to_dict() | llama)
+    if hasattr(config, "query_pre_attn_scalar"):
+        config.query_pre_attn_scalar = round(config.query_pre_attn_scalar * query_factor(config.to_dict()) ** 2)
+    convert_weights(file, into, config=config, exact=True)
 
 
 Layout = dict[str, tuple[Stored, GGMLQuantizationType]]
