@@ -149,6 +149,7 @@ CODES: dict[str, str] = {
     "TW-BASE-024": "the chat template ends an answer with no token that generation can stop at",
     "TW-BASE-025": "the tokenizer cannot give a text back as it was",
     "TW-BASE-026": "an example has no answer to train",
+    "TW-BASE-027": "tools, or calls to them, cannot be written down by the chat template",
     "TW-BASE-040": "the licence of the base model is unknown",
     "TW-BASE-041": "the licence of the base model forbids the declared use",
     # base model, adapter, attention (modeling) --------------------------------------------------------------------

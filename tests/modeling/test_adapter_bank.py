@@ -11,11 +11,11 @@ from tests.tiny import make_tiny_base
 from tuneward.errors import ModelError
 from tuneward.modeling.adapter_bank import AdapterBank
 from tuneward.modeling.adapter_files import AdapterWeights, load_adapter, save_adapter
-from tuneward.modeling.attention import PackedDocuments
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.generate import Decoder, generate
 from tuneward.modeling.lora import add_lora, find_targets
+from tuneward.modeling.packed import PackedDocuments
 
 
 def random_weights(model, *, seed, rank=4, strength=0.3, only=""):

@@ -4,9 +4,9 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.errors import ModelError
-from tuneward.modeling import attention
-from tuneward.modeling.attention import PackedDocuments
+from tuneward.modeling import attention, packed
 from tuneward.modeling.base_model import load_base
+from tuneward.modeling.packed import PackedDocuments
 
 LENGTHS = (21, 1, 14, 5)
 
@@ -23,9 +23,9 @@ def bases(tmp_path_factory):
 def blocks(request, monkeypatch):
     """Small sizes force many blocks a document, odd columns, and weights that are computed again."""
     if request.param == "small blocks":
-        monkeypatch.setattr(attention, "BLOCK_ROWS", 4)
-        monkeypatch.setattr(attention, "ROUND", 3)
-        monkeypatch.setattr(attention, "KEPT_TOKENS", 6)
+        monkeypatch.setattr(packed, "BLOCK_ROWS", 4)
+        monkeypatch.setattr(packed, "ROUND", 3)
+        monkeypatch.setattr(packed, "KEPT_TOKENS", 6)
 
 
 def ids_of(model) -> torch.Tensor:

@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.errors import ModelError
 from tuneward.modeling import attention, machine
-from tuneward.modeling.attention import PackedDocuments
 from tuneward.modeling.base_model import OutputHead, best_precision, hidden_states, load_base, prove
+from tuneward.modeling.packed import PackedDocuments
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

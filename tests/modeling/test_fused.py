@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from tests.tiny import ARCHITECTURES, make_tiny_base
-from tuneward.modeling.attention import PackedDocuments
 from tuneward.modeling.base_model import hidden_states, load_base
 from tuneward.modeling.fused import fuse, rms_norm
+from tuneward.modeling.packed import PackedDocuments
 
 
 @pytest.mark.parametrize("architecture", list(ARCHITECTURES))

@@ -5,10 +5,10 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import make_tiny_base
 from tuneward.errors import ModelError
-from tuneward.modeling.attention import PackedDocuments
 from tuneward.modeling.base_model import hidden_states, load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.lora import add_lora
+from tuneward.modeling.packed import PackedDocuments
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,21 @@ class PlainChat:
     def __init__(self, base: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(base)
 
-    def example(self, messages: Sequence[Message], *, loss_on: str = "answers") -> Example:
+    @property
+    def digest(self) -> str:
+        return "plain"
+
+    def document(self, text: str) -> Example:
+        ids = tuple(self._ids(text + "<|im_end|>"))
+        return Example(ids, ids)
+
+    def pair(
+        self, prompt: Sequence[Message], chosen: Message, rejected: Message, *, tools: str | None = None
+    ) -> tuple[list[int], list[int], list[int]]:
+        head = [*self.example(prompt).ids, *self._ids("<|im_start|>assistant\n")]
+        return head, self._ids(chosen.content + "<|im_end|>"), self._ids(rejected.content + "<|im_end|>")
+
+    def example(self, messages: Sequence[Message], *, loss_on: str = "answers", tools: str | None = None) -> Example:
         ids: list[int] = []
         labels: list[int] = []
         for message in messages:
@@ -56,15 +70,30 @@ class PlainChat:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def write_rows(path: Path, count: int, *, seed: int = 0, prompt_words: int = 12, answer_words: int = 6) -> Path:
-    """Random prompts; answers repeat the prompt's first words, so that there is something to learn."""
+def write_rows(
+    path: Path, count: int, *, seed: int = 0, prompt_words: int = 12, answer_words: int = 6, kind: str = "sft"
+) -> Path:
+    """Random prompts; answers repeat the prompt's first words, so that there is something to learn.
+
+    Kinds: ``sft``; ``pair``, where the worse answer repeats the last words; ``judged``, where every other answer does.
+    """
     draw = random.Random(seed)
     lines = []
     for number in range(count):
         prompt = [draw.choice(WORDS) for _ in range(draw.randint(2, prompt_words))]
         answer = prompt[: draw.randint(1, answer_words)]
-        messages = (Message("user", " ".join(prompt)), Message("assistant", " ".join(answer)))
-        record = Record(f"rec_{number:04d}", messages, Source("rows.jsonl", "0" * 64, number + 1), None, "train")
+        worse = [*prompt[::-1][: draw.randint(1, answer_words)], "late"]
+        good = kind != "judged" or number % 2 == 0
+        messages = (Message("user", " ".join(prompt)), Message("assistant", " ".join(answer if good else worse)))
+        record = Record(
+            f"rec_{number:04d}",
+            messages,
+            Source("rows.jsonl", "0" * 64, number + 1),
+            None,
+            "train",
+            rejected=Message("assistant", " ".join(worse)) if kind == "pair" else None,
+            desirable=good if kind == "judged" else None,
+        )
         lines.append(json.dumps(record.to_json()))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

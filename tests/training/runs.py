@@ -13,36 +13,43 @@ from tests.training.rows import PlainChat
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.lora import LoraLinear, add_lora
 from tuneward.training.__main__ import STOPPED, Stop, line_writer
-from tuneward.training.batches import Row, plan_steps, read_rows
+from tuneward.training.batches import plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.job import Job, train
 from tuneward.training.loop import Loop
+from tuneward.training.objectives import make_objective
+from tuneward.training.rows import Rows, read_rows
+from tuneward.training.trainable import FullTrainable, LoraTrainable
 
 
-def rows_of(base: Path, file: Path, *, loss_on: str = "answers") -> list[Row]:
-    return read_rows(file, PlainChat(base), loss_on=loss_on, context_tokens=512, vocabulary=304)
+def rows_of(base: Path, file: Path, *, loss_on: str = "answers", form: str = "conversation") -> Rows:
+    cache = file.parent / "tokens"
+    return read_rows(file, PlainChat(base), cache=cache, loss_on=loss_on, form=form, context_tokens=512, vocabulary=304)
 
 
-def make_loop(base: Path, rows: list[Row], folder: Path, **settings: Any) -> tuple[Loop, dict[str, LoraLinear]]:
+def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Loop, dict[str, LoraLinear]]:
     config = TrainingConfig(**{"precision": "fp32", "adapter": {"rank": 4}} | settings)
-    model = load_base(base, precision="fp32")
-    layers = add_lora(model, config.adapter, seed=config.seed)
+    objective = make_objective(config)
+    model = load_base(base, precision=config.precision)
+    layers = {} if config.adapter.kind == "full" else add_lora(model, config.adapter, seed=config.seed)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
         batch_tokens=config.batch_tokens,
+        batch_rows=config.batch_rows,
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
+        weigh=objective.weigh,
     )
-    checkpoints = Checkpoints(folder / "checkpoints", "inputs")
     loop = Loop(
         model,
-        layers,
+        LoraTrainable(layers, config.adapter) if layers else FullTrainable(model),
+        objective,
         rows=rows,
         steps=steps,
         config=config,
-        checkpoints=checkpoints,
+        checkpoints=Checkpoints(folder / "checkpoints", "inputs"),
         emit=lambda event: None,
         stop=lambda: False,
     )

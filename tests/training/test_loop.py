@@ -5,7 +5,7 @@ from torch.nn import functional
 from tests.training.rows import write_rows
 from tests.training.runs import make_loop, rows_of
 from tuneward.errors import TrainingError
-from tuneward.modeling.attention import PackedDocuments
+from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.batches import Window
 from tuneward.training.curve import Curve
 
@@ -35,8 +35,8 @@ def assert_same(one, two):
 def test_packed_equals_one_by_one_with_the_plain_head(base, rows, tmp_path):
     loop, layers = make_loop(base, rows, tmp_path)
     fill(layers)
-    packed = loop.loss(Window.pack(rows))
-    packed.backward()
+    packed = loop.loss(Window.pack(list(rows)))
+    packed.total.backward()
     ours = gradients(loop)
     loop.optimizer.zero_grad()
     total = 0.0
@@ -48,7 +48,7 @@ def test_packed_equals_one_by_one_with_the_plain_head(base, rows, tmp_path):
         loss = functional.cross_entropy(logits[0, :-1], labels[1:], ignore_index=-100, reduction="sum")
         loss.backward()
         total += float(loss.detach())
-    assert float(packed.detach()) == pytest.approx(total, rel=1e-6)
+    assert float(packed.total.detach()) == pytest.approx(total, rel=1e-6)
     assert_same(ours, gradients(loop))
 
 
@@ -57,8 +57,8 @@ def run_step(base, rows, folder, window_tokens):
     loop, layers = make_loop(base, rows, folder, batch_tokens=10**6, window_tokens=window_tokens, clip_norm=1e9)
     fill(layers)
     (step,) = loop.steps
-    loss, norm, _ = loop._step(step)
-    return loss, norm, gradients(loop), step
+    outcome = loop._step(step)
+    return outcome.loss, outcome.norm, gradients(loop), step
 
 
 def test_accumulated_equals_one_big_batch_partial_last_window_included(base, rows, tmp_path):

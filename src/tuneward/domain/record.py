@@ -3,16 +3,34 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant"]
+#: ``tool`` is what a tool gave back; ``document`` is a passage without any turn, for continued pretraining.
+Role = Literal["system", "user", "assistant", "tool", "document"]
 Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: who speaks.
+        content: what is said; may be empty where the turn only calls tools, or where a tool gave nothing back.
+        tool_calls: JSON text of the calls that an assistant turn makes (OpenAI's list, compact, keys in their order).
+    """
 
     role: Role
     content: str
+    tool_calls: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The message as it stands in a prepared dataset; what is None is left out."""
+        value = {"role": self.role, "content": self.content}
+        return value if self.tool_calls is None else {**value, "tool_calls": self.tool_calls}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Message":
+        """Inverse of :meth:`to_json`."""
+        return cls(role=value["role"], content=value["content"], tool_calls=value.get("tool_calls"))
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Record:
-    """One example as messages; the last message is the assistant's answer.
+    """One example as messages; the last message is the assistant's answer, or a document stands alone.
+
+    Four kinds of rows are records: a conversation (SFT); one with ``rejected`` (a pair: ``messages[-1]`` is the better
+    answer); one with ``desirable`` (KTO); and a single message of the role ``document`` (continued pretraining).
 
     Attributes:
         id: ``rec_`` and a keyed digest of source and content: the same on every read with the same site key.
@@ -43,6 +64,10 @@ class Record:
         source: where it was read.
         subject: keyed pseudonym of the data subject, or None where no column names one.
         split: train or test.
+        rejected: the worse answer to the same prompt.
+        desirable: whether the answer is one to move towards (True) or away from (False).
+        margin: by how much the better answer of a pair is better, on the scale of whoever judged.
+        tools: JSON text of the tools that the model may call (OpenAI's list, compact, keys in their order).
     """
 
     id: str
@@ -50,6 +75,10 @@ class Record:
     source: Source
     subject: str | None
     split: Split
+    rejected: Message | None = None
+    desirable: bool | None = None
+    margin: float | None = None
+    tools: str | None = None
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -62,22 +91,33 @@ class Record:
         return self.messages[-1].content
 
     def to_json(self) -> dict[str, Any]:
-        """One line of a prepared dataset's JSONL."""
-        return {
+        """One line of a prepared dataset's JSONL; what only other kinds of rows have is left out."""
+        value = {
             "id": self.id,
-            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+            "messages": [message.to_json() for message in self.messages],
             "source": {"path": self.source.path, "file_digest": self.source.file_digest, "line": self.source.line},
             "subject": self.subject,
             "split": self.split,
         }
+        further = {
+            "rejected": self.rejected.to_json() if self.rejected else None,
+            "desirable": self.desirable,
+            "margin": self.margin,
+            "tools": self.tools,
+        }
+        return value | {name: part for name, part in further.items() if part is not None}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Record":
         """Inverse of :meth:`to_json`."""
         return cls(
             id=value["id"],
-            messages=tuple(Message(role=m["role"], content=m["content"]) for m in value["messages"]),
+            messages=tuple(Message.from_json(message) for message in value["messages"]),
             source=Source(**value["source"]),
             subject=value["subject"],
             split=value["split"],
+            rejected=Message.from_json(value["rejected"]) if "rejected" in value else None,
+            desirable=value.get("desirable"),
+            margin=value.get("margin"),
+            tools=value.get("tools"),
         )

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling import attention
 from tuneward.modeling.machine import cpu_multiplies_bf16
+from tuneward.modeling.packed import PackedDocuments
 
 Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -115,8 +116,8 @@ def prove(model: PreTrainedModel, *, tokens: int = 24) -> None:
     generator = torch.Generator().manual_seed(0)
     vocabulary = config.get_text_config().vocab_size
     ids = torch.randint(0, vocabulary, (2, tokens), generator=generator).to(model.device)
-    alone = hidden_states(model, ids[1:], attention.PackedDocuments((tokens,)))
-    packed = hidden_states(model, ids.reshape(1, -1), attention.PackedDocuments((tokens, tokens)))[:, tokens:]
+    alone = hidden_states(model, ids[1:], PackedDocuments((tokens,)))
+    packed = hidden_states(model, ids.reshape(1, -1), PackedDocuments((tokens, tokens)))[:, tokens:]
     model.set_attn_implementation("eager")
     try:
         theirs = model(input_ids=ids[1:], use_cache=False).logits
@@ -138,7 +139,7 @@ def prove(model: PreTrainedModel, *, tokens: int = 24) -> None:
         raise ModelError(faults)
 
 
-def hidden_states(model: PreTrainedModel, ids: Tensor, layout: attention.PackedDocuments) -> Tensor:
+def hidden_states(model: PreTrainedModel, ids: Tensor, layout: PackedDocuments) -> Tensor:
     """The last hidden states of packed documents, normalised as the head expects them: (1, tokens, hidden)."""
     backbone: Any = model.base_model
     positions = layout.position_ids(ids.device)

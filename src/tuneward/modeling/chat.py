@@ -5,24 +5,26 @@ engine its prompts and its end. Knows tokenizer and template; imports neither to
 
 What it proves for every example, or else refuses it: the prompt's ids are the first ids of the example, so what is
 trained is what will be served; the trained ids decode to the answer; the answer's end is one control token, and it is
-trained. A control token written inside a message stays plain text: no message can end its turn or open another.
+trained. A control token written inside a message stays plain text: no message can end its turn or open another. What
+the template writes of tools and calls is its own text, so there a control token's text is refused.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 
 from tuneward.digests import digest_file, digest_value
 from tuneward.domain.record import Message
 from tuneward.errors import Fault, ModelError
+from tuneward.modeling.chat_files import load_template, load_tokenizer, read_object, token_text
 from tuneward.modeling.template import Answer, Layout, Template
+from tuneward.modeling.tools import texts_of
 
 IGNORED = -100  # the label that a loss leaves out (torch.nn.CrossEntropyLoss.ignore_index)
 NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
@@ -62,6 +64,7 @@ class Chat:
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         probe = template.layout([Message("user", "question"), Message("assistant", "answer")])
         self.stop_ids: frozenset[int] = frozenset([self._end_of_turn(probe, probe.answers[0]), *eos_ids])
+        self._end_of_text: int = eos_ids[-1] if eos_ids else min(self.stop_ids)
         self.pad_id: int = min(self.stop_ids) if pad_id is None else pad_id
         self.vocabulary: int = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.digest: str = digest_value({"files": digest, "stop": sorted(self.stop_ids), "pad": self.pad_id})
@@ -74,11 +77,11 @@ class Chat:
             ModelError: no tokenizer, no template, or one of them unusable; all that is wrong at once.
         """
         faults: list[Fault] = []
-        config = _read_json(folder / "tokenizer_config.json", faults)
-        generation = _read_json(folder / "generation_config.json", faults)
-        names = {name: _token_text(config[name]) for name in NAMES if config.get(name)}
-        tokenizer = _load_tokenizer(folder, config, faults)
-        template = _load_template(folder, config, names, faults)
+        config = read_object(folder / "tokenizer_config.json", faults)
+        generation = read_object(folder / "generation_config.json", faults)
+        names = {name: token_text(config[name]) for name in NAMES if config.get(name)}
+        tokenizer = load_tokenizer(folder, config, faults)
+        template = load_template(folder, config, names, faults)
         if tokenizer is None or template is None or faults:
             raise ModelError(faults)
         named = {name: tokenizer.token_to_id(token) for name, token in names.items()}
@@ -90,32 +93,81 @@ class Chat:
         files = {"tokenizer": digest_file(folder / "tokenizer.json"), "template": template.source, "config": config}
         return cls(tokenizer, template, eos_ids=eos_ids, pad_id=pad_id, digest=digest_value(files))
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], *, tools: str | None = None) -> list[int]:
         """Ids after which the model writes the next answer.
+
+        Args:
+            messages: the conversation so far.
+            tools: JSON text of the tools that may be called (OpenAI's list).
 
         Raises:
             ModelError: the template refuses the messages, or the tokenizer cannot give them back.
         """
-        layout = self._template.layout([*messages, Message("assistant", "x")])
+        layout = self._layout([*messages, Message("assistant", "x")], tools)
         return self._encode(layout, end=layout.answers[-1].start)[0]
 
-    def example(self, messages: Sequence[Message], *, loss_on: Literal["answers", "all"] = "answers") -> Example:
+    def example(
+        self, messages: Sequence[Message], *, loss_on: Literal["answers", "all"] = "answers", tools: str | None = None
+    ) -> Example:
         """Ids and labels of a conversation; what follows the last answer is left out.
+
+        A turn that calls tools is learned as the template writes it, calls included, up to the token that ends it.
 
         Raises:
             ModelError: no answer, an empty answer, or a proof that fails (see the file's opening).
         """
-        texts = [m.content for m in messages if m.role == "assistant"]
-        if not texts or not all(text.strip() for text in texts):
+        turns = [m for m in messages if m.role == "assistant"]
+        if not turns or not all(m.content.strip() or m.tool_calls for m in turns):
             raise ModelError(Fault("TW-BASE-026", "an answer is empty, or there is none", "", "drop or fill the row"))
-        layout = self._template.layout(messages)
+        layout = self._layout(messages, tools)
         ids, starts = self._encode(layout, end=len(layout.text))
         labels, last = [IGNORED] * len(ids), 0
-        for text, answer, start in zip(texts, layout.answers, starts, strict=True):
-            last = ids.index(self._end_of_turn(layout, answer), start) + 1
+        for turn, answer, start in zip(turns, layout.answers, starts, strict=True):
+            end = self._end_of_turn(layout, answer)
+            last = ids.index(end, start) + 1
             labels[start:last] = ids[start:last]
-            self._prove(text, ids[start : last - 1])
+            if answer.calls:
+                self._prove_calls(layout, answer, ids[start:last])
+            else:
+                self._prove(turn.content, ids[start : last - 1])
         return Example(ids=tuple(ids[:last]), labels=tuple(ids[:last] if loss_on == "all" else labels[:last]))
+
+    def pair(
+        self, prompt: Sequence[Message], chosen: Message, rejected: Message, *, tools: str | None = None
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Ids of a prompt and of two answers to it, each up to and including the token that ends its turn.
+
+        Law: ``prompt + answer`` are the ids of ``example([*prompt, answer])``, for both answers.
+
+        Raises:
+            ModelError: see :meth:`example`; also where an answer changes the ids of its own prompt.
+        """
+        opening = tuple(self.prompt_ids(prompt, tools=tools))
+        answers = []
+        for answer in (chosen, rejected):
+            ids = self.example([*prompt, answer], tools=tools).ids
+            if ids[: len(opening)] != opening:
+                message = "the template or tokenizer changes a prompt where its answer is known"
+                raise ModelError(Fault("TW-BASE-025", message, "", OTHER_TEXT))
+            answers.append(ids[len(opening) :])
+        return opening, answers[0], answers[1]
+
+    def document(self, text: str) -> Example:
+        """Ids of a passage without a template, all learned: the start token where the tokenizer sets one, and an end.
+
+        A control token's text inside the passage stays plain text.
+
+        Raises:
+            ModelError: the passage is empty, or the tokenizer does not give it back.
+        """
+        if not text.strip():
+            raise ModelError(Fault("TW-BASE-026", "a passage is empty", "", "drop or fill the row"))
+        plain: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        self._prove(text, plain)
+        ids: list[int] = self._plain.encode(text).ids
+        if ids[-1] != self._end_of_text:
+            ids = [*ids, self._end_of_text]
+        return Example(ids=tuple(ids), labels=tuple(ids))
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of plain text without a template, with the start token where the tokenizer itself sets one."""
@@ -131,8 +183,16 @@ class Chat:
         """A decoder for one answer that takes its ids one by one."""
         return Streamer(self)
 
+    def _layout(self, messages: Sequence[Message], tools: str | None) -> Layout:
+        if any(self._special.search(text) for text in texts_of(messages, tools)):
+            message = "a tool or a call to one holds the text of a control token"
+            raise ModelError(Fault("TW-BASE-027", message, "", "take the token's text out, or drop the row"))
+        return self._template.layout(messages, tools=tools)
+
     def _end_of_turn(self, layout: Layout, answer: Answer) -> int:
-        match = self._special.match(layout.text[answer.end : answer.tail].lstrip())
+        match = self._end_of_calls(layout, answer) if answer.calls else None
+        if not answer.calls:
+            match = self._special.match(layout.text[answer.end : answer.tail].lstrip())
         if match is None:
             raise ModelError(
                 Fault(
@@ -143,6 +203,11 @@ class Chat:
                 )
             )
         return self._specials[match.group()]
+
+    def _end_of_calls(self, layout: Layout, answer: Answer) -> re.Match[str] | None:
+        """The first control token at which generation ends; those before it belong to the calls."""
+        found = self._special.finditer(layout.text, answer.end, answer.tail)
+        return next((match for match in found if self._specials[match.group()] in self.stop_ids), None)
 
     def _encode(self, layout: Layout, *, end: int) -> tuple[list[int], list[int]]:
         """Ids of ``layout.text[:end]``, and the index of the first id of each answer that begins before ``end``."""
@@ -194,6 +259,17 @@ class Chat:
         tokenizer.encode_special_tokens = True
         return tokenizer
 
+    def _prove_calls(self, layout: Layout, answer: Answer, ids: Sequence[int]) -> None:
+        """The ids say what the template wrote, but for white space beside control tokens."""
+        match = self._end_of_calls(layout, answer)
+        assert match is not None
+        written, said = layout.text[answer.start : match.end()], self.decode(ids, control=True)
+        parts = [[part.strip() for part in self._special.split(text)] for text in (written, said)]
+        if parts[0] != parts[1] or self._special.findall(written) != self._special.findall(said):
+            raise ModelError(
+                Fault("TW-BASE-025", "the tokenizer does not give a call to a tool back as it was", "", OTHER_TEXT)
+            )
+
     def _prove(self, answer: str, ids: Sequence[int]) -> None:
         """The ids say the answer, but for white space around it and the tokenizer's own normal form."""
         decoded = self.decode(ids, control=True).strip()
@@ -239,62 +315,3 @@ class Streamer:
             self._window = self._window[self._known :]
             self._known = len(self._window)
         return text
-
-
-def _load_tokenizer(folder: Path, config: Mapping[str, Any], faults: list[Fault]) -> Tokenizer | None:
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        cure = "take a base whose folder has tokenizer.json (transformers' save_pretrained writes it)"
-        faults.append(Fault("TW-BASE-020", "tokenizer.json is missing", str(folder), cure))
-        return None
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception for every fault
-        faults.append(Fault("TW-BASE-020", f"cannot be read: {error}", str(file), "fetch the base again"))
-        return None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    for number, added in sorted((config.get("added_tokens_decoder") or {}).items(), key=lambda item: int(item[0])):
-        token = AddedToken(**{key: value for key, value in added.items() if key != "__type"})
-        if tokenizer.id_to_token(int(number)) is None or token.special:
-            (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
-        if tokenizer.token_to_id(token.content) != int(number):
-            message = f"tokenizer.json gives {token.content!r} another id than tokenizer_config.json's {number}"
-            faults.append(Fault("TW-BASE-020", message, str(folder), "fetch the base again"))
-    return tokenizer
-
-
-def _load_template(
-    folder: Path, config: Mapping[str, Any], names: Mapping[str, str], faults: list[Fault]
-) -> Template | None:
-    file, source = folder / "chat_template.jinja", config.get("chat_template")
-    if file.is_file():
-        source = file.read_text(encoding="utf-8")
-    elif isinstance(source, list):  # several named templates, as transformers keeps them
-        source = {entry["name"]: entry["template"] for entry in source}.get("default")
-    if not source:
-        cure = (
-            "take the instruction-tuned model of the same family, or put a chat_template.jinja into the base's folder"
-        )
-        faults.append(Fault("TW-BASE-021", "there is no chat template", str(folder), cure))
-        return None
-    try:
-        return Template(source, names)
-    except ModelError as error:
-        faults.extend(error.faults)
-        return None
-
-
-def _read_json(file: Path, faults: list[Fault]) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_bytes()) if file.is_file() else {}
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        faults.append(Fault("TW-BASE-005", "is not a JSON object", str(file), "fetch the base again"))
-        return {}
-    return value
-
-
-def _token_text(token: Any) -> str:
-    return token["content"] if isinstance(token, dict) else str(token)

@@ -16,8 +16,8 @@ ALL_LINEAR: Literal["all-linear"] = "all-linear"
 class AdapterConfig(Section):
     """A low-rank adapter (LoRA, arXiv 2106.09685)."""
 
-    kind: Literal["lora"] = "lora"
-    """What kind of adapter is trained: ``lora``."""
+    kind: Literal["full", "lora"] = "lora"
+    """What is trained: ``lora``, a low-rank update; ``full``, every weight of the base."""
 
     rank: int = Field(default=16, ge=1, le=512)
     """Rank of the update of each target; trained parameters grow in proportion."""

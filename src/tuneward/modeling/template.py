@@ -6,12 +6,13 @@ transformers gives.
 
 How places are found: the template is rendered once per sequence of roles with marks instead of contents (the
 *skeleton*). Skeleton with contents filled in must equal the true rendering, character by character; else the template
-does something with contents that could put a label on the wrong token, and it is refused.
+does something with contents that could put a label on the wrong token, and it is refused. A turn that only calls tools
+has no content to mark: it begins where the rendering of all before it, with the opening of an answer, ends.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tuneward.domain.record import Message
 from tuneward.errors import Fault, ModelError
+from tuneward.modeling.tools import listed, require_calls, require_tools, tool_list
 
 #: ``strftime_now`` in a template always says this day, so that the same messages give the same tokens tomorrow. It is
 #: the day that Llama 3.2's own template falls back to.
@@ -38,11 +40,13 @@ class Answer:
         start: where generation begins: its content, or white space before it that the generation prompt leaves out.
         end: one past its content.
         tail: one past what the template itself writes after it, up to the next message's content.
+        calls: whether it calls tools; the calls stand between ``end`` and the turn's own end.
     """
 
     start: int
     end: int
     tail: int
+    calls: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Layout:
     Attributes:
         text: the rendering.
         answers: the assistant messages, in order.
-        literals: spans that the template itself wrote; only there are control tokens meant as such.
+        literals: spans that the template itself wrote, tools and calls included; only there are control tokens meant
+            as such.
     """
 
     text: str
@@ -95,42 +100,52 @@ class Template:
         self._skeleton(("user", "assistant"))
         self.folds_system = not self._accepts_system()
 
-    def render(self, messages: Sequence[Message], *, generation: bool = False) -> str:
-        """The text of ``messages``, with the opening of an answer if ``generation``.
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: str | None = None,
+        generation: bool = False,
+        thinking: bool = False,
+    ) -> str:
+        """The text of ``messages`` under ``tools``, with the opening of an answer if ``generation``.
 
-        ``enable_thinking`` is off where a template asks for it: training rows hold answers, not thoughts.
+        ``thinking`` is off where a template asks for it: training rows hold answers, not thoughts.
 
         Raises:
             ModelError: the template refuses the messages (order of roles, a role it does not know).
         """
-        listed = [{"role": m.role, "content": m.content} for m in messages]
+        values, given = listed(messages), tool_list(tools)
         try:
             return self._compiled.render(
-                messages=listed,
-                tools=None,
+                messages=values,
+                tools=given,
                 documents=None,
                 add_generation_prompt=generation,
-                enable_thinking=False,
+                enable_thinking=thinking,
                 **self._names,
             )
         except Exception as error:  # foreign code raises what it likes
             said = str(error) if isinstance(error, TemplateError) else type(error).__name__
-            if any(m.content.strip() and m.content.strip() in said for m in messages):
+            if tools or any(m.tool_calls or (m.content.strip() and m.content.strip() in said) for m in messages):
                 said = type(error).__name__
             roles = ", ".join(m.role for m in messages)
             raise _unrenderable(f"refuses the roles [{roles}]: {said}") from error
 
-    def layout(self, messages: Sequence[Message]) -> Layout:
-        """Rendering and places of a conversation.
+    def layout(self, messages: Sequence[Message], *, tools: str | None = None) -> Layout:
+        """Rendering and places of a conversation under ``tools`` (JSON text of OpenAI's list).
 
         Where the template knows no system role, the system text stands before the first user message, two newlines
         between: as Gemma's own template does it.
 
         Raises:
-            ModelError: the template refuses the messages, or changes, hides or doubles one of them.
+            ModelError: the template refuses the messages, or changes, hides or doubles one of them, or a tool or call.
         """
         messages = self._fold(messages)
-        skeleton = self._skeleton(tuple(m.role for m in messages))
+        if tools or any(m.tool_calls or m.role == "tool" for m in messages):
+            skeleton = self._make_skeleton(messages, tools)
+        else:
+            skeleton = self._skeleton(tuple(m.role for m in messages))
         text = skeleton.pieces[0]
         answers, literals, leads = [], [(0, len(text))], iter(skeleton.leads)
         for message, trim, piece in zip(messages, skeleton.trims, skeleton.pieces[1:], strict=True):
@@ -138,9 +153,12 @@ class Template:
             end, text = len(text), text + piece
             literals.append((end, len(text)))
             if message.role == "assistant":
-                answers.append(Answer(start=begin - next(leads), end=end, tail=len(text)))
-        if text != self.render(messages):
+                start = begin - next(leads)
+                answers.append(Answer(start=start, end=end, tail=len(text), calls=message.tool_calls is not None))
+                require_calls(message, text[start:])
+        if text != self.render(messages, tools=tools):
             raise ModelError(Fault("TW-BASE-023", "the template changes a message's content", "chat template", CHANGED))
+        require_tools(tools, text)
         return Layout(text=text, answers=tuple(answers), literals=tuple(literals))
 
     def _fold(self, messages: Sequence[Message]) -> Sequence[Message]:
@@ -157,48 +175,97 @@ class Template:
 
     def _skeleton(self, roles: tuple[str, ...]) -> _Skeleton:
         if roles not in self._skeletons:
-            self._skeletons[roles] = self._make_skeleton(roles)
+            self._skeletons[roles] = self._make_skeleton([Message(role, "x") for role in roles])  # type: ignore[arg-type]
         return self._skeletons[roles]
 
-    def _make_skeleton(self, roles: tuple[str, ...]) -> _Skeleton:
-        marks = [f"Qz{number}vXk" for number in range(len(roles))]
-        plain = [Message(role, mark) for role, mark in zip(roles, marks, strict=True)]  # type: ignore[arg-type]
-        padded = [Message(m.role, f"{LEFT_PAD}{m.content}{RIGHT_PAD}") for m in plain]
-        text = self.render(plain)
-        pieces, padded_pieces = _split(text, marks, roles), _split(self.render(padded), marks, roles)
-        trims = tuple(
-            (not before.endswith(LEFT_PAD), not after.startswith(RIGHT_PAD))
-            for before, after in pairwise(padded_pieces)
-        )
+    def _make_skeleton(self, messages: Sequence[Message], tools: str | None = None) -> _Skeleton:
+        marks = [
+            "" if not m.content and (m.tool_calls or m.role == "tool") else f"Qz{number}vXk"
+            for number, m in enumerate(messages)
+        ]
+        plain = [replace(m, content=mark) for m, mark in zip(messages, marks, strict=True)]
+        padded = [replace(m, content=f"{LEFT_PAD}{m.content}{RIGHT_PAD}" if m.content else "") for m in plain]
+        text = self.render(plain, tools=tools)
+        spans = self._spans(text, plain, tools)
+        pieces = [text[end:start] for (_, end), (start, _) in pairwise([(0, 0), *spans, (len(text), len(text))])]
+        shown = [m for m in plain if m.content]
+        borders = pairwise(_between(self.render(padded, tools=tools), shown))
+        trims = []
+        for message in plain:
+            before, after = next(borders) if message.content else (LEFT_PAD, RIGHT_PAD)
+            trims.append((not before.endswith(LEFT_PAD), not after.startswith(RIGHT_PAD)))
         leads = []
-        for number, role in enumerate(roles):
-            if role != "assistant":
+        for number, (start, _) in enumerate(spans):
+            if plain[number].role != "assistant":
                 continue
-            header = text[: text.index(marks[number])]
-            leads.append(len(header) - self._opening(header, plain[:number]))
-        return _Skeleton(pieces=tuple(pieces), trims=trims, leads=tuple(leads))
+            opening = self._opening(text[:start], plain[:number], tools) if plain[number].content else start
+            leads.append(start - opening)
+        return _Skeleton(pieces=tuple(pieces), trims=tuple(trims), leads=tuple(leads))
 
-    def _opening(self, header: str, messages: Sequence[Message]) -> int:
+    def _spans(self, text: str, plain: Sequence[Message], tools: str | None) -> list[tuple[int, int]]:
+        """Where each message's mark stands.
+
+        A turn of calls alone stands empty at its opening; an empty result stands just before the next mark.
+        """
+        _ends(text, [m for m in plain if m.content])  # every mark is there, once
+        spans: list[tuple[int, int]] = []
+        for number, message in enumerate(plain):
+            mark = next((m.content for m in plain[number:] if m.content), None)
+            start = len(text) if mark is None else text.index(mark)
+            if not message.content and message.role == "assistant":
+                opening = self._opening_of_calls(text, plain[:number], tools)
+                if not (spans[-1][1] if spans else 0) <= opening <= start:
+                    raise _unplaceable()
+                start = opening
+            spans.append((start, start + len(message.content)))
+        return spans
+
+    def _opening(self, header: str, messages: Sequence[Message], tools: str | None) -> int:
         """Where the model begins to write, given all text before the answer's content."""
         try:
-            prompt = self.render(messages, generation=True)
+            prompt = self.render(messages, tools=tools, generation=True)
         except ModelError:  # an answer without a question before it
             prompt = header
         if header.startswith(prompt) and not header[len(prompt) :].strip():
             return len(prompt)
         return len(header.rstrip(" "))  # the template opens no answer itself: its header belongs to the prompt
 
+    def _opening_of_calls(self, text: str, messages: Sequence[Message], tools: str | None) -> int:
+        """Where a turn without content begins: proved by rendering all before it.
 
-def _split(text: str, marks: Sequence[str], roles: Sequence[str]) -> list[str]:
-    pieces, at = [], 0
-    for mark, role in zip(marks, roles, strict=True):
-        found = text.find(mark, at)
-        if found < 0 or text.count(mark) != 1:
-            message = f"the template hides, doubles or reorders a {role} message"
-            raise ModelError(Fault("TW-BASE-023", message, "chat template", CHANGED))
-        pieces.append(text[at:found])
-        at = found + len(mark)
-    return [*pieces, text[at:]]
+        Tried in turn: the opening of an answer; the one of an answer with thoughts, which is how history shows a turn
+        where a template puts an empty thought before the last answer only; the header of an answer in words.
+        """
+        bare = self.render(messages, tools=tools)
+        for thinking in (False, True):
+            prompt = self.render(messages, tools=tools, generation=True, thinking=thinking)
+            if prompt != bare and text.startswith(prompt):
+                return len(prompt)
+        mark = f"Qz{len(messages)}vXk"
+        header = self.render([*messages, Message("assistant", mark)], tools=tools).partition(mark)[0].rstrip(" ")
+        if not text.startswith(header):
+            raise _unplaceable()
+        return len(header)
+
+
+def _ends(text: str, messages: Sequence[Message]) -> list[int]:
+    """One past each message's mark, in order; every mark stands in ``text`` once."""
+    ends, at = [], 0
+    for message in messages:
+        found = text.find(message.content, at)
+        if found < 0 or text.count(message.content) != 1:
+            problem = f"the template hides, doubles or reorders a {message.role} message"
+            raise ModelError(Fault("TW-BASE-023", problem, "chat template", CHANGED))
+        at = found + len(message.content)
+        ends.append(at)
+    return ends
+
+
+def _between(text: str, messages: Sequence[Message]) -> list[str]:
+    """The text before, between and after the marks."""
+    ends = _ends(text, messages)
+    starts = [end - len(message.content) for end, message in zip(ends, messages, strict=True)]
+    return [text[begin:stop] for begin, stop in zip([0, *ends], [*starts, len(text)], strict=True)]
 
 
 def _trim(content: str, trim: tuple[bool, bool]) -> str:
@@ -209,6 +276,11 @@ def _trim(content: str, trim: tuple[bool, bool]) -> str:
 def _unrenderable(message: str) -> ModelError:
     cure = "alternate user and assistant, a system message only first; or mend chat_template.jinja in the base's folder"
     return ModelError(Fault("TW-BASE-022", message, "chat template", cure))
+
+
+def _unplaceable() -> ModelError:
+    message = "the template shows a call to a tool otherwise in history than when it is made, or hides it"
+    return ModelError(Fault("TW-BASE-023", message, "chat template", CHANGED))
 
 
 def _raise_exception(message: str) -> None:

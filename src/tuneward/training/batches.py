@@ -1,131 +1,21 @@
-"""Batches: from prepared records to packed windows of whole documents, in an order that the seed fixes.
+"""Batches: from tokenised rows to packed windows of whole documents, in an order that the seed fixes.
 
-Place on the road: after ``data`` (``train.jsonl``), before the loop. A *row* is one record as token ids and labels; a
-*window* is what passes through the model at once; a *step* is the windows of one optimizer step. The course of a run
-is a pure function of the rows' lengths, the settings and the seed, so a number of steps done is a full cursor.
-Knows no model and no loss.
+Place on the road: after ``rows``, before the loop. A *window* is what passes through the model at once; a *step* is the
+windows of one optimizer step. The course of a run is a pure function of the rows' lengths, the settings and the seed,
+so a number of steps done is a full cursor. Knows no model and no loss.
 """
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tuneward.digests import digest_bytes
-from tuneward.domain.record import Message, Record
-from tuneward.errors import DataError, Fault, TunewardError
-from tuneward.modeling.attention import PackedDocuments
-
-IGNORED = -100
-MOST_FAULTS = 20
-
-
-class TokenizedExample(Protocol):
-    """What :class:`Examples` returns: ids, and labels of the same length with -100 where nothing is learned."""
-
-    @property
-    def ids(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def labels(self) -> tuple[int, ...]: ...  # noqa: D102
-
-
-class Examples(Protocol):
-    """Turns conversations into token ids; ``modeling.chat.Chat`` does."""
-
-    def example(self, messages: Sequence[Message], *, loss_on: Literal["answers", "all"]) -> TokenizedExample:
-        """Token ids of a conversation, and which of them are learned."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One record, tokenised.
-
-    Attributes:
-        id: the record's id.
-        ids: (tokens,) int32.
-        labels: (tokens,) int32; ``labels[t]`` is ``ids[t]`` where that token is learned, else -100.
-    """
-
-    id: str
-    ids: np.ndarray
-    labels: np.ndarray
-
-    @property
-    def trained(self) -> int:
-        """Number of learned tokens; a document's first token has nothing before it to be predicted from."""
-        return int((self.labels[1:] != IGNORED).sum())
-
-
-def read_rows(
-    path: Path, chat: Examples, *, loss_on: Literal["answers", "all"], context_tokens: int, vocabulary: int
-) -> list[Row]:
-    """Read ``train.jsonl`` and tokenise it.
-
-    Args:
-        path: one record per line, as ``Record.to_json`` writes it.
-        chat: the base model's tokenizer and template.
-        loss_on: which tokens are learned.
-        context_tokens: longest document that the model was made for.
-        vocabulary: rows of the model's embedding.
-
-    Raises:
-        DataError: unreadable lines, rows without a learned token, too long rows, ids outside the vocabulary; all
-            faults (the first 20 and a count), rows named by id or line.
-    """
-    rows, faults = [], []
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            Fault("TW-TRAIN-001", type(error).__name__, str(path), "run `tuneward prepare` again")
-        ) from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = Record.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError):
-            told = "the line is no prepared record"
-            faults.append(Fault("TW-TRAIN-001", told, f"{path.name}:{number}", "run `tuneward prepare` again"))
-            continue
-        try:
-            example = chat.example(record.messages, loss_on=loss_on)
-        except TunewardError as error:
-            faults.extend(error.faults)
-            continue
-        row = Row(record.id, np.asarray(example.ids, dtype=np.int32), np.asarray(example.labels, dtype=np.int32))
-        fault = _fault(row, context_tokens, vocabulary)
-        if fault is None:
-            rows.append(row)
-        else:
-            faults.append(fault)
-    if not rows and not faults:
-        faults.append(Fault("TW-TRAIN-002", "no row to train on", str(path), "prepare a dataset with training rows"))
-    if len(faults) > MOST_FAULTS:
-        rest = len(faults) - MOST_FAULTS
-        faults = [*faults[:MOST_FAULTS], Fault("TW-TRAIN-001", f"and {rest} more faults like these", path.name)]
-    if faults:
-        raise DataError(faults)
-    return rows
-
-
-def _fault(row: Row, context_tokens: int, vocabulary: int) -> Fault | None:
-    if row.ids.size and int(row.ids.max()) >= vocabulary:
-        told = f"token id {int(row.ids.max())} is outside the model's vocabulary of {vocabulary}"
-        return Fault("TW-TRAIN-005", told, row.id, "use the tokenizer that belongs to the base")
-    if row.trained == 0:
-        return Fault("TW-TRAIN-003", "no token of the row is trained", row.id, "drop the row, or check its answer")
-    if row.ids.size > context_tokens:
-        told = f"{row.ids.size} tokens exceed the context of {context_tokens}"
-        return Fault("TW-TRAIN-004", told, row.id, "set data.too_long, or choose a base with a longer context")
-    return None
+from tuneward.modeling.packed import PackedDocuments
+from tuneward.training.rows import IGNORED, Row
 
 
 @dataclass(frozen=True)
@@ -135,27 +25,62 @@ class Step:
     Attributes:
         windows: indices of the rows, window by window.
         tokens: tokens of all windows.
-        trained: learned tokens of all windows: what the step's loss is divided by.
+        trained: learned tokens of all windows.
+        weight: what the step's summed loss is divided by: learned tokens, pairs or answers, as the objective counts.
     """
 
     windows: tuple[tuple[int, ...], ...]
     tokens: int
     trained: int
+    weight: float
 
 
-def plan_steps(rows: Sequence[Row], *, epochs: float, batch_tokens: int, window_tokens: int, seed: int) -> list[Step]:
+def learned_tokens(row: Row) -> float:
+    """The weight of a row whose every learned token counts alike."""
+    return row.trained
+
+
+def plan_steps(
+    rows: Sequence[Row],
+    *,
+    epochs: float,
+    batch_tokens: int,
+    window_tokens: int,
+    seed: int,
+    batch_rows: int | None = None,
+    weigh: Callable[[Row], float] = learned_tokens,
+) -> list[Step]:
     """The whole course of a run: whole rows, each epoch in an order of its own, none cut and none left out.
 
     A step takes rows as long as they fit into ``batch_tokens``, a window likewise; a row longer than either has one to
     itself. An epoch's last step is as short as what is left.
+
+    Args:
+        rows: what is trained on.
+        epochs: how often each is seen; fractions round up to whole rows.
+        batch_tokens: room of a step, in tokens.
+        window_tokens: room of a window, in tokens.
+        seed: of the order.
+        batch_rows: rows of a step; when given, ``batch_tokens`` does not count.
+        weigh: what a row adds to its step's weight.
     """
-    sizes, trained = [row.ids.size for row in rows], [row.trained for row in rows]
+    sizes, trained, weights = zip(*((row.size, row.trained, weigh(row)) for row in rows), strict=True)
     steps = []
     for order in _orders(len(rows), epochs, seed):
-        for batch in _fill(order, sizes, batch_tokens):
+        if batch_rows is None:
+            batches = _fill(order, sizes, batch_tokens)
+        else:
+            batches = (order[at : at + batch_rows] for at in range(0, len(order), batch_rows))
+        for batch in batches:
             windows = tuple(tuple(window) for window in _fill(batch, sizes, window_tokens))
-            steps.append(Step(windows, sum(sizes[i] for i in batch), sum(trained[i] for i in batch)))
+            tokens, learned, weight = (sum(part[i] for i in batch) for part in (sizes, trained, weights))
+            steps.append(Step(windows, tokens, learned, weight))
     return steps
+
+
+def fill_windows(sizes: Sequence[int], window_tokens: int) -> Iterator[list[int]]:
+    """Numbers of rows of these sizes, each once and in order, window by window."""
+    yield from _fill(range(len(sizes)), sizes, window_tokens)
 
 
 def _orders(rows: int, epochs: float, seed: int) -> Iterator[list[int]]:
@@ -185,33 +110,99 @@ def _fill(order: Sequence[int], sizes: Sequence[int], room: int) -> Iterator[lis
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Packed documents, ready for the model.
+    """Packed documents, ready for the model: the one batch type of every method.
+
+    An *answer* is what a loss looks at as a whole: a document, or one branch of a row. Answers are numbered in the
+    order in which they lie in the window; those of one row are neighbours.
 
     Attributes:
         ids: (1, tokens) int64.
         layout: who sees whom.
-        places: (trained,) int64: positions whose next token is learned.
+        places: (trained,) int64: positions whose next token is learned. A prompt's last position stands once for
+            each of its branches.
         targets: (trained,) int64: that next token.
-        records: ids of the records inside.
+        owners: (trained,) int64: the answer that the target belongs to.
+        ends: (answers,) int64: position of each answer's last token.
+        rows: the rows inside.
     """
 
     ids: Tensor
     layout: PackedDocuments
     places: Tensor
     targets: Tensor
-    records: tuple[str, ...]
+    owners: Tensor
+    ends: Tensor
+    rows: tuple[Row, ...]
 
     @classmethod
     def pack(cls, rows: Sequence[Row], *, device: str = "cpu") -> "Window":
-        """Lay ``rows`` one after another; the last token of a row predicts nothing."""
-        following = [np.append(row.labels[1:], np.int32(IGNORED)) for row in rows]
-        labels = torch.from_numpy(np.concatenate(following).astype(np.int64))
-        ids = torch.from_numpy(np.concatenate([row.ids for row in rows]).astype(np.int64))
-        places = torch.nonzero(labels != IGNORED).flatten()
+        """Lay ``rows`` one after another; the last token of an answer predicts nothing."""
+        packing = _Packing()
+        for row in rows:
+            packing.lay(row)
+        places, targets, owners, ends = (
+            torch.from_numpy(np.concatenate([np.empty(0, np.int64), *parts])).to(device)
+            for parts in (packing.places, packing.targets, packing.owners, packing.ends)
+        )
+        ids = torch.from_numpy(np.concatenate(packing.ids).astype(np.int64))
+        after = tuple(packing.after) if any(at is not None for at in packing.after) else ()
         return cls(
             ids=ids.unsqueeze(0).to(device),
-            layout=PackedDocuments(tuple(row.ids.size for row in rows)),
-            places=places.to(device),
-            targets=labels[places].to(device),
-            records=tuple(row.id for row in rows),
+            layout=PackedDocuments(tuple(part.size for part in packing.ids), after),
+            places=places,
+            targets=targets,
+            owners=owners,
+            ends=ends,
+            rows=tuple(rows),
         )
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """Ids of the records inside."""
+        return tuple(row.id for row in self.rows)
+
+    @property
+    def answers(self) -> int:
+        """Number of answers."""
+        return self.ends.shape[0]
+
+    def reference(self) -> Tensor:
+        """Log-probability of each answer under the reference, in nats: (answers,) fp32."""
+        return torch.tensor([x for row in self.rows for x in row.reference], device=self.ids.device)
+
+
+class _Packing:
+    def __init__(self) -> None:
+        self.ids: list[np.ndarray] = []
+        self.after: list[int | None] = []
+        self.places: list[np.ndarray] = []
+        self.targets: list[np.ndarray] = []
+        self.owners: list[np.ndarray] = []
+        self.ends: list[np.ndarray] = []
+        self.tokens = 0
+
+    def lay(self, row: Row) -> None:
+        start = self.tokens
+        self._segment(row.ids, None)
+        if not row.branches:
+            (learned,) = np.nonzero(row.labels[1:] != IGNORED)
+            self._answer(start + learned, row.labels[1:][learned], start + row.ids.size - 1)
+            return
+        head, last = len(self.ids) - 1, start + row.ids.size - 1
+        for branch in row.branches:
+            begin = self.tokens
+            self._segment(branch, head)
+            places = np.concatenate([[last], np.arange(begin, begin + branch.size - 1)])
+            self._answer(places, branch, begin + branch.size - 1)
+
+    def _segment(self, ids: np.ndarray, after: int | None) -> None:
+        self.ids.append(ids)
+        self.after.append(after)
+        self.tokens += ids.size
+
+    def _answer(self, places: np.ndarray, targets: np.ndarray, end: int) -> None:
+        number = len(self.ends)
+        self.places.append(places.astype(np.int64))
+        self.targets.append(targets.astype(np.int64))
+        self.owners.append(np.full(places.size, number, dtype=np.int64))
+        self.ends.append(np.array([end], dtype=np.int64))

@@ -11,11 +11,31 @@ from tuneward.configuration import Section
 from tuneward.modeling.config import AdapterConfig
 
 
+class PreferenceConfig(Section):
+    """How a model learns from preferences (method ``dpo``)."""
+
+    loss: Literal["dpo", "ipo"] = "dpo"
+    """The loss: ``dpo`` (with ``label_smoothing`` its conservative form) or ``ipo``."""
+
+    beta: float = Field(default=0.1, gt=0, le=100)
+    """How strongly the reference holds the model: larger stays nearer."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of pairs whose order is taken to be wrong (conservative DPO)."""
+
+    sft_weight: float = Field(default=0.0, ge=0, le=100)
+    """Weight of the chosen answers' mean cross-entropy, added to the loss; 0 for none."""
+
+
 class TrainingConfig(Section):
     """One run: what is trained, on how much at a time, and how fast it learns."""
 
-    method: Literal["sft"] = "sft"
-    """What is learned: ``sft``, supervised fine-tuning on the answers of conversations."""
+    method: Literal["pretrain", "sft", "dpo"] = "sft"
+    """What is learned: ``pretrain``, every token of documents; ``sft``, the answers of conversations; ``dpo``, which of
+    two answers is better."""
+
+    preference: PreferenceConfig = PreferenceConfig()
+    """How the model learns from preferences; read by the method ``dpo``."""
 
     adapter: AdapterConfig = AdapterConfig()
     """What is trained on top of the frozen base."""
@@ -34,6 +54,9 @@ class TrainingConfig(Section):
 
     batch_tokens: int = Field(default=2048, ge=1)
     """Tokens of one optimizer step, prompt included; a step holds at least one whole row."""
+
+    batch_rows: int | None = Field(default=None, ge=1)
+    """Rows of one optimizer step, for who counts so; when given, ``batch_tokens`` does not count."""
 
     window_tokens: int = Field(default=1024, ge=1)
     """Tokens that pass through the model at once; never more than ``batch_tokens``. More needs more memory, the

@@ -5,8 +5,8 @@ Place on the road: written by the loop step by step; the report and the registry
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tuneward.storage.files import write_atomically
@@ -24,11 +24,12 @@ class Point:
 
     Attributes:
         step: 1-based.
-        loss: mean cross-entropy over the step's learned tokens, in nats.
+        loss: the objective's mean over the step; for cross-entropy in nats per learned token.
         learning_rate: that the step used.
         gradient_norm: length of the gradient before clipping.
         tokens: tokens so far, prompts included.
         seconds: training time so far, interruptions not counted.
+        figures: what else the objective measured, such as the accuracy of pairs.
     """
 
     step: int
@@ -37,6 +38,7 @@ class Point:
     gradient_norm: float
     tokens: int
     seconds: float
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Curve:
@@ -81,7 +83,7 @@ def _line(point: Point) -> str:
     return json.dumps(asdict(point)) + "\n"
 
 
-def draw(points: Sequence[Point], *, title: str) -> str:
+def draw(points: Sequence[Point], *, title: str, unit: str = "nats per learned token") -> str:
     """The curve as a self-contained SVG: each step's loss thin, its running mean thick."""
     losses = [point.loss for point in points]
     high, low = max(losses, default=1.0), min(losses, default=0.0)
@@ -118,7 +120,7 @@ def draw(points: Sequence[Point], *, title: str) -> str:
     middle = (TOP + floor) / 2
     parts.append(
         f'<text class="ink" x="16" y="{middle}" text-anchor="middle" transform="rotate(-90 16 {middle})">'
-        "loss (nats per learned token)</text>"
+        f"loss ({_text(unit)})</text>"
     )
     if points:
         parts.append(f'<polyline fill="none" stroke="#7aa5d8" stroke-opacity=".6" points="{path(losses)}"/>')

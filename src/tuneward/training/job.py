@@ -13,19 +13,23 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import LoraLinear, add_lora
+from tuneward.modeling.lora import add_lora
 from tuneward.modeling.machine import threads
 from tuneward.training.allocator import keep_freed_memory
-from tuneward.training.batches import Examples, Row, Step, plan_steps, read_rows
+from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
 from tuneward.training.loop import Emit, Loop
+from tuneward.training.losses.objective import Objective
+from tuneward.training.objectives import make_objective
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
+from tuneward.training.reference import Stopped, add_reference
+from tuneward.training.rows import Examples, Rows, read_rows
+from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class Job:
         config: the training section.
         folder: where checkpoints, curve and adapter go; the same folder goes on where it stopped.
         inputs_digest: digest of everything that the result depends on; checkpoints of other inputs are refused.
+        start: PEFT folder of the adapter that training begins with, or None for a new one.
+        start_name: its digest.
+        cache: folder of tokenised datasets and reference log-probabilities that runs share; ``folder`` when None. It
+            holds content of rows, and everything in it can be made again.
     """
 
     rows: Path
@@ -47,6 +55,14 @@ class Job:
     config: TrainingConfig
     folder: Path
     inputs_digest: str
+    start: Path | None = None
+    start_name: str | None = None
+    cache: Path | None = None
+
+    @property
+    def shared(self) -> Path:
+        """Where what other runs can use is kept."""
+        return self.cache or self.folder
 
 
 @dataclass(frozen=True)
@@ -73,8 +89,9 @@ class Prepared:
     """A job whose model and rows are in memory, and that is known to fit."""
 
     model: PreTrainedModel
-    layers: dict[str, LoraLinear]
-    rows: list[Row]
+    trainable: Trainable
+    objective: Objective
+    rows: Rows
     steps: list[Step]
     plan: Plan
 
@@ -86,30 +103,43 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         TunewardError: base, rows or adapter are not usable, the architecture is computed wrongly, memory is too small.
     """
     config = job.config
+    objective = make_objective(config)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     model = load_base(job.base, precision=precision, device=device)
     embedding: Any = model.get_input_embeddings()
     rows = read_rows(
         job.rows,
         chat,
-        loss_on=config.loss_on,
+        cache=job.shared / "tokens",
+        form=objective.form,
+        loss_on="all" if config.method == "pretrain" else config.loss_on,
         context_tokens=context_tokens(model),
         vocabulary=embedding.weight.shape[0],
     )
-    fuse(model)
-    prove(model)
+    trainable = _make_trainable(model, config)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
         batch_tokens=config.batch_tokens,
+        batch_rows=config.batch_rows,
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
+        weigh=objective.weigh,
     )
-    layers = add_lora(model, config.adapter, seed=config.seed)
     plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
     if device == "cpu":
         refuse_what_cannot_fit(plan, available_bytes())
-    return Prepared(model, layers, rows, steps, plan)
+    return Prepared(model, trainable, objective, rows, steps, plan)
+
+
+def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable:
+    """Prove the base, and put in what is trained."""
+    if config.adapter.kind == "full":
+        prove(model)
+        return FullTrainable(model)
+    fuse(model)
+    prove(model)
+    return LoraTrainable(add_lora(model, config.adapter, seed=config.seed), config.adapter)
 
 
 def train(
@@ -135,7 +165,8 @@ def train(
     job.folder.mkdir(parents=True, exist_ok=True)
     loop = Loop(
         ready.model,
-        ready.layers,
+        ready.trainable,
+        ready.objective,
         rows=ready.rows,
         steps=ready.steps,
         config=job.config,
@@ -143,6 +174,19 @@ def train(
         emit=emit,
         stop=stop,
     )
+    if ready.objective.needs_reference:
+        try:
+            add_reference(
+                ready.rows,
+                loop.look,
+                folder=job.shared / "reference",
+                made_from=(job.base_name, ready.plan.precision, job.start_name or ""),
+                window_tokens=job.config.window_tokens,
+                stop=stop,
+                told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+            )
+        except Stopped:
+            return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
     curve_path, picture, adapter = job.folder / "curve.jsonl", job.folder / "loss.svg", job.folder / "adapter"
     curves: list[Curve] = []
 
@@ -152,13 +196,11 @@ def train(
 
     finished = loop.run(open_curve)
     (curve,) = curves
-    picture.write_text(draw(curve.points, title=f"Training loss, {len(curve.points)} steps"), encoding="utf-8")
+    title = f"Training loss, {len(curve.points)} steps"
+    picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
-    settings = job.config.adapter
-    pairs = {path: (layer.a, layer.b) for path, layer in ready.layers.items()}
-    weights = AdapterWeights(settings.rank, settings.alpha, pairs, settings.dropout)
-    save_adapter(weights, adapter, base_name=job.base_name)
+    ready.trainable.save(adapter, base_name=job.base_name)
     figures = {
         "steps": loop.done,
         "rows": len(ready.rows),

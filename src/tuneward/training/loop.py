@@ -1,14 +1,15 @@
 """The loop: one for every method; steps, windows, gradients, checkpoints, and how it stops.
 
-Place on the road: the heart of a run. Receives a model with its adapter, rows, and settings; leaves a trained adapter
-in the model. Knows no site, no database, no process protocol: it calls ``emit`` and asks ``stop``.
+Place on the road: the heart of a run. Receives a model, what of it is trained, an objective, rows and settings; leaves
+the model trained. Knows no method by name, no site, no database, no process protocol: it calls ``emit`` and asks
+``stop``.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -17,15 +18,16 @@ from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.base_model import OutputHead, hidden_states
-from tuneward.modeling.lora import LoraLinear
 from tuneward.training.allocator import TRIM_STEPS, return_freed_memory
-from tuneward.training.batches import Row, Step, Window
+from tuneward.training.batches import Step, Window
 from tuneward.training.checkpoint import Checkpoints, State
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, Point
-from tuneward.training.losses import cross_entropy_sum
+from tuneward.training.losses.objective import Loss, Objective, Outputs
 from tuneward.training.optimizer import clip_gradients, learning_rate, make_optimizer
 from tuneward.training.plan import MIB
+from tuneward.training.rows import Row
+from tuneward.training.trainable import Trainable
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -39,12 +41,23 @@ class Counters:
     resumed: int = 0
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What an optimizer step gave: loss, gradient's length before clipping, learning rate, the objective's figures."""
+
+    loss: float
+    norm: float
+    rate: float
+    figures: Mapping[str, float]
+
+
 class Loop:
     """A run in progress.
 
     Args:
-        model: the frozen base with its adapter.
-        layers: module path → layer of the adapter.
+        model: the base, with its adapter if it has one.
+        trainable: what of it is trained.
+        objective: what is minimised.
         rows: the dataset, tokenised.
         steps: the course of the run over ``rows``.
         config: the training section.
@@ -56,7 +69,8 @@ class Loop:
     def __init__(
         self,
         model: PreTrainedModel,
-        layers: Mapping[str, LoraLinear],
+        trainable: Trainable,
+        objective: Objective,
         *,
         rows: Sequence[Row],
         steps: Sequence[Step],
@@ -65,14 +79,12 @@ class Loop:
         emit: Emit,
         stop: Callable[[], bool],
     ) -> None:
-        self.layers = layers
+        self.trainable, self.objective = trainable, objective
         self.model, self.rows, self.steps, self.config = model, rows, steps, config
         self.checkpoints, self.emit, self.stop = checkpoints, emit, stop
         self.head = OutputHead.of(model)
         self.device = str(model.device)
-        self.parameters: dict[str, nn.Parameter] = {}
-        for path, layer in layers.items():
-            self.parameters[f"{path}.a"], self.parameters[f"{path}.b"] = layer.a, layer.b
+        self.parameters: dict[str, nn.Parameter] = {**trainable.parameters, **objective.parameters}
         self.optimizer = make_optimizer(self.parameters.values(), config)
         self.counters = Counters()
         self.done = 0  # optimizer steps
@@ -92,8 +104,7 @@ class Loop:
         """
         self._resume()
         curve = curve_at(self.done)
-        for layer in self.layers.values():  # the frozen base stays in evaluation mode: its own dropout is not wanted
-            layer.train()
+        self.trainable.begin()
         last_saved = time.monotonic()
         while self.done < len(self.steps):
             started, random = time.monotonic(), self._random()
@@ -101,12 +112,12 @@ class Loop:
             if outcome is None:
                 self._save(random)
                 return False
-            loss, norm, rate = outcome
             self.done += 1
             self.counters.tokens += self.steps[self.done - 1].tokens
             self.counters.seconds += time.monotonic() - started
-            curve.add(Point(self.done, loss, rate, norm, self.counters.tokens, round(self.counters.seconds, 3)))
-            self._report(loss, rate, norm)
+            point = self._point(outcome)
+            curve.add(point)
+            self._report(point)
             if self.done % TRIM_STEPS == 0:
                 self.optimizer.zero_grad(set_to_none=True)
                 return_freed_memory()
@@ -115,48 +126,79 @@ class Loop:
                 last_saved = time.monotonic()
         return True
 
-    def _step(self, step: Step) -> tuple[float, float, float] | None:
-        """One optimizer step: (loss, gradient's length, learning rate), or None when asked to stop within it."""
+    def _step(self, step: Step) -> "_Outcome | None":
+        """One optimizer step, or None when asked to stop within it."""
         rate = learning_rate(self.done, steps=len(self.steps), config=self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        records: list[str] = []
-        with _memory_explained(step):
+        figures: dict[str, tuple[Tensor, float]] = {}
+        with memory_explained(step):
+            self.objective.survey(self._passes(step))
             for indices in step.windows:
                 if self.stop():
                     return None
-                window = Window.pack([self.rows[i] for i in indices], device=self.device)
-                records.extend(window.records)
-                loss = self.loss(window) / step.trained
-                loss.backward()
-                total += loss.detach()
+                loss = self.loss(self._window(indices))
+                (loss.total / step.weight).backward()
+                total += loss.total.detach() / step.weight
+                for name, (amount, count) in loss.figures.items():
+                    before, counted = figures.get(name, (torch.zeros_like(amount), 0.0))
+                    figures[name] = (before + amount, counted + count)
         value = float(total)
         norm = float(clip_gradients(self.parameters.values(), self.config.clip_norm))
         if not math.isfinite(value) or not math.isfinite(norm):
-            raise self._not_finite(value, norm, records)
+            raise self._not_finite(value, norm, [self.rows[i].id for window in step.windows for i in window])
         self.optimizer.step()
-        return value, norm, rate
+        self.trainable.publish()
+        return _Outcome(value, norm, rate, {name: float(sum_) / count for name, (sum_, count) in figures.items()})
 
-    def loss(self, window: Window) -> Tensor:
-        """Summed loss of a window's learned tokens."""
+    def loss(self, window: Window) -> Loss:
+        """The objective's loss of a window."""
+        return self.objective(self.outputs(window), window)
+
+    def outputs(self, window: Window) -> Outputs:
+        """What the model computes for a window."""
         hidden = hidden_states(self.model, window.ids, window.layout)[0]
-        chunk_bytes = self.config.head_memory_mib * MIB
-        return cross_entropy_sum(hidden[window.places], window.targets, self.head, chunk_bytes=chunk_bytes)
+        return Outputs(hidden, self.head, self.config.head_memory_mib * MIB)
 
-    def _report(self, loss: float, rate: float, norm: float) -> None:
+    def look(self, indices: Sequence[int]) -> tuple[Outputs, Window]:
+        """Pass the rows of these numbers through the model as it is, without gradient."""
+        window = self._window(indices)
+        with torch.no_grad():
+            return self.outputs(window), window
+
+    def _window(self, indices: Sequence[int]) -> Window:
+        return Window.pack([self.rows[i] for i in indices], device=self.device)
+
+    def _passes(self, step: Step) -> Iterator[tuple[Outputs, Window]]:
+        """The step's windows without gradient and without dropout, for who asks."""
+        self.trainable.pause()
+        try:
+            for indices in step.windows:
+                yield self.look(indices)
+        finally:
+            self.trainable.begin()
+
+    def _point(self, outcome: "_Outcome") -> Point:
+        return Point(
+            step=self.done,
+            loss=outcome.loss,
+            learning_rate=outcome.rate,
+            gradient_norm=outcome.norm,
+            tokens=self.counters.tokens,
+            seconds=round(self.counters.seconds, 3),
+            figures=outcome.figures,
+        )
+
+    def _report(self, point: Point) -> None:
         total = sum(step.tokens for step in self.steps)
         speed = self.counters.tokens / max(self.counters.seconds, 1e-9)
         self.emit(
             {
                 "event": "step",
-                "step": self.done,
                 "steps": len(self.steps),
-                "loss": loss,
-                "learning_rate": rate,
-                "gradient_norm": norm,
-                "tokens": self.counters.tokens,
+                **asdict(point),
                 "tokens_per_second": speed,
                 "remaining_seconds": (total - self.counters.tokens) / speed,
             }
@@ -206,6 +248,7 @@ class Loop:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors.pop(f"adapter/{name}"))
+        self.trainable.publish()
         for key, value in tensors.items():
             _, kind, name = key.split("/", 2)
             parameter = self.parameters[name]
@@ -217,7 +260,8 @@ class Loop:
 
 
 @contextmanager
-def _memory_explained(step: Step) -> Iterator[None]:
+def memory_explained(step: Step) -> Iterator[None]:
+    """Turn running out of memory within ``step`` into a fault with its cure."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

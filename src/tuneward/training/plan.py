@@ -13,11 +13,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, TrainingError
-from tuneward.modeling.attention import KEPT_TOKENS
 from tuneward.modeling.lora import LoraLinear
 from tuneward.modeling.machine import available_memory_bytes
-from tuneward.training.batches import Row, Step
+from tuneward.modeling.packed import KEPT_TOKENS
+from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
+from tuneward.training.rows import Row
 
 MIB = 2**20
 
@@ -93,7 +94,7 @@ def make_plan(
     inner = frozen - embedding.weight.numel() - (0 if head.weight is embedding.weight else head.weight.numel())
     tokens, learned = sum(step.tokens for step in steps), sum(step.trained for step in steps)
     weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
-    widest = max(sum(rows[i].ids.size for i in window) for step in steps for window in step.windows)
+    widest = max(sum(rows[i].size for i in window) for step in steps for window in step.windows)
     return Plan(
         method=config.method,
         precision=precision,
@@ -103,7 +104,7 @@ def make_plan(
         rows=len(rows),
         tokens=tokens,
         trained_tokens=learned,
-        longest_row=max(row.ids.size for row in rows),
+        longest_row=max(row.size for row in rows),
         widest_window=widest,
         steps=len(steps),
         windows=sum(len(step.windows) for step in steps),

@@ -3,9 +3,13 @@ import torch
 from torch.nn import functional
 
 from tuneward.modeling.base_model import OutputHead
-from tuneward.training.losses import chunk_rows, cross_entropy_sum
+from tuneward.training.losses.head import chunk_rows, token_log_probs
 
 ROWS, HIDDEN, VOCABULARY = 37, 24, 101
+
+
+def cross_entropy_sum(hidden, targets, head, *, chunk_bytes):
+    return -token_log_probs(hidden, targets, head, chunk_bytes=chunk_bytes).sum()
 
 
 def plain(hidden, targets, head):
@@ -67,3 +71,31 @@ def test_the_incoming_gradient_is_not_rounded_to_bf16():
 def test_a_chunk_has_at_least_one_row():
     head = OutputHead(torch.randn(VOCABULARY, HIDDEN), None, 1.0, None)
     assert chunk_rows(head, torch.bfloat16, 1) == 1
+
+
+@pytest.mark.parametrize("rows_at_once", [5, 1000])
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_each_row_counts_as_the_loss_above_says_trained_head_included(rows_at_once, softcap):
+    torch.manual_seed(0)
+    targets, counts = torch.randint(0, VOCABULARY, (ROWS,)), torch.randn(ROWS)
+
+    def gradients(make):
+        torch.manual_seed(1)
+        leaves = [torch.randn(*shape, requires_grad=True) for shape in ((ROWS, HIDDEN), (VOCABULARY, HIDDEN))]
+        bias = torch.randn(VOCABULARY, requires_grad=True)
+        head = OutputHead(leaves[1], bias, 1.0, softcap)
+        values = make(leaves[0], head)
+        (values * counts).sum().backward()
+        return values.detach(), *(leaf.grad for leaf in (*leaves, bias))
+
+    ours = gradients(lambda h, head: token_log_probs(h, targets, head, chunk_bytes=rows_at_once * VOCABULARY * 12))
+    theirs = gradients(lambda h, head: torch.log_softmax(head.logits(h), -1).gather(1, targets[:, None])[:, 0])
+    for one, two in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, two, atol=2e-5, rtol=1e-5)
+
+
+def test_without_gradient_nothing_is_kept():
+    head = OutputHead(torch.randn(VOCABULARY, HIDDEN, requires_grad=True), None, 1.0, None)
+    with torch.no_grad():
+        found = token_log_probs(torch.randn(3, HIDDEN), torch.tensor([1, 2, 3]), head, chunk_bytes=1000)
+    assert not found.requires_grad
