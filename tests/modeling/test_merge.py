@@ -13,11 +13,11 @@ from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.errors import ModelError
 from tuneward.modeling.adapter_bank import AdapterBank
 from tuneward.modeling.adapter_files import AdapterWeights
-from tuneward.modeling.attention import PackedDocuments
 from tuneward.modeling.base_model import OutputHead, hidden_states, load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.lora import add_lora
 from tuneward.modeling.merge import Merged
+from tuneward.modeling.packed import PackedDocuments
 
 IDS = torch.arange(3, 30).unsqueeze(0)
 

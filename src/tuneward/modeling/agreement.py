@@ -17,12 +17,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tuneward.domain.record import Record
-from tuneward.errors import ModelError
 from tuneward.modeling.adapter_bank import AdapterBank
 from tuneward.modeling.adapter_files import AdapterWeights
-from tuneward.modeling.attention import PackedDocuments
 from tuneward.modeling.base_model import OutputHead, Precision, hidden_states, load_base
-from tuneward.modeling.chat import IGNORED, Chat
+from tuneward.modeling.chat import IGNORED, Chat, Example
+from tuneward.modeling.packed import PackedDocuments
 
 Told = Callable[[int], None]  # rows that are done
 
@@ -76,19 +75,23 @@ def held_out(file: Path, chat: Chat, *, rows: int, tokens: int, context: int) ->
         for line in handle:
             if len(chosen) == rows or sum(len(row.marks) for row in chosen) >= tokens:
                 break
-            try:
-                example = chat.example(Record.from_json(json.loads(line)).messages)
-            except ModelError:  # a passage without an answer
-                continue
+            example = _example(chat, Record.from_json(json.loads(line)))
             marks = tuple(place - 1 for place, label in enumerate(example.labels) if place and label != IGNORED)
             if len(example.ids) <= context:
                 chosen.append(HeldOut(example.ids, marks, chat.decode(example.ids, control=True)))
     return chosen
 
 
+def _example(chat: Chat, record: Record) -> Example:
+    """A row as it was trained: a passage whole, of a conversation the answers, of a pair the better one."""
+    if record.messages[0].role == "document":
+        return chat.document(record.messages[0].content)
+    return chat.example(record.messages, tools=record.tools)
+
+
 def keep_reference(
     base: Path,
-    weights: AdapterWeights,
+    weights: AdapterWeights | None,
     rows: Sequence[HeldOut],
     file: Path,
     *,
@@ -96,7 +99,7 @@ def keep_reference(
     device: str = "cpu",
     told: Told = lambda rows: None,
 ) -> None:
-    """Write what base and adapter say at every mark into ``file``: fp32 logits, row after row.
+    """Write what base and adapter (or a fully trained model alone) say at every mark: fp32 logits, row after row.
 
     Raises:
         ModelError: the base cannot be loaded, or the adapter does not fit it.
@@ -104,7 +107,7 @@ def keep_reference(
     """
     model = load_base(base, precision=precision, device=device)
     bank = AdapterBank(model)
-    adapter = bank.load(weights)
+    adapter = bank.load(weights) if weights else None
     with file.open("xb") as out:
         for row in rows:
             bank.assign([(adapter, len(row.ids))])
@@ -138,8 +141,8 @@ def compare(
         for row, theirs in zip(rows, said, strict=True):
             buffer = bytearray(handle.read(4 * len(row.marks) * theirs.shape[1]))
             ours = torch.frombuffer(buffer, dtype=torch.float32).view(len(row.marks), -1)  # (marks, vocabulary)
-            log_p, log_q = ours.log_softmax(-1), theirs.float().log_softmax(-1)
-            divergence.append((log_p.exp() * (log_p - log_q)).sum(-1).double().clamp_min(0))
+            log_p, log_q = ours.double().log_softmax(-1), theirs.double().log_softmax(-1)  # small differences count
+            divergence.append((log_p.exp() * (log_p - log_q)).sum(-1).clamp_min(0))
             same += int((ours.argmax(-1) == theirs.argmax(-1)).sum())
             told(1)
     kl = torch.cat(divergence)

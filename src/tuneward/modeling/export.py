@@ -78,8 +78,10 @@ def _export(options: argparse.Namespace, emit: Emit) -> dict[str, Any]:
     torch.set_num_threads(threads())
     device = choose_device("auto")
     precision = best_precision(device) if options.precision == "auto" else options.precision
-    weights = load_adapter(options.adapter)
-    merged = Merged(options.base, weights)
+    full = (options.adapter / "config.json").is_file()  # every weight was trained: there is nothing to merge
+    weights = None if full else load_adapter(options.adapter)
+    model = options.adapter if full else options.base
+    merged = Merged(model, weights, beside=options.base)
     emit({"event": "say", "text": f"writing {options.format}"})
     context = longest_row(merged.config.get("text_config") or merged.config)
     if options.format == "gguf":
@@ -101,7 +103,7 @@ def _export(options: argparse.Namespace, emit: Emit) -> dict[str, Any]:
 
     emit({"event": "begin", "title": "asking base and adapter", "total": len(rows), "unit": "rows"})
     reference = options.scratch / "reference"
-    keep_reference(options.base, weights, rows, reference, precision=precision, device=device, told=told)
+    keep_reference(model, weights, rows, reference, precision=precision, device=device, told=told)
     emit({"event": "end"})
     emit({"event": "begin", "title": "asking the copy", "total": len(rows), "unit": "rows"})
     read_alike: int | None = None
@@ -109,7 +111,7 @@ def _export(options: argparse.Namespace, emit: Emit) -> dict[str, Any]:
         reader = TRANSFORMERS
         said = through_transformers(options.into, rows, precision=precision, device=device)
     else:
-        reader, said, read_alike = _gguf_says(options, rows, context=context, precision=precision, device=device)
+        reader, said, read_alike = _gguf_says(options, model, rows, context=context, precision=precision, device=device)
     figures = compare(rows, reference, said, told=told)
     emit({"event": "end"})
     reference.unlink()
@@ -123,7 +125,7 @@ def _export(options: argparse.Namespace, emit: Emit) -> dict[str, Any]:
 
 
 def _gguf_says(
-    options: argparse.Namespace, rows: list[Any], *, context: int, precision: Any, device: str
+    options: argparse.Namespace, model: Path, rows: list[Any], *, context: int, precision: Any, device: str
 ) -> tuple[str, Any, int | None]:
     """Who reads the file, what it says, and how many rows it cuts into our tokens where that can be told."""
     from tuneward.modeling import llama_cpp
@@ -133,11 +135,11 @@ def _gguf_says(
     file = options.into / GGUF_FILE
     if llama_cpp.installed():
         longest = max(len(row.ids) for row in rows)
-        model = llama_cpp.LlamaCpp(file, context=min(longest + 1, context))
-        return LLAMA_CPP, model.said(rows), sum(model.reads(row.text) == list(row.ids) for row in rows)
+        reader = llama_cpp.LlamaCpp(file, context=min(longest + 1, context))
+        return LLAMA_CPP, reader.said(rows), sum(reader.reads(row.text) == list(row.ids) for row in rows)
     back = options.scratch / "back"
     back.mkdir()
-    read_back(file, options.base, back)
+    read_back(file, model, back)
     return READ_BACK, through_transformers(back, rows, precision=precision, device=device), None
 
 

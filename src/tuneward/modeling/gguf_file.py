@@ -72,7 +72,7 @@ def write_gguf(merged: Merged, file: Path, kind: Kind, *, name: str = "", licenc
     write_metadata(writer, config)
     if (factor := attention_factor(config)) is not None:
         writer.add_rope_scaling_attn_factors(factor)
-    write_tokenizer(writer, merged.base, rows=config["vocab_size"])
+    write_tokenizer(writer, merged.beside, rows=config["vocab_size"])
     layout = _layout(merged, flavour, config, kind)
     extra = {name: np.array(values, dtype=np.float32) for name, values in position_factors(config).items()}
     for name, values in extra.items():

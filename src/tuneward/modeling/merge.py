@@ -63,8 +63,9 @@ class Merged:
     """The tensors of a base with an adapter merged in.
 
     Args:
-        base: folder of the base, in transformers' format.
+        base: folder of the base, or of a fully trained model, in transformers' format.
         weights: the adapter; None gives the base itself.
+        beside: folder with tokenizer, template and licence where ``base`` has only weights; ``base`` when left out.
 
     Attributes:
         config: the base's ``config.json``.
@@ -75,8 +76,8 @@ class Merged:
         ModelError: the base's weights are quantised, or the adapter does not fit it; every fault.
     """
 
-    def __init__(self, base: Path, weights: AdapterWeights | None) -> None:
-        self.base, self.config = base, read_config(base)
+    def __init__(self, base: Path, weights: AdapterWeights | None, *, beside: Path | None = None) -> None:
+        self.base, self.beside, self.config = base, beside or base, read_config(base)
         self._weights = weights
         _refuse_quantised(self.config)
         model = _skeleton(base)
@@ -189,9 +190,8 @@ class Merged:
             raise ModelError(faults)
 
     def _copy_side_files(self, into: Path, kept: Kept | None) -> None:
-        left = {*weight_files(self.base), INDEX, "config.json"}
-        for file in sorted(self.base.iterdir()):
-            if file.is_file() and file.name not in left:
+        for file in sorted(self.beside.iterdir()):
+            if file.is_file() and file.suffix != ".safetensors" and file.name not in {INDEX, "config.json"}:
                 shutil.copyfile(file, into / file.name)
         config = dict(self.config)
         if kept:
