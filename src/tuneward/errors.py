@@ -161,8 +161,9 @@ CODES: dict[str, str] = {
     "TW-BASE-035": "an adapter's files cannot be read",
     "TW-BASE-036": "an adapter does not fit the base model",
     "TW-BASE-037": "packed documents see one another, or differ from the same documents alone",
+    "TW-BASE-038": "an adapter target is the output head",
+    "TW-BASE-039": "an update cannot be merged into a quantised weight",
     # writing a model without its adapter (merge, GGUF) ----------------------------------------------------------
-    "TW-BASE-060": "quantised weights take no update",
     "TW-BASE-061": "a GGUF file cannot hold this model or its tokenizer",
     "TW-BASE-062": "the export process ended for a reason that Tuneward does not know",
     # training -----------------------------------------------------------------------------------------------------
@@ -297,6 +298,7 @@ CODES: dict[str, str] = {
     "TW-ENV-002": "an error inside Tuneward",
     "TW-ENV-003": "an example's script failed",
     "TW-ENV-004": "the device that is asked for is not there",
+    "TW-ENV-005": "an optional package that a setting needs is not installed",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",

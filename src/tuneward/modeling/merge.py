@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.adapter_files import AdapterWeights, check_fits
 from tuneward.modeling.folder_check import AGAIN, INDEX, check_room, check_safetensors, read_config, weight_files
+from tuneward.modeling.low_rank import merged_weight
 from tuneward.storage.files import flush
 
 Kept = Literal["bf16", "f16"]
@@ -211,18 +212,9 @@ BYTES: Mapping[str, int] = {name: dtype.itemsize for name, dtype in DTYPES.items
 
 
 def merge(weights: AdapterWeights, path: str, weight: Tensor) -> Tensor:
-    """The weight of the layer at ``path`` with its update added: the one place where that is computed.
-
-    Args:
-        weights: the adapter.
-        path: a module path that it updates.
-        weight: (out, in), as the base has it.
-
-    Returns:
-        (out, in), fp32: ``W + (alpha / rank) B A`` (arXiv 2106.09685, section 4.1).
-    """
+    """The weight of the layer at ``path`` with its update: (out, in) as the base has it → (out, in), fp32."""
     a, b = weights.pairs[path]
-    return torch.addmm(weight.float(), b.float(), a.float(), alpha=weights.alpha / weights.rank)
+    return merged_weight(weight.float(), a, b, scale=weights.scale, magnitude=weights.magnitudes.get(path))
 
 
 def _skeleton(base: Path) -> PreTrainedModel:
@@ -288,7 +280,7 @@ def _tied(weights: AdapterWeights, model: PreTrainedModel) -> list[Fault]:
 
 def _quantised(place: str) -> Fault:
     cure = "pull the unquantised weights of the same model, which the adapter fits as well, and export from those"
-    return Fault("TW-BASE-060", "quantised weights take no update: the update is finer than their steps", place, cure)
+    return Fault("TW-BASE-039", "quantised weights take no update: the update is finer than their steps", place, cure)
 
 
 def _refuse_quantised(config: Mapping[str, Any]) -> None:
