@@ -21,6 +21,7 @@ Action = Literal[
     "run.fail",
     "evaluation.finish",
     "version.register",
+    "version.export",
     "deployment.activate",
     "gateway.start",
     "gateway.stop",
