@@ -60,7 +60,7 @@ def test_a_statement_that_fails_is_told_and_ends_with_the_status_of_training(tmp
     done = command("selfcheck", "--base", str(base), folder=tmp_path, **broken)
     assert done.returncode == TrainingError.exit_code
     assert "1 DO NOT HOLD" in done.stdout
-    assert "fail: the two sides differ" in done.stdout
+    assert "fail: the hidden states differ" in done.stdout
     done = command("selfcheck", "--base", str(base), "--json", folder=tmp_path, **broken)
     assert done.returncode == TrainingError.exit_code
     result = json.loads(done.stdout)

@@ -101,8 +101,8 @@ def copy(subject: Subject) -> Measured:
     for name, value in parameters.items():
         if name in names:
             wanted = formula(names[name], adapted.config).detach()
-            least = 1e-4 * wanted.abs().max()
-            found = max(found, float(((value - wanted).abs() / wanted.abs().clamp(min=least)).max()))
+            terms = wanted.abs() + names[name].base.weight.abs()  # which may cancel
+            found = max(found, float(((value - wanted).abs() / terms.clamp(min=1e-30)).max()))
         elif not torch.equal(value, base[name]):
             return Measured(math.inf, adapted.on, detail=f"{name} has no update and was changed")
     return Measured(found, adapted.on, ROUNDING[stored], detail="a weight is off by more than one rounding")
@@ -128,7 +128,7 @@ def four_bits(subject: Subject) -> Measured:
     if layer is None:
         raise NotApplicableError("bitsandbytes is not installed, so no base is kept in four bits")
     plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-    plain.weight = nn.Parameter(layer.dequantise())
+    plain.weight = nn.Parameter(layer.dequantise(), requires_grad=False)
     if layer.bias is not None:
         plain.bias = layer.bias
     adapted = [LoraLinear(x, subject.few.config, torch.Generator().manual_seed(3)) for x in (layer, plain)]
