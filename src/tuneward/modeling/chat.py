@@ -49,6 +49,7 @@ class Chat:
 
     Attributes:
         stop_ids: ids at which generation ends.
+        control_ids: ids of control tokens.
         pad_id: id that fills rows; never trained for being padding.
         vocabulary: one more than the largest id that the tokenizer gives.
         digest: SHA-256 over tokenizer, template and the ids that end an answer.
@@ -64,6 +65,7 @@ class Chat:
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         probe = template.layout([Message("user", "question"), Message("assistant", "answer")])
         self.stop_ids: frozenset[int] = frozenset([self._end_of_turn(probe, probe.answers[0]), *eos_ids])
+        self.control_ids: frozenset[int] = frozenset(self._specials.values())
         self._end_of_text: int = eos_ids[-1] if eos_ids else min(self.stop_ids)
         self.pad_id: int = min(self.stop_ids) if pad_id is None else pad_id
         self.vocabulary: int = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
