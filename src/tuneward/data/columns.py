@@ -5,7 +5,7 @@ Place on the road: asked once per file by ``data.records``. Knows names, no valu
 
 import difflib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuneward.data.config import DataConfig
 from tuneward.data.faults import Faults
@@ -93,6 +93,28 @@ def choose_columns(
     wanted, cure = _WANTED[forms[0]]
     faults.add("TW-DATA-015", f"no columns for {wanted} among: {_listed(present)}", place=name, cure=cure)
     return None
+
+
+#: Form → columns that a file may have without its first row having them.
+_OPTIONAL: dict[Form, tuple[str, ...]] = {
+    "conversation": ("tools",),
+    "pair": ("tools", "margin"),
+    "judged": ("tools",),
+    "document": (),
+}
+
+
+def with_optional(columns: Columns, config: DataConfig, present: Collection[str]) -> Columns:
+    """The columns, with those that this row is the first to have; named ones stand in the first row."""
+    late = {
+        name
+        for name in _OPTIONAL[columns.form]
+        if name in present and getattr(columns, name) is None and getattr(config, name) is None
+    }
+    if not late:
+        return columns
+    tools = "tools" if "tools" in late else columns.tools
+    return replace(columns, tools=tools, margin="margin" if "margin" in late else columns.margin)
 
 
 #: Form → what is missing where nothing fits, and how it is named.

@@ -35,9 +35,11 @@ class Conversations:
 
     Attributes:
         cells: reads single values; receives faults.
+        within: the column that faults name, where a row holds more than one conversation.
     """
 
     cells: Cells
+    within: str = ""
 
     def read(self, value: Any, *, column: str, place: str, answered: bool = True) -> tuple[Message, ...] | None:
         """Messages of a list of turns, of its JSON text, or of a transcript; None and faults where they are unsound.
@@ -62,9 +64,9 @@ class Conversations:
 
     def tools(self, value: Any, *, column: str, place: str) -> str | None:
         """Tools as JSON text in OpenAI's form; None where there are none, None and a fault where they are no list."""
-        if isinstance(value, str) and value.strip():
-            value = _parsed(value)
-        if value in (None, "", []):
+        if isinstance(value, str):
+            value = (_parsed(value) or "none") if value.strip() not in ("", "[]", "null") else None
+        if value in (None, []):
             return None
         if isinstance(value, list):
             listed = [_as_tool(tool) for tool in value]
@@ -171,7 +173,8 @@ class Conversations:
         return tuple(messages)
 
     def _fault(self, code: str, message: str, place: str, cure: str) -> None:
-        self.cells.faults.add(code, message, place=place, cure=cure)
+        named = f"{message} (`{self.within}`)" if self.within else message
+        self.cells.faults.add(code, named, place=place, cure=cure)
 
 
 def parse_turns(value: Any) -> list[Any] | None:

@@ -6,7 +6,7 @@ prompt. Knows no ids and no splits.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuneward.data.columns import Columns
@@ -86,7 +86,7 @@ class Pairs:
             return None
         if prompt is not None and turns is not None and _speaks_first(turns[0]):
             turns = [*map(_as_turn, prompt), *turns]
-        return self.conversations.read(turns, column=column, place=place)
+        return replace(self.conversations, within=column).read(turns, column=column, place=place)
 
 
 def _speaks_first(turn: Any) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tuneward.data.columns import Columns, choose_columns
+from tuneward.data.columns import Columns, choose_columns, with_optional
 from tuneward.data.config import DataConfig
 from tuneward.data.conversations import Conversations
 from tuneward.data.faults import Faults
@@ -66,7 +66,8 @@ class RecordMaker:
                 columns = choose_columns(self.config, present, name=file.name, faults=self.faults, forms=forms)
                 if columns is None:
                     return
-                self.reading.columns[file.name] = str(columns)
+            columns = with_optional(columns, self.config, row.values.keys())
+            self.reading.columns[file.name] = str(columns)
             record = self._record(row, columns, file.split)
             if record:
                 yield record

@@ -132,6 +132,9 @@ class Chat:
                 self._prove_calls(layout, answer, ids[start:last])
             else:
                 self._prove(turn.content, ids[start : last - 1])
+        if layout.answers[-1].calls:  # placed by what stands before it; that this is what is served is proved here
+            prompt = self.prompt_ids(messages[: messages.index(turns[-1])], tools=tools)
+            self._prove_prompt(prompt, ids[:last])
         return Example(ids=tuple(ids[:last]), labels=tuple(ids[:last] if loss_on == "all" else labels[:last]))
 
     def pair(
@@ -148,9 +151,7 @@ class Chat:
         answers = []
         for answer in (chosen, rejected):
             ids = self.example([*prompt, answer], tools=tools).ids
-            if ids[: len(opening)] != opening:
-                message = "the template or tokenizer changes a prompt where its answer is known"
-                raise ModelError(Fault("TW-BASE-025", message, "", OTHER_TEXT))
+            self._prove_prompt(opening, ids)
             answers.append(ids[len(opening) :])
         return opening, answers[0], answers[1]
 
@@ -260,6 +261,12 @@ class Chat:
         tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
         tokenizer.encode_special_tokens = True
         return tokenizer
+
+    def _prove_prompt(self, prompt: Sequence[int], ids: Sequence[int]) -> None:
+        """The prompt's ids begin the example's."""
+        if list(ids[: len(prompt)]) != list(prompt):
+            message = "the template or tokenizer writes a prompt otherwise where its answer is known"
+            raise ModelError(Fault("TW-BASE-025", message, "", OTHER_TEXT))
 
     def _prove_calls(self, layout: Layout, answer: Answer, ids: Sequence[int]) -> None:
         """The ids say what the template wrote, but for white space beside control tokens."""
