@@ -289,6 +289,7 @@ CODES: dict[str, str] = {
     "TW-ENV-002": "an error inside Tuneward",
     "TW-ENV-003": "an example's script failed",
     "TW-ENV-004": "the device that is asked for is not there",
+    "TW-ENV-005": "more processes are asked for than there are devices",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",
