@@ -12,7 +12,7 @@ from typing import Any
 from tests.training.rows import PlainChat
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.lora import LoraLinear, add_lora
-from tuneward.training.__main__ import STOPPED, Stop, leave, line_writer, report, started_in_group
+from tuneward.training.__main__ import STOPPED, Stop, leave, line_writer, report
 from tuneward.training.batches import plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
@@ -20,7 +20,6 @@ from tuneward.training.distributed import join
 from tuneward.training.job import Job, train
 from tuneward.training.loop import Loop
 from tuneward.training.objectives import make_objective
-from tuneward.training.ranks import run_ranks
 from tuneward.training.rows import Rows, read_rows
 from tuneward.training.trainable import FullTrainable, LoraTrainable
 
@@ -65,9 +64,6 @@ def main(arguments: list[str]) -> int:
     emit = line_writer(sys.stdout, stop)
     config = TrainingConfig(**json.loads(arguments[3]))
     job = Job(rows, base, "tiny", config, folder, "inputs")
-    if config.processes != "auto" and config.processes > 1 and not started_in_group():
-        command = [sys.executable, "-m", "tests.training.runs", *arguments]
-        return run_ranks(command, count=config.processes, folder=folder, stop=stop)
     try:
         with join("cpu") as group:
             outcome = train(job, PlainChat(base), emit=emit, stop=stop, group=group)

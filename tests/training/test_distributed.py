@@ -1,4 +1,4 @@
-"""Two processes on one CPU train as one does. The group is started by torchrun where runs go well, by ours where not."""
+"""Two processes on one CPU train as one does. torchrun starts the group where runs go well, our starter where not."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import make_tiny_base
 from tests.training.rows import PlainChat, write_rows
-from tests.training.test_job import ROOT, adapter_bytes, ends, follow, start
+from tests.training.test_job import ROOT, adapter_bytes, ends, follow
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import read_curve
 from tuneward.training.distributed import ALONE, deal
@@ -169,14 +169,21 @@ def test_nan_in_one_process_stops_all_with_step_and_rows(two):
     assert not (two / "poisoned" / "adapter").exists()
 
 
+def lead(base, rows, folder, settings):
+    command = [sys.executable, "-m", "tests.training.lead", "2", base, rows, folder, json.dumps(settings)]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([str(x) for x in command], stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+
+
 def ranks_of(starter):
     return [int(pid) for pid in Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()]
 
 
+@pytest.mark.journey
 def test_killed_stopped_and_gone_on_with_it_ends_in_the_same_bits(base, files, two, tmp_path):
-    settings = SETTINGS | DROPPED | {"processes": 2}
+    settings = SETTINGS | DROPPED
     place = tmp_path / "run"
-    starter = start(base, files["sft"], place, **settings)
+    starter = lead(base, files["sft"], place, settings)
     follow(starter, lambda event: event.get("step", 0) >= 2)
     first, second = ranks_of(starter)
     os.kill(second, signal.SIGKILL)
@@ -186,7 +193,7 @@ def test_killed_stopped_and_gone_on_with_it_ends_in_the_same_bits(base, files, t
     assert "error" not in [event["event"] for event in rest]  # nobody blames the run
     assert (place / "process.rank1.log").is_file()
 
-    starter = start(base, files["sft"], place, **settings)
+    starter = lead(base, files["sft"], place, settings)
     events = follow(starter, lambda event: event.get("step", 0) >= 6)
     assert "resumed" in [event["event"] for event in events]
     starter.send_signal(signal.SIGINT)
@@ -194,7 +201,7 @@ def test_killed_stopped_and_gone_on_with_it_ends_in_the_same_bits(base, files, t
     assert starter.wait(60) == 130
     shutil.copytree(place, tmp_path / "alone")
 
-    starter = start(base, files["sft"], place, **settings)
+    starter = lead(base, files["sft"], place, settings)
     follow(starter)
     assert starter.wait(60) == 0
     assert adapter_bytes(place) == adapter_bytes(two / "dropped")
@@ -218,7 +225,9 @@ def test_another_number_of_processes_goes_on_with_the_same_losses(bases, files, 
     assert ours.keys() - theirs.keys() == {"random/1"}
     for key in theirs.keys() - {"random"}:
         assert ours[key].shape == theirs[key].shape
-        torch.testing.assert_close(ours[key], theirs[key], atol=2e-4 * float(theirs[key].abs().max()) + 1e-12, rtol=1e-2)
+        torch.testing.assert_close(
+            ours[key], theirs[key], atol=2e-4 * float(theirs[key].abs().max()) + 1e-12, rtol=1e-2
+        )
 
 
 def test_dealing_is_even_whole_and_the_same_everywhere():

@@ -3,7 +3,8 @@
 Place on the road: started by ``workflows.train`` (later by a queue) for one run. Looks the run up in the site that
 ``TUNEWARD_SITE`` names, makes a Job of it, and prints one JSON object per line on stdout:
 
-``plan``, ``note``, ``resumed``, ``step``, ``checkpoint``, ``stopped``, ``done`` (with figures), ``error`` (with faults).
+``plan``, ``note``, ``resumed``, ``step``, ``checkpoint``, ``stopped``, ``done`` (with figures), ``error`` (with
+faults).
 
 Where several processes shall train the run, this one starts them (``ranks``) and ends as they do; started by it or by
 torchrun, it is one of them. SIGINT and SIGTERM stop it at a checkpoint with exit code 130; it does the same when the
@@ -34,7 +35,7 @@ STOPPED = 130
 PARENT_SECONDS = 0.5
 
 #: Seconds in which a process of a group learns whether it failed only because another had failed before.
-BLAME_SECONDS = 5.0
+BLAME_SECONDS = 10.0
 
 
 class Stop:
@@ -95,7 +96,7 @@ def report(error: Exception, emit: Callable[[dict[str, Any]], None], stop: Stop)
         traceback.print_exc()
         told = f"{type(error).__name__} (see the run's log)"
         known = TrainingError(Fault("TW-TRAIN-012", told, "tuneward.training", "run it again"))
-    surely = isinstance(error, TunewardError) and int(os.environ.get("RANK", "0")) == 0
+    surely = isinstance(error, (TunewardError, OSError)) and int(os.environ.get("RANK", "0")) == 0
     if surely or not started_in_group() or not stop.within(BLAME_SECONDS):
         emit({"event": "error", "faults": [fault.to_json() for fault in known.faults]})
     return known.exit_code

@@ -22,9 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from tuneward.errors import Fault, MachineError
 from tuneward.training.optimizer import clip_gradients
-
-#: Names a file through which the processes find one another; without it torchrun's MASTER_ADDR and MASTER_PORT count.
-MEETING_FILE = "TUNEWARD_MEETING_FILE"
+from tuneward.training.ranks import MEETING_FILE
 
 #: How long a process waits for another one, which may read rows or write a checkpoint meanwhile. One that is dead is
 #: noticed at once by its closed connection, and by the starter.
@@ -178,13 +176,11 @@ def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def deal(
-    rows: Sequence[int], sizes: Mapping[int, int], *, room: int, ranks: int
-) -> list[tuple[tuple[int, ...], ...]]:
+def deal(rows: Sequence[int], sizes: Mapping[int, int], *, room: int, ranks: int) -> list[tuple[tuple[int, ...], ...]]:
     """Deal rows over processes that pass windows in step with each other.
 
-    Rows go, longest first, to the window that holds least, so windows come out as even as they can; windows of like size
-    make a round, because in each round all wait for the longest.
+    Rows go, longest first, to the window that holds least, so windows come out as even as they can; windows of like
+    size make a round, because in each round all wait for the longest.
 
     Args:
         rows: their numbers, each once.

@@ -276,7 +276,9 @@ class Loop:
         self.done = self.saved = state.step
         self.emit({"event": "resumed", "step": self.done, "steps": len(self.steps)})
         if before != self.group.size:
-            told = f"{before} processes trained up to step {self.done}, {self.group.size} go on: same losses, other bits"
+            told = (
+                f"{before} processes trained up to step {self.done}, {self.group.size} go on: same losses, other bits"
+            )
             self.emit({"event": "note", "text": told})
 
     def _part(self, name: str, value: Tensor) -> Tensor:

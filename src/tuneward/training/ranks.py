@@ -21,8 +21,12 @@ from tuneward.training.config import TrainingConfig
 STOPPED = 130
 LOOK_SECONDS = 0.05
 
-#: Seconds that the others have to end by themselves after one has died; they wait for it in vain.
-GRACE_SECONDS = 10.0
+#: Seconds that the others have to end by themselves after one has ended: by agreement, or in trouble, when they may
+#: wait for it in vain.
+STOP_SECONDS, GRACE_SECONDS = 60.0, 10.0
+
+#: Names the file through which the processes find one another; without it torchrun's MASTER_ADDR and MASTER_PORT count.
+MEETING_FILE = "TUNEWARD_MEETING_FILE"
 
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
@@ -73,7 +77,7 @@ def _start(command: Sequence[str], *, rank: int, count: int, folder: Path, meeti
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
-        "TUNEWARD_MEETING_FILE": str(meeting),
+        MEETING_FILE: str(meeting),
     }
     if rank == 0:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
@@ -95,10 +99,11 @@ def _follow(ranks: Sequence[subprocess.Popen[bytes]], stop: Callable[[], bool]) 
             _tell(ranks, signal.SIGINT)
         time.sleep(LOOK_SECONDS)
     _tell(ranks, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_SECONDS
+    deadline = time.monotonic() + (STOP_SECONDS if ended == STOPPED else GRACE_SECONDS)
     while any(process.poll() is None for process in ranks) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
-    return STOPPED if told and ended in (-signal.SIGINT, -signal.SIGTERM) else ended
+    # one that was stopped before it listened ends as Python does: 1, or by the signal
+    return STOPPED if told and ended in (1, -signal.SIGINT, -signal.SIGTERM) else ended
 
 
 def _tell(ranks: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:

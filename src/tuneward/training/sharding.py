@@ -80,9 +80,7 @@ def shard_trained(model: PreTrainedModel, workers: Workers, precision: Precision
     return root
 
 
-def _shard(
-    model: PreTrainedModel, workers: Workers, policy: MixedPrecisionPolicy, kept: set[nn.Parameter]
-) -> Sharded:
+def _shard(model: PreTrainedModel, workers: Workers, policy: MixedPrecisionPolicy, kept: set[nn.Parameter]) -> Sharded:
     shard = partial(fully_shard, mesh=workers.mesh, mp_policy=policy, ignored_params=kept)
     for layer in decoder_layers(model):  # one at a time: only one is whole on the device
         _to_master(layer)
@@ -173,9 +171,7 @@ class ShardedTrainable:
             if self._workers.rank == 0:
                 made[id(parameter)] = tensor.cpu()
         if self._workers.rank == 0:
-            state = {
-                key: made.get(id(value), value) for key, value in model.state_dict(keep_vars=True).items()
-            }
+            state = {key: made.get(id(value), value) for key, value in model.state_dict(keep_vars=True).items()}
             model.save_pretrained(folder, state_dict=state, safe_serialization=True)
             model.config.dtype = self._dtype  # transformers looked at the masters
             model.config.save_pretrained(folder)
