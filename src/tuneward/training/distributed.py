@@ -229,7 +229,7 @@ def join(device: str, environment: Mapping[str, str] = os.environ) -> Iterator[G
         local, there = int(environment["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= there:
             told = f"process {local + 1} has no device of its own: torch sees {there}"
-            raise MachineError(Fault("TW-ENV-005", told, "training.processes", f"set it to {there}, or to auto"))
+            raise MachineError(Fault("TW-ENV-006", told, "training.processes", f"set it to {there}, or to auto"))
         torch.cuda.set_device(local)
     meeting = environment.get(MEETING_FILE)
     dist.init_process_group(

@@ -115,8 +115,14 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALO
     config = job.config
     objective = make_objective(config)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    # what will be sharded never lies on one device whole
-    model = load_base(job.base, precision=precision, device="cpu" if group.size > 1 else device)
+    # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
+    quantised = config.adapter.kind == "qlora"
+    model = load_base(
+        job.base,
+        precision=precision,
+        device="cpu" if group.size > 1 and not quantised else device,
+        quantised=quantised,
+    )
     embedding: Any = model.get_input_embeddings()
     with group.in_turn():
         rows = read_rows(
@@ -226,12 +232,13 @@ def train(
         states=ready.states,
     )
     if ready.objective.needs_reference:
+        kept = "nf4" if job.config.adapter.kind == "qlora" else ""
         try:
             add_reference(
                 ready.rows,
                 loop.look,
                 folder=job.shared / "reference",
-                made_from=(job.base_name, ready.plan.precision, job.start_name or ""),
+                made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
                 stop=stop_together,
                 told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),

@@ -16,6 +16,7 @@ from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.lora import LoraLinear
 from tuneward.modeling.machine import available_memory_bytes
 from tuneward.modeling.packed import KEPT_TOKENS
+from tuneward.modeling.quantisation import weight_bytes, weight_count
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
 from tuneward.training.rows import Row
@@ -100,13 +101,17 @@ def make_plan(
     Memory is that of one process; of ``processes``, each holds a part of the frozen base, or of all masters.
     """
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    frozen = weight_count(model) - trained
     embedding: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()
     inner = frozen - embedding.weight.numel() - (0 if head.weight is embedding.weight else head.weight.numel())
     tokens, learned = sum(step.tokens for step in steps), sum(step.trained for step in steps)
-    weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+    learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     masters = trained // processes if config.adapter.kind == "full" else trained
+    held = weight_bytes(model) - learning
+    if processes > 1:  # four-bit weights are whole in each, the base's matrices are in parts
+        parts = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+        held += parts // processes - parts + gathered_bytes(model, precision)
     widest = max(sum(rows[i].size for i in window) for step in steps for window in step.windows)
     return Plan(
         method=config.method,
@@ -125,7 +130,7 @@ def make_plan(
         floating_operations=float(tokens * (4 * inner + 6 * trained) + learned * 4 * head.weight.numel()),
         memory={
             "runtime": RUNTIME_BYTES,
-            "weights": weight_bytes // processes + (gathered_bytes(model, precision) if processes > 1 else 0),
+            "weights": held,
             "adapter": 4 * masters,
             "gradients": 4 * masters,
             "optimizer": 8 * masters,
