@@ -1,4 +1,4 @@
-"""The starter of ``tests.training.runs`` as a group, as light as ours: ``python -m tests.training.lead COUNT BASE …``."""
+"""The starter of ``tests.training.runs`` as a group, light as ours: ``python -m tests.training.lead COUNT BASE …``."""
 
 import sys
 from pathlib import Path

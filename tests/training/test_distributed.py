@@ -32,6 +32,8 @@ RUNS = {
     "sft, lora": ("sft", "llama", {}),
     "sft, full": ("sft", "untied", FULL),
     "dpo, lora": ("pair", "untied", {"method": "dpo"}),
+    "sft, dora": ("sft", "llama", {"adapter": {"rank": 4, "dora": True}}),
+    "sft, qlora": ("sft", "untied", {"adapter": {"rank": 4, "kind": "qlora"}}),
     "dpo, full": ("pair", "llama", {"method": "dpo"} | FULL),
     "experts, full": ("sft", "qwen3_moe", FULL),
     "fewer rows than processes": ("sft", "llama", {"batch_rows": 1, "epochs": 0.3} | FULL),
