@@ -176,6 +176,7 @@ CODES: dict[str, str] = {
     "TW-TRAIN-010": "the training process was called wrongly",
     "TW-TRAIN-011": "every checkpoint is damaged",
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
+    "TW-TRAIN-013": "settings of the training contradict one another",
     # engine -------------------------------------------------------------------------------------------------------
     "TW-SERV-001": "the base names no longest context",
     "TW-SERV-002": "the engine's port cannot be bound",
