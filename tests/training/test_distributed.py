@@ -37,6 +37,7 @@ RUNS = {
     "dpo, full": ("pair", "llama", {"method": "dpo"} | FULL),
     "experts, full": ("sft", "qwen3_moe", FULL),
     "fewer rows than processes": ("sft", "llama", {"batch_rows": 1, "epochs": 0.3} | FULL),
+    "one row a step, lora": ("sft", "llama", {"batch_rows": 1, "epochs": 0.3}),
     "bf16, full": ("sft", "llama", {"precision": "bf16"} | FULL),
     "bf16, lora": ("sft", "llama", {"precision": "bf16"}),
 }

@@ -19,7 +19,7 @@ def test_the_process_hands_the_device_on(tmp_path, monkeypatch, asked, there, ta
     job = SimpleNamespace(config=TrainingConfig(device=asked), folder=tmp_path)
     seen = []
 
-    def train(job, chat, *, emit, stop, device):
+    def train(job, chat, *, emit, stop, device, group):
         seen.append(device)
         return SimpleNamespace(status="stopped")
 
