@@ -294,6 +294,7 @@ CODES: dict[str, str] = {
     "TW-ENV-003": "an example's script failed",
     "TW-ENV-004": "the device that is asked for is not there",
     "TW-ENV-005": "an optional package that a setting needs is not installed",
+    "TW-ENV-006": "more processes are asked for than there are devices",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",
@@ -326,4 +327,15 @@ CODES: dict[str, str] = {
     "TW-DATA-029": "more faults than are listed",
     "TW-DATA-030": "a test row's answer cannot be a reference",
     "TW-DATA-031": "an empty message",
+    "TW-DATA-032": "rows are of another kind than the method learns from",
+    "TW-DATA-033": "the two answers of a pair are equal",
+    "TW-DATA-034": "the two answers of a pair answer different prompts",
+    "TW-DATA-035": "a margin is no finite number",
+    "TW-DATA-036": "a label is neither true nor false",
+    "TW-DATA-037": "all labels are the same",
+    "TW-DATA-038": "tools, or calls to them, are not well formed",
+    "TW-DATA-039": "a document holds no text",
+    "TW-DATA-040": "a document is too large, or unpacks beyond reason",
+    "TW-DATA-041": "a package that reads this kind of document is not installed",
+    "TW-DATA-042": "a document is damaged or encrypted",
 }
