@@ -18,6 +18,11 @@ from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.rows import IGNORED, Row
 
 
+#: Windows are filled up to a multiple of this many tokens. For every new shape a CPU's product makes new code, in
+#: milliseconds and hundreds of kilobytes (docs/performance.md, "Shapes"); so few shapes come again and again.
+ROUND_TOKENS = 64
+
+
 @dataclass(frozen=True)
 class Step:
     """The rows of one optimizer step.
@@ -152,11 +157,18 @@ class Window:
     rows: tuple[Row, ...]
 
     @classmethod
-    def pack(cls, rows: Sequence[Row], *, device: str = "cpu") -> "Window":
-        """Lay ``rows`` one after another; the last token of an answer predicts nothing."""
+    def pack(cls, rows: Sequence[Row], *, device: str = "cpu", round_to: int = 1) -> "Window":
+        """Lay ``rows`` one after another; the last token of an answer predicts nothing.
+
+        Args:
+            rows: what the window holds.
+            device: where its tensors go.
+            round_to: a last document that nothing is learned from fills up to a multiple of so many tokens.
+        """
         packing = _Packing()
         for row in rows:
             packing.lay(row)
+        packing.fill(-packing.tokens % round_to)
         places, targets, owners, ends = (
             torch.from_numpy(np.concatenate([np.empty(0, np.int64), *parts])).to(device)
             for parts in (packing.places, packing.targets, packing.owners, packing.ends)
@@ -211,6 +223,11 @@ class _Packing:
             self._segment(branch, head)
             places = np.concatenate([[last], np.arange(begin, begin + branch.size - 1)])
             self._answer(places, branch, begin + branch.size - 1)
+
+    def fill(self, tokens: int) -> None:
+        """A document of so many tokens that no answer belongs to."""
+        if tokens:
+            self._segment(np.full(tokens, self.ids[-1][-1], dtype=np.int32), None)
 
     def _segment(self, ids: np.ndarray, after: int | None) -> None:
         self.ids.append(ids)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.base_model import OutputHead
 from tuneward.training.allocator import TRIM_STEPS, return_freed_memory
-from tuneward.training.batches import Step, Window
+from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.checkpoint import Checkpoints, State
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, Point
@@ -182,7 +182,7 @@ class Loop:
             return self.outputs(window), window
 
     def _window(self, indices: Sequence[int]) -> Window:
-        return Window.pack([self.rows[i] for i in indices], device=self.device)
+        return Window.pack([self.rows[i] for i in indices], device=self.device, round_to=ROUND_TOKENS)
 
     def _passes(self, step: Step) -> Iterator[tuple[Outputs, Window]]:
         """The step's windows without gradient and without dropout, for who asks."""
