@@ -174,6 +174,10 @@ CODES: dict[str, str] = {
     "TW-TRAIN-010": "the training process was called wrongly",
     "TW-TRAIN-011": "every checkpoint is damaged",
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
+    "TW-TRAIN-040": "there is no interrupted run to go on with",
+    "TW-TRAIN-041": "holding rows out leaves none to train on",
+    "TW-TRAIN-043": "the optimizer does not work on this device",
+    "TW-TRAIN-044": "the model's layers cannot be computed again one by one",
     # engine -------------------------------------------------------------------------------------------------------
     "TW-SERV-001": "the base names no longest context",
     "TW-SERV-002": "the engine's port cannot be bound",
@@ -289,6 +293,7 @@ CODES: dict[str, str] = {
     "TW-ENV-002": "an error inside Tuneward",
     "TW-ENV-003": "an example's script failed",
     "TW-ENV-004": "the device that is asked for is not there",
+    "TW-ENV-005": "an optional package that a setting needs is not installed",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from transformers import PreTrainedModel
@@ -23,13 +23,23 @@ from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
+from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.objectives import make_objective
+from tuneward.training.optimizer import require_optimizer
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
+from tuneward.training.recompute import recompute
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
+from tuneward.training.samples import Samples, Speaker, with_room
+from tuneward.training.tracking import Tracked, make_trackers
 from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
+from tuneward.training.validation import Validation, hold_out, read_measured
+
+
+class Chat(Examples, Speaker, Protocol):
+    """Tokenizer and template of a base, both ways."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +96,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose model and rows are in memory, and that is known to fit."""
+    """A job whose model and rows are in memory, and that is known to fit; ``held`` are the numbers of rows held out."""
 
     model: PreTrainedModel
     trainable: Trainable
     objective: Objective
     rows: Rows
+    held: list[int]
     steps: list[Step]
     plan: Plan
 
 
-def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
+def prepare(job: Job, chat: Chat, *, device: str = "cpu") -> Prepared:
     """Load, check and plan a job without training.
 
     Raises:
@@ -104,6 +115,7 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     """
     config = job.config
     objective = make_objective(config)
+    require_optimizer(config, device)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     model = load_base(job.base, precision=precision, device=device)
     embedding: Any = model.get_input_embeddings()
@@ -116,6 +128,7 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         context_tokens=context_tokens(model),
         vocabulary=embedding.weight.shape[0],
     )
+    learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
     trainable = _make_trainable(model, config)
     steps = plan_steps(
         rows,
@@ -125,11 +138,15 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
         weigh=objective.weigh,
+        among=learned,
     )
     plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
     if device == "cpu":
         refuse_what_cannot_fit(plan, available_bytes())
-    return Prepared(model, trainable, objective, rows, steps, plan)
+    recompute(model, config.recompute)
+    if config.neftune_alpha:
+        EmbeddingNoise(model, config.neftune_alpha)
+    return Prepared(model, trainable, objective, rows, held, steps, plan)
 
 
 def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable:
@@ -143,7 +160,7 @@ def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable
 
 
 def train(
-    job: Job, chat: Examples, *, emit: Emit, stop: Callable[[], bool] = lambda: False, device: str = "cpu"
+    job: Job, chat: Chat, *, emit: Emit, stop: Callable[[], bool] = lambda: False, device: str = "cpu"
 ) -> Outcome:
     """Train, or go on with, one job.
 
@@ -163,6 +180,21 @@ def train(
     ready = prepare(job, chat, device=device)
     emit({"event": "plan", **ready.plan.to_json()})
     job.folder.mkdir(parents=True, exist_ok=True)
+    tracked = Tracked(emit, make_trackers(job.config, job.folder))
+    finished = False
+    try:
+        tracked.settings(job.config, ready.plan.to_json())
+        outcome = _train(job, chat, ready, tracked=tracked, stop=stop, device=device)
+        finished = outcome.status == "finished"
+        return outcome
+    finally:
+        tracked.close(finished=finished)
+
+
+def _train(
+    job: Job, chat: Chat, ready: Prepared, *, tracked: Tracked, stop: Callable[[], bool], device: str
+) -> Outcome:
+    validation = _make_validation(job, chat, ready) if ready.held else None
     loop = Loop(
         ready.model,
         ready.trainable,
@@ -171,8 +203,9 @@ def train(
         steps=ready.steps,
         config=job.config,
         checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
-        emit=emit,
+        emit=tracked,
         stop=stop,
+        validation=validation,
     )
     if ready.objective.needs_reference:
         try:
@@ -183,7 +216,7 @@ def train(
                 made_from=(job.base_name, ready.plan.precision, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
                 stop=stop,
-                told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                told=lambda rows: tracked({"event": "reference", "rows": rows, "of": len(ready.rows)}),
             )
         except Stopped:
             return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
@@ -197,13 +230,21 @@ def train(
     finished = loop.run(open_curve)
     (curve,) = curves
     title = f"Training loss, {len(curve.points)} steps"
-    picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
+    drawn = draw(
+        curve.points,
+        title=title,
+        unit=ready.objective.unit,
+        validation=[] if validation is None else [(m.step, m.loss) for m in read_measured(validation.path)],
+        best=None if validation is None else validation.course.best_step,
+    )
+    picture.write_text(drawn, encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
+    loop.take_best()
     ready.trainable.save(adapter, base_name=job.base_name)
     figures = {
         "steps": loop.done,
-        "rows": len(ready.rows),
+        "rows": len(ready.rows) - len(ready.held),
         "tokens": loop.counters.tokens,
         "trained_tokens": ready.plan.trained_tokens,
         "trained_parameters": ready.plan.trained_parameters,
@@ -218,7 +259,42 @@ def train(
         "device": device,
         "threads": torch.get_num_threads(),
     }
+    if validation is not None:
+        figures |= _validated(validation, loop)
     return Outcome("finished", figures, adapter, curve_path, picture)
+
+
+def _make_validation(job: Job, chat: Chat, ready: Prepared) -> Validation:
+    config, samples = job.config.validation, None
+    if config.samples:
+        held = [ready.rows[number] for number in ready.held]
+        room = context_tokens(ready.model)
+        asked = with_room(held, config.samples, tokens=config.sample_tokens, context_tokens=room)
+        samples = Samples(asked, ready.model, chat, folder=job.folder, tokens=config.sample_tokens)
+    return Validation(
+        ready.held,
+        ready.rows,
+        ready.steps,
+        ready.objective,
+        config=job.config,
+        folder=job.folder,
+        samples=samples,
+    )
+
+
+def _validated(validation: Validation, loop: Loop) -> dict[str, Any]:
+    """Figures of the held-out share, and of which weights were kept."""
+    measured, course = read_measured(validation.path), validation.course
+    kept = course.best_step if validation.config.validation.keep == "best" else loop.done
+    return {
+        "validation_rows": len(validation.held),
+        "validation_first_loss": measured[0].loss,
+        "validation_final_loss": measured[-1].loss,
+        "validation_best_loss": course.best_loss,
+        "best_step": course.best_step,
+        "kept_step": kept,
+        "stopped_early": loop.done < len(loop.steps),
+    }
 
 
 def peak_bytes(device: str) -> int:

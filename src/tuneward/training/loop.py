@@ -24,10 +24,18 @@ from tuneward.training.checkpoint import Checkpoints, State
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, Point
 from tuneward.training.losses.objective import Loss, Objective, Outputs
-from tuneward.training.optimizer import clip_gradients, learning_rate, make_optimizer
+from tuneward.training.optimizer import (
+    clip_gradients,
+    embedding_names,
+    learning_rate,
+    make_optimizer,
+    restore_state,
+    state_of,
+)
 from tuneward.training.plan import MIB
 from tuneward.training.rows import Row
 from tuneward.training.trainable import Trainable
+from tuneward.training.validation import Validation
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -62,8 +70,9 @@ class Loop:
         steps: the course of the run over ``rows``.
         config: the training section.
         checkpoints: where state is kept.
-        emit: receives the events ``resumed``, ``step`` and ``checkpoint``.
+        emit: receives the events ``resumed``, ``step``, ``validation`` and ``checkpoint``.
         stop: asked before each window; True ends the run at a checkpoint.
+        validation: the held-out share, or None.
     """
 
     def __init__(
@@ -78,14 +87,15 @@ class Loop:
         checkpoints: Checkpoints,
         emit: Emit,
         stop: Callable[[], bool],
+        validation: Validation | None = None,
     ) -> None:
         self.trainable, self.objective = trainable, objective
         self.model, self.rows, self.steps, self.config = model, rows, steps, config
-        self.checkpoints, self.emit, self.stop = checkpoints, emit, stop
+        self.checkpoints, self.emit, self.stop, self.validation = checkpoints, emit, stop, validation
         self.head = OutputHead.of(model)
         self.device = str(model.device)
         self.parameters: dict[str, nn.Parameter] = {**trainable.parameters, **objective.parameters}
-        self.optimizer = make_optimizer(self.parameters.values(), config)
+        self.optimizer = make_optimizer(self.parameters, config, embeddings=embedding_names(model))
         self.counters = Counters()
         self.done = 0  # optimizer steps
         self.saved = -1  # the step of the newest checkpoint
@@ -97,7 +107,7 @@ class Loop:
             curve_at: opens the curve, cut off after a given step.
 
         Returns:
-            True when the last step is done, False when ``stop`` ended the run before it.
+            True when the last step is done or validation ended the run, False when ``stop`` ended the run before it.
 
         Raises:
             TrainingError: the loss or a gradient is not finite (the last good checkpoint is kept), no memory, no space.
@@ -106,7 +116,12 @@ class Loop:
         curve = curve_at(self.done)
         self.trainable.begin()
         last_saved = time.monotonic()
-        while self.done < len(self.steps):
+        while True:
+            if self.validation is not None and not self.validation.catch_up(self):
+                self._save(self._random())
+                return False
+            if self.ended:
+                break
             started, random = time.monotonic(), self._random()
             outcome = self._step(self.steps[self.done])
             if outcome is None:
@@ -124,7 +139,13 @@ class Loop:
             if self.done == len(self.steps) or time.monotonic() - last_saved >= self.config.checkpoint_seconds:
                 self._save(self._random())
                 last_saved = time.monotonic()
+        self._save(self._random())
         return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to learn: no step is left, or validation has lost its patience."""
+        return self.done == len(self.steps) or (self.validation is not None and self.validation.ended)
 
     def _step(self, step: Step) -> "_Outcome | None":
         """One optimizer step, or None when asked to stop within it."""
@@ -224,36 +245,62 @@ class Loop:
             states["random_cuda"] = torch.cuda.get_rng_state(self.device)
         return states
 
+    def keep_best(self) -> None:
+        """Write the weights as they are as the best so far."""
+        self.checkpoints.write_best(State(self.done, self._weights(), {}))
+
+    def take_best(self) -> None:
+        """Put the best weights in the place of the last, where validation found some; see ``validation.keep``."""
+        if self.validation is None or self.config.validation.keep == "last":
+            return
+        step = self.validation.course.best_step
+        if step is not None and step != self.done:
+            self._put_weights(self.checkpoints.best(step).tensors)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {f"adapter/{name}": parameter for name, parameter in self.parameters.items()}
+
+    @torch.no_grad()
+    def _put_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(tensors[f"adapter/{name}"])
+        self.trainable.publish()
+
     def _save(self, random: Mapping[str, Tensor]) -> None:
         if self.done == self.saved:
             return
-        tensors: dict[str, Tensor] = dict(random)
+        tensors: dict[str, Tensor] = {**random, **self._weights()}
         for name, parameter in self.parameters.items():
-            tensors[f"adapter/{name}"] = parameter
-            for key, value in self.optimizer.state.get(parameter, {}).items():
+            for key, value in state_of(self.optimizer, parameter).items():
                 tensors[f"optimizer/{key}/{name}"] = value
-        counters = {"tokens": self.counters.tokens, "seconds": self.counters.seconds, "resumed": self.counters.resumed}
-        written = self.checkpoints.write(State(self.done, tensors, counters))
+        counters, best = asdict(self.counters), None
+        if self.validation is not None:
+            counters["validation"], best = asdict(self.validation.course), self.validation.course.best_step
+        written = self.checkpoints.write(State(self.done, tensors, counters, best))
         self.saved = self.done
         self.emit({"event": "checkpoint", "step": self.done, "digest": written.digest})
 
     def _resume(self) -> None:
         state = self.checkpoints.newest()
+        counters = {} if state is None else dict(state.counters)
+        course = counters.pop("validation", None)
+        if self.validation is not None:
+            self.validation.resume(course)
         if state is None:
             return
         tensors = dict(state.tensors)
         torch.set_rng_state(tensors.pop("random"))
         if (state_of_device := tensors.pop("random_cuda", None)) is not None:
             torch.cuda.set_rng_state(state_of_device, self.device)
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors.pop(f"adapter/{name}"))
-        self.trainable.publish()
+        self._put_weights(tensors)
+        known: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
-            _, kind, name = key.split("/", 2)
-            parameter = self.parameters[name]
-            self.optimizer.state[parameter][kind] = value.to(parameter.device)
-        self.counters = Counters(**state.counters)
+            if key.startswith("optimizer/"):
+                _, kind, name = key.split("/", 2)
+                known.setdefault(name, {})[kind] = value
+        for name, values in known.items():
+            restore_state(self.optimizer, self.parameters[name], values)
+        self.counters = Counters(**counters)
         self.counters.resumed += 1
         self.done = self.saved = state.step
         self.emit({"event": "resumed", "step": self.done, "steps": len(self.steps)})

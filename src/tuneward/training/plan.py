@@ -18,6 +18,8 @@ from tuneward.modeling.machine import available_memory_bytes
 from tuneward.modeling.packed import KEPT_TOKENS
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
+from tuneward.training.optimizer import STATE_BYTES
+from tuneward.training.recompute import recomputed_layers
 from tuneward.training.rows import Row
 
 MIB = 2**20
@@ -114,15 +116,18 @@ def make_plan(
             "weights": weight_bytes,
             "adapter": 4 * trained,
             "gradients": 4 * trained,
-            "optimizer": 8 * trained,
-            "activations": int(SLACK * widest * _bytes_per_token(model, rows)),
+            "optimizer": int(STATE_BYTES[config.optimizer] * trained),
+            "activations": int(SLACK * widest * _bytes_per_token(model, rows, config.recompute)),
             "loss_head": config.head_memory_mib * MIB + widest * embedding.weight.shape[1] * model.dtype.itemsize,
         },
     )
 
 
-def _bytes_per_token(model: nn.Module, rows: Sequence[Row]) -> float:
-    """Bytes that one token's forward pass leaves for its backward pass, over all layers."""
+def _bytes_per_token(model: nn.Module, rows: Sequence[Row], setting: bool | int = False) -> float:
+    """Bytes that one token's forward pass leaves for its backward pass, over all layers.
+
+    A recomputed layer leaves its input, and one of them at a time is there whole.
+    """
     short = [row.ids.size for row in rows if row.ids.size <= KEPT_TOKENS]
     kept = KEPT_SHARE * sum(size * size for size in short) / sum(row.ids.size for row in rows)
     config: Any = model.config
@@ -134,7 +139,9 @@ def _bytes_per_token(model: nn.Module, rows: Sequence[Row]) -> float:
     ranks = sum(m.a.shape[0] for m in model.modules() if isinstance(m, LoraLinear))
     dtype: torch.dtype = next(model.parameters()).dtype
     per_layer = HIDDEN_COPIES * hidden + heads * head_width + WIDE_COPIES * wide + text.num_attention_heads * kept
-    return dtype.itemsize * (layers * per_layer + ranks)
+    again = recomputed_layers(layers, setting)
+    whole = layers - max(0, again - 1)
+    return dtype.itemsize * (whole * per_layer + again * hidden + ranks * whole / layers)
 
 
 def refuse_what_cannot_fit(plan: Plan, available: int | None) -> None:
