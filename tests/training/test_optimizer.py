@@ -155,7 +155,7 @@ def test_state_comes_back_bit_for_bit(request, kind):
 
 def test_a_run_in_8_bits_goes_on_bit_for_bit(bitsandbytes, base, tmp_path):
     rows = rows_of(base, write_rows(tmp_path / "train.jsonl", 23))
-    settings = {"optimizer": "adamw_8bit", "batch_tokens": 300, "epochs": 2, "adapter": {"rank": 64, "targets": ["q_proj", "gate_proj"]}}
+    settings = {"optimizer": "adamw_8bit", "batch_tokens": 300, "epochs": 4, "adapter": {"rank": 64, "targets": ["q_proj", "gate_proj"]}}
     ends = []
     for folder, stops in ((tmp_path / "whole", ()), (tmp_path / "stopped", (3, 5))):
         folder.mkdir()

@@ -23,6 +23,7 @@ PATIENCE_SECONDS = 20.0
 
 #: Set before MLflow is imported: no telemetry, and a server that is gone is given up soon.
 MLFLOW_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+MLFLOW_ENVIRONMENT |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 MLFLOW_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 Emit = Callable[[dict[str, Any]], None]
@@ -35,6 +36,9 @@ class Tracker(Protocol):
 
     def settings(self, settings: Mapping[str, str]) -> None:
         """The run's settings and sizes, once."""
+
+    def resumed(self, step: int) -> None:
+        """The run goes on after ``step``; what was told of later ones will be told again."""
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         """Figures after a step."""
@@ -57,18 +61,24 @@ class EventFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._settings: Mapping[str, str] = {}
+        self._first: int | None = None
         self._writer: Any = None
 
     def settings(self, settings: Mapping[str, str]) -> None:
-        """As one table; see :class:`Tracker`."""
-        rows = "\n".join(f"| {name} | {value} |" for name, value in settings.items())
-        self._open(None).add_text("settings", f"| setting | value |\n|---|---|\n{rows}", 0)
+        """See :class:`Tracker`; written as one table before the first figure."""
+        self._settings = settings
+
+    def resumed(self, step: int) -> None:
+        """See :class:`Tracker`."""
+        self._first = step + 1
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         """See :class:`Tracker`."""
-        writer = self._open(step)
+        if self._writer is None:
+            self._writer = self._open()
         for name, value in figures.items():
-            writer.add_scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """See :class:`Tracker`."""
@@ -80,12 +90,16 @@ class EventFiles:
         if self._writer is not None:
             self._writer.close()
 
-    def _open(self, step: int | None) -> Any:
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
+    def _open(self) -> Any:
+        from tensorboardX import SummaryWriter
 
-            self._writer = SummaryWriter(logdir=str(self._folder), purge_step=step, flush_secs=10)
-        return self._writer
+        suffix = f".{time.time_ns()}"  # two files of one second would be one
+        folder = str(self._folder)
+        writer = SummaryWriter(logdir=folder, purge_step=self._first, flush_secs=10, filename_suffix=suffix)
+        if self._first is None:
+            rows = "\n".join(f"| {name} | {value} |" for name, value in self._settings.items())
+            writer.add_text("settings", f"| setting | value |\n|---|---|\n{rows}", 0)
+        return writer
 
 
 class Mlflow:
@@ -118,6 +132,9 @@ class Mlflow:
                 client.log_batch(run, params=params[at : at + 100])
 
         self._put(send)
+
+    def resumed(self, step: int) -> None:
+        """The server keeps both values of a step that is made again, and shows the newer."""
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         """See :class:`Tracker`."""
@@ -202,6 +219,8 @@ class Tracked:
             self._figures(event["step"], "train", {name: event[name] for name in names} | dict(event["figures"]))
         elif kind == "validation":
             self._figures(event["step"], "validation", {"loss": event["loss"], **event["figures"]})
+        elif kind == "resumed":
+            self._tell(lambda tracker: tracker.resumed(event["step"]))
         elif kind == "checkpoint":
             self._tell(lambda tracker: tracker.flush())
 
