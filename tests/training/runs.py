@@ -16,12 +16,12 @@ from tuneward.training.__main__ import STOPPED, Stop, line_writer
 from tuneward.training.batches import plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
+from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.job import Job, train
 from tuneward.training.loop import Loop
 from tuneward.training.objectives import make_objective
-from tuneward.training.rows import Rows, read_rows
-from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.recompute import recompute
+from tuneward.training.rows import Rows, read_rows
 from tuneward.training.samples import Samples
 from tuneward.training.trainable import FullTrainable, LoraTrainable
 from tuneward.training.validation import Validation, hold_out

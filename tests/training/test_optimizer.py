@@ -57,9 +57,7 @@ def test_equals_torchs_adamw_with_decay_on_matrices_only():
     torch.manual_seed(0)
     matrix, vector = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(4))
     twin_matrix, twin_vector = (nn.Parameter(p.detach().clone()) for p in (matrix, vector))
-    ours = make_optimizer(
-        {"matrix": matrix, "vector": vector}, TrainingConfig(learning_rate=0.1, weight_decay=0.5)
-    )
+    ours = make_optimizer({"matrix": matrix, "vector": vector}, TrainingConfig(learning_rate=0.1, weight_decay=0.5))
     theirs = [
         torch.optim.AdamW([twin_matrix], lr=0.1, weight_decay=0.5),
         torch.optim.AdamW([twin_vector], lr=0.1, weight_decay=0.0),
@@ -155,7 +153,12 @@ def test_state_comes_back_bit_for_bit(request, kind):
 
 def test_a_run_in_8_bits_goes_on_bit_for_bit(bitsandbytes, base, tmp_path):
     rows = rows_of(base, write_rows(tmp_path / "train.jsonl", 23))
-    settings = {"optimizer": "adamw_8bit", "batch_tokens": 300, "epochs": 4, "adapter": {"rank": 64, "targets": ["q_proj", "gate_proj"]}}
+    settings = {
+        "optimizer": "adamw_8bit",
+        "batch_tokens": 300,
+        "epochs": 4,
+        "adapter": {"rank": 64, "targets": ["q_proj", "gate_proj"]},
+    }
     ends = []
     for folder, stops in ((tmp_path / "whole", ()), (tmp_path / "stopped", (3, 5))):
         folder.mkdir()
@@ -164,8 +167,12 @@ def test_a_run_in_8_bits_goes_on_bit_for_bit(bitsandbytes, base, tmp_path):
             asked = iter([False] * after if after else [])
             loop.stop = lambda asked=asked, after=after: after is not None and next(asked, True)
             assert loop.run(lambda upto, folder=folder: Curve(folder / "curve.jsonl", upto=upto)) == (after is None)
-        assert any(value.dtype == torch.uint8 for state in loop.optimizer.state.values() for value in state.values()
-                   if isinstance(value, torch.Tensor))
+        assert any(
+            value.dtype == torch.uint8
+            for state in loop.optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, torch.Tensor)
+        )
         ends.append({name: p.detach().clone() for name, p in loop.parameters.items()})
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 

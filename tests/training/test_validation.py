@@ -131,7 +131,9 @@ def test_measuring_changes_nothing_of_the_run(base, rows, tmp_path):
     adapter = {"rank": 4, "dropout": 0.2}
     often = {**HELD, "every_steps": 1, "samples": 2, "sample_tokens": 4, "keep": "last"}
     once = {**HELD, "every_steps": 1000, "keep": "last"}
-    ends = [weights(go(base, rows, tmp_path / str(n), adapter=adapter, validation=v)) for n, v in enumerate((often, once))]
+    ends = [
+        weights(go(base, rows, tmp_path / str(n), adapter=adapter, validation=v)) for n, v in enumerate((often, once))
+    ]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
