@@ -161,6 +161,8 @@ CODES: dict[str, str] = {
     "TW-BASE-035": "an adapter's files cannot be read",
     "TW-BASE-036": "an adapter does not fit the base model",
     "TW-BASE-037": "packed documents see one another, or differ from the same documents alone",
+    "TW-BASE-038": "an adapter target is the output head",
+    "TW-BASE-039": "an update cannot be merged into a quantised weight",
     # training -----------------------------------------------------------------------------------------------------
     "TW-TRAIN-001": "the prepared rows cannot be read",
     "TW-TRAIN-002": "there are no rows to train on",

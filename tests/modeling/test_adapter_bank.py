@@ -7,6 +7,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from tests.modeling.test_generate import prompts
+from tests.modeling.test_lora import distance
 from tests.tiny import make_tiny_base
 from tuneward.errors import ModelError
 from tuneward.modeling.adapter_bank import AdapterBank
@@ -14,21 +15,27 @@ from tuneward.modeling.adapter_files import AdapterWeights, load_adapter, save_a
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.generate import Decoder, generate
-from tuneward.modeling.lora import add_lora, find_targets
+from tuneward.modeling.lora import add_lora, find_targets, set_weights
+from tuneward.modeling.low_rank import merged_weight
 from tuneward.modeling.packed import PackedDocuments
 
 
-def random_weights(model, *, seed, rank=4, strength=0.3, only=""):
+def random_weights(model, *, seed, rank=4, strength=0.3, only="", **kind):
+    """Numbers for every target whose path ends with ``only``; ``kind`` says ``rslora`` and ``dora``."""
+    config = AdapterConfig(rank=rank, alpha=2.0 * rank, **kind)
     generator = torch.Generator().manual_seed(seed)
-    pairs = {
-        path: (
-            torch.randn(rank, layer.in_features, generator=generator) / 8,
-            torch.randn(layer.out_features, rank, generator=generator) * strength,
-        )
-        for path, layer in find_targets(model, AdapterConfig())
-        if path.endswith(only)
-    }
-    return AdapterWeights(rank, 2.0 * rank, pairs)
+    pairs, magnitudes = {}, {}
+    for path, layer in find_targets(model, config):
+        if path.endswith(only):
+            a = torch.randn(rank, layer.in_features, generator=generator) / 8
+            pairs[path] = a, torch.randn(layer.out_features, rank, generator=generator) * strength
+            if config.dora:
+                spread = 1 + 0.3 * torch.randn(layer.out_features, generator=generator)
+                magnitudes[path] = layer.weight.float().norm(dim=1) * spread
+    return AdapterWeights(rank, config.alpha, pairs, rslora=config.rslora, magnitudes=magnitudes)
+
+
+KINDS = [{}, {"rslora": True}, {"dora": True}, {"rslora": True, "dora": True}]
 
 
 @pytest.fixture
@@ -41,8 +48,9 @@ def model(folder):
     return load_base(folder, precision="fp32")
 
 
-def test_logits_equal_pefts(model, folder, tmp_path):
-    save_adapter(random_weights(model, seed=1), tmp_path / "adapter", base_name="base")
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_equal_pefts(model, folder, tmp_path, kind):
+    save_adapter(random_weights(model, seed=1, **kind), tmp_path / "adapter", base_name="base")
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), tmp_path / "adapter").eval()
     bank = AdapterBank(model)
     adapter = bank.load(load_adapter(tmp_path / "adapter"))
@@ -57,12 +65,12 @@ def test_logits_equal_pefts(model, folder, tmp_path):
         assert not torch.allclose(bare.step()[1][0], expected, atol=0.05)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_same_numbers_as_in_training(folder, precision):
-    weights = random_weights(load_base(folder, precision="fp32"), seed=2)
+def test_same_numbers_as_in_training(folder, precision, kind):
     trained = load_base(folder, precision=precision)
-    for path, layer in add_lora(trained, AdapterConfig(rank=4, alpha=8), seed=0).items():
-        layer.a.data, layer.b.data = weights.pairs[path]
+    weights = random_weights(trained, seed=2, **kind)
+    set_weights(add_lora(trained, AdapterConfig(rank=4, alpha=8, **kind), seed=0), weights)
     served = load_base(folder, precision=precision)
     bank = AdapterBank(served)
     bank.assign([(bank.load(weights), 40)])
@@ -72,12 +80,41 @@ def test_same_numbers_as_in_training(folder, precision):
         assert torch.equal(served(**arguments).logits, trained(**arguments).logits)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-6), ("bf16", 0.02)])
+def test_biases_do_not_grow_with_the_rows_of_a_dora(precision, tolerance, tmp_path):
+    """The bank gets a product with its bias already in, which in bf16 has swallowed some of the product."""
+    base = load_base(make_tiny_base(tmp_path / "base", architecture="qwen2"), precision=precision)
+    layer = base.get_submodule("model.layers.0.self_attn.q_proj")
+    layer.bias.data.fill_(30.0)
+    weights = random_weights(base, seed=3, only="layers.0.self_attn.q_proj", dora=True)
+    (path, (a, b)), magnitude = next(iter(weights.pairs.items())), next(iter(weights.magnitudes.values()))
+    x = torch.randn(1, 50, 64, generator=torch.Generator().manual_seed(4)).to(layer.weight.dtype)
+    whole = merged_weight(layer.weight.float(), a, b, scale=weights.scale, magnitude=magnitude)
+    exact = torch.nn.functional.linear(x.float(), whole, layer.bias.float())
+    bank = AdapterBank(base)
+    adapter = bank.load(weights)
+    bank.assign([(adapter, 50)])
+    together = layer(x)
+    assert distance(together, exact) < tolerance
+    bank.assign([(adapter, 20), (None, 10), (adapter, 20)])  # scattered tokens take another way
+    scattered = layer(x)
+    bank.assign([])
+    bare = layer(x)
+    assert torch.equal(scattered[:, 20:30], bare[:, 20:30])
+    assert distance(scattered[:, :20], together[:, :20]) < tolerance / 10
+    bank.unload(adapter)
+    set_weights(add_lora(base, AdapterConfig(rank=4, alpha=8, dora=True, targets=(path,)), seed=0), weights)
+    trained = base.get_submodule(path)(x)
+    assert distance(together, trained) < tolerance
+
+
 def test_many_adapters_in_one_batch_answer_as_each_alone(model):
     bank = AdapterBank(model)
     loaded = [
         None,
         *(bank.load(random_weights(model, seed=seed, only=o)) for seed, o in ((1, ""), (2, "_proj"), (3, "q_proj"))),
     ]
+    loaded[2] = bank.load(random_weights(model, seed=4, dora=True))
     asked = prompts()
     chosen = [loaded[number % 4] for number in range(len(asked))]
     separate = [
@@ -105,8 +142,13 @@ def test_unloading_frees_and_leaves_the_base_as_it_was(model):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     bare = generate(model, prompts(), max_tokens=10)
     bank = AdapterBank(model)
-    first, second = bank.load(random_weights(model, seed=1)), bank.load(random_weights(model, seed=2, only="q_proj"))
+    first, second = (
+        bank.load(random_weights(model, seed=1, dora=True)),
+        bank.load(random_weights(model, seed=2, only="q_proj")),
+    )
     tensors = [weakref.ref(tensor) for pair in first.pairs.values() for tensor in pair]
+    tensors += [weakref.ref(tensor) for tensor in first.more.values()]
+    assert first.bytes == sum(ref().numel() * ref().element_size() for ref in tensors)
     generate(model, prompts(), max_tokens=3, bank=bank, adapters=[first] * len(prompts()))
     bank.unload(first)
     gc.collect()

@@ -1,16 +1,18 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from tests.modeling.test_lora import fill
 from tests.tiny import make_tiny_base
 from tuneward.errors import ModelError
 from tuneward.modeling.adapter_files import AdapterWeights, check_fits, load_adapter, save_adapter
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.lora import add_lora
+from tuneward.modeling.lora import add_lora, weights_of
 from tuneward.modeling.packed import PackedDocuments
 
 
@@ -19,22 +21,27 @@ def base(request, tmp_path_factory):
     return make_tiny_base(tmp_path_factory.mktemp("base"), architecture=request.param)
 
 
+KINDS = {"lora": {}, "rslora": {"rslora": True}, "dora": {"dora": True}, "both": {"rslora": True, "dora": True}}
+
+
+def filled(base, **settings):
+    """An adapter with numbers in all its parts, and the model that it is in."""
+    config = AdapterConfig(rank=4, alpha=12, **settings)
+    model = load_base(base, precision="fp32")
+    layers = add_lora(model, config, seed=0)
+    fill(layers)
+    return weights_of(layers, config), model
+
+
 @pytest.fixture
 def weights(base):
-    layers = add_lora(load_base(base, precision="fp32"), AdapterConfig(rank=4, alpha=12), seed=0)
-    generator = torch.Generator().manual_seed(5)
-    pairs = {path: (m.a.detach(), torch.randn(m.b.shape, generator=generator) * 0.2) for path, m in layers.items()}
-    return AdapterWeights(4, 12.0, pairs)
+    return filled(base)[0]
 
 
-def test_plain_peft_loads_it_with_equal_logits(base, weights, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain_peft_loads_it_with_equal_logits(base, kind, tmp_path):
+    weights, ours = filled(base, **KINDS[kind])
     save_adapter(weights, tmp_path / "adapter", base_name="tiny")
-    ours = load_base(base, precision="fp32")
-    layers = add_lora(ours, AdapterConfig(rank=4, alpha=12), seed=0)
-    with torch.no_grad():
-        for path, (a, b) in weights.pairs.items():
-            layers[path].a.copy_(a)
-            layers[path].b.copy_(b)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
     ids, layout = torch.arange(12).unsqueeze(0), PackedDocuments((12,))
     untouched = plain(input_ids=ids, use_cache=False).logits
@@ -44,16 +51,52 @@ def test_plain_peft_loads_it_with_equal_logits(base, weights, tmp_path):
     assert (theirs - untouched).abs().max() > 0.01
 
 
-def test_reload_equals_saved_bit_for_bit(weights, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_peft_saves_is_read_with_equal_numbers(base, kind, tmp_path):
+    weights, _ = filled(base, **KINDS[kind])
+    save_adapter(weights, tmp_path / "ours", base_name="tiny")
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    PeftModel.from_pretrained(plain, tmp_path / "ours").save_pretrained(tmp_path / "theirs")
+    again = load_adapter(tmp_path / "theirs")
+    assert (again.rank, again.alpha, again.rslora, again.scale) == (4, 12.0, weights.rslora, weights.scale)
+    assert_equal(again, weights)
+
+
+def assert_equal(left, right):
+    assert set(left.pairs) == set(right.pairs)
+    assert set(left.magnitudes) == set(right.magnitudes)
+    for path, pair in right.pairs.items():
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(left.pairs[path], pair, strict=True))
+    for path, magnitude in right.magnitudes.items():
+        assert torch.equal(left.magnitudes[path], magnitude)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reload_equals_saved_bit_for_bit(base, kind, tmp_path):
+    weights, _ = filled(base, **KINDS[kind])
     save_adapter(weights, tmp_path / "a", base_name="tiny")
     again = load_adapter(tmp_path / "a")
-    assert (again.rank, again.alpha, set(again.pairs)) == (weights.rank, weights.alpha, set(weights.pairs))
-    for path, (a, b) in weights.pairs.items():
-        assert torch.equal(again.pairs[path][0], a)
-        assert torch.equal(again.pairs[path][1], b)
+    assert (again.rank, again.alpha, again.rslora) == (weights.rank, weights.alpha, weights.rslora)
+    assert again.parameters == weights.parameters
+    assert_equal(again, weights)
     save_adapter(again, tmp_path / "b", base_name="tiny")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_magnitudes_that_do_not_belong_are_refused(base, tmp_path):
+    weights, _ = filled(base, dora=True)
+    path = next(iter(weights.pairs))
+    for wrong in (weights.magnitudes[path][:-1], torch.full_like(weights.magnitudes[path], float("inf"))):
+        save_adapter(replace(weights, magnitudes={**weights.magnitudes, path: wrong}), tmp_path, base_name="tiny")
+        with pytest.raises(ModelError) as caught:
+            load_adapter(tmp_path)
+        assert [fault.code for fault in caught.value.faults] == ["TW-BASE-035"]
+    save_adapter(weights, tmp_path, base_name="tiny")
+    file = tmp_path / "adapter_config.json"
+    file.write_text(file.read_text().replace('"use_dora": true', '"use_dora": false'))
+    with pytest.raises(ModelError, match="use_dora is not set"):
+        load_adapter(tmp_path)
 
 
 def test_an_update_of_the_output_head_is_refused(base):
@@ -75,9 +118,9 @@ def test_fits_its_own_base_and_no_other(base, weights, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"use_dora": True}, "use_dora"),
+        ({"use_dora": True}, "has no magnitude"),
         ({"alora_invocation_tokens": [1, 2]}, "alora"),
-        ({"bias": "all", "use_rslora": True}, "use_rslora"),
+        ({"bias": "all"}, "bias"),
         ({"r": 8}, "rank 8"),
         ({"peft_type": "IA3"}, "not a LoRA"),
         ({"r": "4"}, "not a LoRA"),

@@ -73,7 +73,8 @@ def _one(result: ApprovalResult) -> None:
     stdout.print(f"  purpose: {scope['purpose']}")
     data, adapter = scope.get("data") or {}, scope["training"]["adapter"]
     stdout.print(f"  legal basis {data.get('legal_basis') or 'not stated'}, data fingerprint {scope['dataset']}")
-    stdout.print(f"  trains {adapter['kind']} of rank {adapter['rank']}, {scope['training']['epochs']:g} epochs")
+    what = "every weight" if adapter["kind"] == "full" else f"{adapter['kind']} of rank {adapter['rank']}"
+    stdout.print(f"  trains {what}, {scope['training']['epochs']:g} epochs")
     bounds = {
         name: {k: v for k, v in rule.items() if v is not None} for name, rule in scope["evaluation"]["gate"].items()
     }

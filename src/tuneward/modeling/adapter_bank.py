@@ -2,12 +2,13 @@
 
 Place on the road: in the engine, between ``adapter_files`` and ``generate``. Adapters stay unmerged, so the base's
 weights are never touched and a row without adapter computes exactly what the base computes. Same numerics as training's
-``LoraLinear``: A and ``(alpha / rank) B`` cast to the activations' type. Knows no names, routes or files.
+``LoraLinear``: A and the scaled B cast to the activations' type; of DoRA, whose row lengths are computed once when the
+adapter is loaded, the departure of each row's gain from 1. Knows no names, routes or files.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from tuneward.errors import ModelError
 from tuneward.modeling.adapter_files import AdapterWeights, check_fits
+from tuneward.modeling.low_rank import dense, excess, row_norms, row_squares
 
 
 @dataclass(eq=False)
@@ -23,16 +25,19 @@ class LoadedAdapter:
 
     Attributes:
         rank: rank of its pairs.
-        pairs: module path → Aᵀ (in, rank) and (alpha / rank) Bᵀ (rank, out).
+        pairs: module path → Aᵀ (in, rank) and Bᵀ times the scale (rank, out).
+        more: module path → each row's gain, less 1 (out,); empty without DoRA.
     """
 
     rank: int
     pairs: dict[str, tuple[Tensor, Tensor]] = field(repr=False)
+    more: dict[str, Tensor] = field(repr=False)
 
     @property
     def bytes(self) -> int:
         """Memory that it holds."""
-        return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in pair)
+        held = [*(tensor for pair in self.pairs.values() for tensor in pair), *self.more.values()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
 @dataclass(frozen=True)
@@ -63,16 +68,18 @@ class AdapterBank:
         faults = check_fits(weights, self._model)
         if faults:
             raise ModelError(faults)
-        scale, pairs = weights.alpha / weights.rank, {}
+        adapter = LoadedAdapter(weights.rank, {}, {})
         for path, (a, b) in weights.pairs.items():
-            weight: Any = self._model.get_submodule(path).weight
-            pairs[path] = (
-                a.to(device=weight.device, dtype=weight.dtype).t(),
-                (b.float() * scale).to(device=weight.device, dtype=weight.dtype).t(),
-            )
-        adapter = LoadedAdapter(weights.rank, pairs)
+            base: Any = self._model.get_submodule(path)
+            weight = dense(base)
+            a_low = a.to(device=weight.device, dtype=weight.dtype)
+            b_low = (b.float() * weights.scale).to(device=weight.device, dtype=weight.dtype)
+            adapter.pairs[path] = (a_low.t(), b_low.t())
+            if path in weights.magnitudes:
+                norms = row_norms(weight, a_low, b_low, row_squares(weight))
+                adapter.more[path] = excess(weights.magnitudes[path].to(weight.device), norms, weight.dtype)
         self._adapters.append(adapter)
-        for path in pairs.keys() - self._hooks.keys():
+        for path in adapter.pairs.keys() - self._hooks.keys():
             self._hooks[path] = self._model.get_submodule(path).register_forward_hook(self._hook(path))
         return adapter
 
@@ -81,6 +88,7 @@ class AdapterBank:
         self._adapters.remove(adapter)
         self._runs = []
         adapter.pairs.clear()
+        adapter.more.clear()
         for path in self._hooks.keys() - {path for other in self._adapters for path in other.pairs}:
             self._hooks.pop(path).remove()
 
@@ -100,11 +108,13 @@ class AdapterBank:
                 if pair is None:
                     continue
                 x, y = inputs[0].view(-1, inputs[0].shape[-1]), output.view(-1, output.shape[-1])
-                if isinstance(run.tokens, slice):
-                    y[run.tokens].addmm_(torch.mm(x[run.tokens], pair[0]), pair[1])
-                else:
-                    narrow = torch.mm(x[run.tokens], pair[0])  # (tokens, rank)
-                    y.index_copy_(0, run.tokens, torch.addmm(y[run.tokens], narrow, pair[1]))
+                mine = y[run.tokens]  # a view of a slice, a copy of scattered tokens
+                mine.addmm_(torch.mm(x[run.tokens], pair[0]), pair[1])
+                if (more := run.adapter.more.get(path)) is not None:
+                    bias = cast(Tensor | None, module.bias)
+                    mine.addcmul_(mine if bias is None else mine - bias, more)
+                if not isinstance(run.tokens, slice):
+                    y.index_copy_(0, run.tokens, mine)
 
         return add
 

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,15 +18,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tuneward.errors import Fault, ModelError
+from tuneward.modeling.config import update_scale
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-_KEY = re.compile(r"^base_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight$")
+_KEY = re.compile(r"^base_model\.model\.(?P<path>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_(?P<m>m)agnitude_vector)$")
 
-#: Settings of PEFT that would change what the two factors mean; anything but these values is refused.
+#: Settings of PEFT that would change what the tensors mean; anything but these values is refused.
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "bias": ("none", None),
-    "use_rslora": (False, None),
-    "use_dora": (False, None),
     "fan_in_fan_out": (False, None),
     "modules_to_save": (None, []),
     "rank_pattern": (None, {}),
@@ -51,20 +50,30 @@ class AdapterWeights:
 
     Attributes:
         rank: rank of every pair.
-        alpha: numerator of the scaling ``alpha / rank``.
+        alpha: numerator of the scaling.
         pairs: module path → A (rank, in) and B (out, rank), fp32.
         dropout: as trained; says nothing about use.
+        rslora: whether the scaling is ``alpha / sqrt(rank)`` instead of ``alpha / rank``.
+        magnitudes: module path → length of each row (out,), fp32; all paths with DoRA, empty without.
     """
 
     rank: int
     alpha: float
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     dropout: float = 0.0
+    rslora: bool = False
+    magnitudes: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> float:
+        """The factor of the update; see :func:`~tuneward.modeling.config.update_scale`."""
+        return update_scale(self.rank, self.alpha, rslora=self.rslora)
 
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(a.numel() + b.numel() for a, b in self.pairs.values())
+        pairs = sum(a.numel() + b.numel() for a, b in self.pairs.values())
+        return pairs + sum(magnitude.numel() for magnitude in self.magnitudes.values())
 
 
 def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> None:
@@ -89,13 +98,15 @@ def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> No
         "fan_in_fan_out": False,
         "inference_mode": True,
         "init_lora_weights": True,
-        "use_dora": False,
-        "use_rslora": False,
+        "use_dora": bool(weights.magnitudes),
+        "use_rslora": weights.rslora,
     }
     tensors = {}
     for path, (a, b) in weights.pairs.items():
         tensors[f"base_model.model.{path}.lora_A.weight"] = a.detach().float().cpu().contiguous()
         tensors[f"base_model.model.{path}.lora_B.weight"] = b.detach().float().cpu().contiguous()
+    for path, magnitude in weights.magnitudes.items():
+        tensors[f"base_model.model.{path}.lora_magnitude_vector"] = magnitude.detach().float().cpu().contiguous()
     (folder / WEIGHTS_FILE).write_bytes(save(tensors, metadata={"format": "pt"}))  # `save_file` hides a full disk
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -123,25 +134,41 @@ def load_adapter(folder: Path) -> AdapterWeights:
             faults.append(
                 Fault("TW-BASE-035", f"{key} = {config[key]!r} is not supported", place, "train a plain LoRA adapter")
             )
-    sides: dict[str, dict[str, Tensor]] = {}
+    rslora, dora = bool(config.get("use_rslora")), bool(config.get("use_dora"))
+    found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         match = _KEY.match(name)
         if match is None:
-            faults.append(Fault("TW-BASE-035", f"unknown tensor {name}", place, "train a plain LoRA adapter"))
+            faults.append(Fault("TW-BASE-035", f"unknown tensor {name}", place, "train a LoRA or DoRA adapter"))
         else:
-            sides.setdefault(match["path"], {})[match["side"]] = tensor.float()
-    for path, pair in sides.items():
-        fits = set(pair) == {"A", "B"} and all(t.ndim == 2 for t in pair.values())
-        if not fits or pair["A"].shape[0] != rank or pair["B"].shape[1] != rank:
-            faults.append(Fault("TW-BASE-035", f"{path}: A and B do not have rank {rank}", place, "train it again"))
-        elif not all(bool(torch.isfinite(t).all()) for t in pair.values()):
-            faults.append(Fault("TW-BASE-035", f"{path} holds numbers that are not finite", place, "train it again"))
-    if not sides:
+            found.setdefault(match["path"], {})[match["side"] or "m"] = tensor.float()
+    for path, parts in found.items():
+        if (told := _misfit(parts, rank=rank, dora=dora)) is not None:
+            faults.append(Fault("TW-BASE-035", f"{path} {told}", place, "train it again"))
+    if not found:
         faults.append(Fault("TW-BASE-035", "the adapter is empty", place, "train it again"))
     if faults:
         raise ModelError(faults)
-    pairs = {path: (pair["A"], pair["B"]) for path, pair in sides.items()}
-    return AdapterWeights(rank, float(alpha), pairs, float(config.get("lora_dropout") or 0.0))
+    return AdapterWeights(
+        rank=rank,
+        alpha=float(alpha),
+        pairs={path: (parts["A"], parts["B"]) for path, parts in found.items()},
+        dropout=float(config.get("lora_dropout") or 0.0),
+        rslora=rslora,
+        magnitudes={path: parts["m"] for path, parts in found.items()} if dora else {},
+    )
+
+
+def _misfit(parts: Mapping[str, Tensor], *, rank: int, dora: bool) -> str | None:
+    """What is wrong with the tensors of one layer, or None."""
+    a, b, magnitude = (parts.get(part) for part in ("A", "B", "m"))
+    if a is None or b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
+        return f"has no A and B of rank {rank}"
+    if (magnitude is not None) != dora or (magnitude is not None and magnitude.shape != b.shape[:1]):
+        return "has no magnitude for each output" if dora else "has a magnitude, but use_dora is not set"
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in parts.values()):
+        return "holds numbers that are not finite"
+    return None
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -17,6 +17,7 @@ from tuneward.errors import Fault, ModelError
 from tuneward.modeling import attention
 from tuneward.modeling.machine import cpu_multiplies_bf16
 from tuneward.modeling.packed import PackedDocuments
+from tuneward.modeling.quantisation import import_bitsandbytes, quantise, release_files
 
 Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -29,17 +30,24 @@ def best_precision(device: str = "cpu") -> Precision:
     return "bf16" if cpu_multiplies_bf16() else "fp32"  # without native support bf16 on a CPU is slower than fp32
 
 
-def load_base(folder: Path, *, precision: Precision, device: str = "cpu") -> PreTrainedModel:
+def load_base(folder: Path, *, precision: Precision, device: str = "cpu", quantised: bool = False) -> PreTrainedModel:
     """Load a base model: frozen, in evaluation mode, with Tuneward's attention.
+
+    Where the files hold ``precision``, they are mapped: with ``quantised`` one layer at a time is read, put into four
+    bits on ``device`` and forgotten, so that neither memory ever holds the whole model in ``precision``.
 
     Args:
         folder: a Hugging Face folder (config.json and safetensors).
-        precision: type of the weights and activations.
+        precision: type of the weights and activations; of what is not quantised.
         device: ``cpu`` or ``cuda``.
+        quantised: whether linear layers are kept in four bits; see :func:`~tuneward.modeling.quantisation.quantise`.
 
     Raises:
         ModelError: missing or damaged files, weights that do not fill the architecture, code in the folder.
+        MachineError: bitsandbytes is needed and not installed.
     """
+    if quantised:
+        import_bitsandbytes()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     if not (folder / "config.json").is_file():
@@ -65,6 +73,9 @@ def load_base(folder: Path, *, precision: Precision, device: str = "cpu") -> Pre
             )
         )
     model.requires_grad_(False)
+    if quantised:
+        quantise(model, device=torch.device(device))
+        release_files(model)
     return model.eval().to(device)
 
 

@@ -4,9 +4,10 @@ Place on the road: read with ``tuneward.yaml``, frozen into a Run, used by ``lor
 Loads no torch and knows no model; whether the targets exist in a model is ``lora``'s to say.
 """
 
+import math
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
 
@@ -14,10 +15,11 @@ ALL_LINEAR: Literal["all-linear"] = "all-linear"
 
 
 class AdapterConfig(Section):
-    """A low-rank adapter (LoRA, arXiv 2106.09685)."""
+    """What is trained: a low-rank update beside the linear layers (LoRA, arXiv 2106.09685), or every weight."""
 
-    kind: Literal["full", "lora"] = "lora"
-    """What is trained: ``lora``, a low-rank update; ``full``, every weight of the base."""
+    kind: Literal["full", "lora", "qlora"] = "lora"
+    """What is trained: ``lora``, a low-rank update beside a frozen base; ``qlora``, the same beside a base whose linear
+    layers are kept in 4 bits (NF4 with double quantisation; needs the extra ``qlora``); ``full``, every weight."""
 
     rank: int = Field(default=16, ge=1, le=512)
     """Rank of the update of each target; trained parameters grow in proportion."""
@@ -29,7 +31,15 @@ class AdapterConfig(Section):
     """Probability with which an element of a target's input is dropped on the adapter's path while training."""
 
     targets: Literal["all-linear"] | tuple[str, ...] = ALL_LINEAR
-    """Linear layers that receive an update: ``all-linear`` (all but the output head), or names such as ``q_proj``."""
+    """Linear layers that receive an update: ``all-linear`` (all but the output head), or names such as ``q_proj``. The
+    experts of a mixture are no linear layers in transformers and receive none; the plan tells their share."""
+
+    rslora: bool = False
+    """Scale the update by ``alpha / sqrt(rank)`` (rsLoRA), which keeps high ranks learning; lower ``alpha`` with it."""
+
+    dora: bool = False
+    """Train the length of each row of a target's weight apart from its direction (DoRA); slower, often better at low
+    ranks. With ``dropout`` the frozen product is made twice, as in the paper's code."""
 
     @field_validator("targets")
     @classmethod
@@ -38,7 +48,26 @@ class AdapterConfig(Section):
             raise ValueError("name at least one layer, or write all-linear")
         return value
 
+    @model_validator(mode="after")
+    def _no_update_of_everything(self) -> "AdapterConfig":
+        if self.kind == "full":
+            fields = type(self).model_fields
+            idle = [name for name, field in fields.items() if name != "kind" and getattr(self, name) != field.default]
+            if idle:
+                raise ValueError(f"with kind: full every weight is trained; leave out {', '.join(idle)}")
+        return self
+
     @property
     def scale(self) -> float:
-        """``alpha / rank``, the factor of the update."""
-        return self.alpha / self.rank
+        """The factor of the update; see :func:`update_scale`."""
+        return update_scale(self.rank, self.alpha, rslora=self.rslora)
+
+    @property
+    def label(self) -> str:
+        """The kind in one word for papers: ``lora``, ``qlora+rslora``, ``lora+dora``, ``full``."""
+        return "+".join([self.kind, *(name for name in ("rslora", "dora") if getattr(self, name))])
+
+
+def update_scale(rank: int, alpha: float, *, rslora: bool) -> float:
+    """``alpha / rank``, or ``alpha / sqrt(rank)`` with rsLoRA (arXiv 2312.03732, definition 3.2)."""
+    return alpha / (math.sqrt(rank) if rslora else rank)

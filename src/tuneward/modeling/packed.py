@@ -6,7 +6,6 @@ scores are computed block by block with plain matrix products, on CUDA by PyTorc
 Knows no model, no labels and no loss.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -20,7 +19,7 @@ from tuneward.modeling.attention import Scoring
 #: Rows of queries per block of scores: a block stays small, and most of the hidden half of the square is never made.
 BLOCK_ROWS = 128
 
-#: Columns of a block are rounded up to a multiple of this.
+#: What a segment sees is padded to a multiple of this many tokens: the products are faster on round shapes.
 ROUND = 32
 
 #: Documents up to this length keep their attention weights for the backward pass.
@@ -59,8 +58,8 @@ class PackedDocuments:
         assert query.shape[0::2] == (1, sum(self.lengths)), "one packed sequence per call"
         if query.is_cuda and scoring.softcap is None and scoring.window is None:
             return self.attend_fused(query, key, value, scoring)
-        rule = _Rule(self, scoring)
-        return cast(Tensor, _CausalAttention.apply(query[0], key[0], value[0], rule)).unsqueeze(0)
+        plan = self._plan(query.shape[1], key.shape[1], scoring.window, query.device)
+        return cast(Tensor, _CausalAttention.apply(query[0], key[0], value[0], plan, scoring)).unsqueeze(0)
 
     def attend_fused(self, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """The same with ``scaled_dot_product_attention``, segment by segment; no sliding window, no softcap.
@@ -108,6 +107,17 @@ class PackedDocuments:
         return tuple(contexts)
 
     @cached_property
+    def _plans(self) -> dict[tuple[object, ...], "_Plan"]:
+        return {}
+
+    def _plan(self, heads: int, kv_heads: int, window: int | None, device: torch.device) -> "_Plan":
+        """The layers of a model share one plan, so it is made once per layout."""
+        named = (heads, kv_heads, window, device)
+        if named not in self._plans:
+            self._plans[named] = _Plan(self, heads, kv_heads, window, device)
+        return self._plans[named]
+
+    @cached_property
     def _before(self) -> tuple[int, ...]:
         """Tokens that each segment's first token sees before itself."""
         sizes = (sum(end - first for first, end in context) for context in self.contexts)
@@ -116,70 +126,104 @@ class PackedDocuments:
 
 @dataclass(frozen=True)
 class _Block:
-    """A piece of one segment's scores: rows ``first:end`` against the columns of ``spans``, one after another.
-
-    Columns run past the last that may be seen to a round number, into tokens that no row of the block may see: the
-    products are faster on round shapes, and what is hidden has weight zero.
+    """A piece of one segment's scores: some of its rows against what they see.
 
     Attributes:
-        first: first row (token of the sequence).
-        end: one past the last row.
-        spans: the columns.
-        diagonal: column that stands for the token of row ``first``.
+        rows: tokens of the sequence that ask.
+        at: place of their queries in the plan's order: rows of head_dim.
+        columns: part of the segment's context that any of them sees.
+        diagonal: column that stands for the first row's own token.
         kept: whether the weights are saved for the backward pass.
     """
 
-    first: int
-    end: int
-    spans: tuple[Span, ...]
+    rows: Span
+    at: Span
+    columns: Span
     diagonal: int
     kept: bool
 
-    def columns(self, states: Tensor) -> Tensor:
-        """(heads, tokens, head_dim) → (heads, columns, head_dim)."""
-        if len(self.spans) == 1:
-            first, end = self.spans[0]
-            return states[:, first:end]
-        return torch.cat([states[:, first:end] for first, end in self.spans], dim=1)
 
-    def add(self, total: Tensor, part: Tensor) -> None:
-        """Add (heads, columns, head_dim) to the columns' places in (heads, tokens, head_dim)."""
-        at = 0
-        for first, end in self.spans:
-            total[:, first:end] += part[:, at : at + end - first]
-            at += end - first
+class _Plan:
+    """Where everything of a layout lies in the order that its products want, for one number of heads.
 
+    Queries are ordered (block, kv_head, group, row) and keys and values (segment, kv_head, place): then every block is
+    a batch of matrices without gaps, which a CPU multiplies without copying. One gather brings the projections' order
+    (token, head) into it, one brings the result back. A segment that continues another has the other's keys once more.
+    """
 
-@dataclass(frozen=True)
-class _Rule:
-    layout: PackedDocuments
-    scoring: Scoring
-
-    def blocks(self) -> Iterator[_Block]:
-        """Every block of every segment."""
-        layout, window = self.layout, self.scoring.window
-        tokens = sum(layout.lengths)
-        for context, before, (start, stop) in zip(layout.contexts, layout._before, layout.spans, strict=True):
-            kept = before + stop - start <= KEPT_TOKENS and self.scoring.softcap is None
+    def __init__(
+        self, layout: PackedDocuments, heads: int, kv_heads: int, window: int | None, device: torch.device
+    ) -> None:
+        self.heads, self.kv_heads = heads, kv_heads
+        self.hidden = _Hidden(device)
+        self.segments: list[list[_Block]] = []
+        self.contexts: list[Span] = []  # each segment's keys: rows of head_dim
+        self.shared = any(at is not None for at in layout.after)
+        order, seen, own = [], [], []
+        asked = keys = 0
+        for spans, before, (start, stop) in zip(layout.contexts, layout._before, layout.spans, strict=True):
+            places = torch.cat([torch.arange(first, end) for first, end in spans])
+            size, pad = places.shape[0], -places.shape[0] % ROUND
+            places = torch.cat([places, places.new_full((pad,), start)])  # never seen, so any token will do
+            seen.append(_by_head(places, kv_heads))
+            own.append(keys + torch.arange(kv_heads)[:, None] * (size + pad) + before + torch.arange(stop - start))
+            self.contexts.append((keys, keys + kv_heads * (size + pad)))
+            keys += kv_heads * (size + pad)
+            blocks = []
             for first in range(start, stop, BLOCK_ROWS):
                 end = min(first + BLOCK_ROWS, stop)
-                hidden = 0 if window is None else max(0, before + first - start - window + 1)
-                spans = _without(context, hidden, stop - end)
-                count = sum(b - a for a, b in spans)
-                wide = min(tokens - end, -count % ROUND)
-                spans = (*spans[:-1], (spans[-1][0], spans[-1][1] + wide))
-                yield _Block(first, end, spans, count - (end - first), kept)
+                order.append(_by_head(torch.arange(first, end), heads))
+                place = before + first - start  # the first row's own, in its context
+                left = 0 if window is None else max(0, place - window + 1)
+                right = min(size + pad, left + -(-(place + end - first - left) // ROUND) * ROUND)
+                at = (asked, asked + heads * (end - first))
+                asked = at[1]
+                blocks.append(_Block((first, end), at, (left, right), place - left, size <= KEPT_TOKENS))
+            self.segments.append(blocks)
+        self.order = torch.cat(order).to(device)  # (heads * tokens,): query row → row of (token, head)
+        self.back = torch.empty_like(self.order)
+        self.back[self.order] = torch.arange(asked, device=device)
+        self.seen = torch.cat(seen).to(device)  # (keys,): key row → row of (token, kv_head)
+        #: (tokens * kv_heads,): row of (token, kv_head) → the key row of its own segment
+        self.own = torch.cat(own, dim=1).t().flatten().to(device)
+
+    def queries(self, states: Tensor) -> Tensor:
+        """(heads, tokens, head_dim) → rows in the plan's order."""
+        return _rows(states).index_select(0, self.order)
+
+    def looked_at(self, states: Tensor) -> Tensor:
+        """(kv_heads, tokens, head_dim) → rows in the plan's order."""
+        return _rows(states).index_select(0, self.seen)
+
+    def result(self, rows: Tensor) -> Tensor:
+        """Rows in the plan's order → (tokens, heads, head_dim)."""
+        return rows.index_select(0, self.back).view(-1, self.heads, rows.shape[-1])
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """Gradients of looked-at rows → (tokens, kv_heads, head_dim); a row that several looked at has their sum."""
+        if not self.shared:
+            return rows.index_select(0, self.own).view(-1, self.kv_heads, rows.shape[-1])
+        total = rows.new_zeros(self.own.shape[0], rows.shape[-1], dtype=torch.float32)
+        total.index_add_(0, self.seen, rows.float())
+        return total.view(-1, self.kv_heads, rows.shape[-1]).to(rows.dtype)
+
+    def of_block(self, rows: Tensor, block: _Block) -> Tensor:
+        """A block's queries: (kv_heads, group * rows, head_dim)."""
+        return rows[slice(*block.at)].view(self.kv_heads, -1, rows.shape[-1])
+
+    def of_context(self, rows: Tensor, segment: int) -> Tensor:
+        """What a segment looks at: (kv_heads, places, head_dim)."""
+        return rows[slice(*self.contexts[segment])].view(self.kv_heads, -1, rows.shape[-1])
 
 
-def _without(spans: Sequence[Span], front: int, back: int) -> tuple[Span, ...]:
-    """``spans`` without their first ``front`` and last ``back`` places."""
-    left = []
-    for first, end in spans:
-        cut = min(front, end - first)
-        front -= cut
-        if first + cut < end:
-            left.append((first + cut, end))
-    return (*left[:-1], (left[-1][0], left[-1][1] - back))
+def _by_head(tokens: Tensor, heads: int) -> Tensor:
+    """Rows of (token, head), head by head: (heads * tokens,)."""
+    return (tokens * heads + torch.arange(heads)[:, None]).flatten()
+
+
+def _rows(states: Tensor) -> Tensor:
+    """(heads, tokens, head_dim) → (tokens * heads, head_dim); no copy where a projection made it."""
+    return states.transpose(0, 1).reshape(-1, states.shape[-1])
 
 
 class _CausalAttention(torch.autograd.Function):
@@ -191,87 +235,87 @@ class _CausalAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
-        heads, tokens = query.shape[:2]
-        result = torch.empty(tokens, heads, value.shape[-1], dtype=query.dtype, device=query.device)
-        hidden = _Hidden(query.device)
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: _Plan, scoring: Scoring) -> Tensor:
+        rows, keys, values = plan.queries(query), plan.looked_at(key), plan.looked_at(value)
+        result = rows.new_empty(rows.shape[0], values.shape[-1])
         keeps = any(ctx.needs_input_grad)
         kept = []
-        for block in rule.blocks():
-            rows = _stack(query[:, block.first : block.end], key.shape[0])
-            weights, _ = _weights(rows, block.columns(key), rule, block, hidden)
-            out = torch.bmm(weights, block.columns(value))
-            result[block.first : block.end] = out.view(heads, block.end - block.first, -1).transpose(0, 1)
-            if block.kept and keeps:
-                kept.append(weights)
+        for number, blocks in enumerate(plan.segments):
+            mine, theirs = plan.of_context(keys, number), plan.of_context(values, number)
+            for block in blocks:
+                at = slice(*block.columns)
+                weights, _ = _weights(plan, block, plan.of_block(rows, block), mine[:, at], scoring)
+                torch.bmm(weights, theirs[:, at], out=plan.of_block(result, block))
+                if keeps and _is_kept(block, scoring):
+                    kept.append(weights)
         ctx.save_for_backward(query, key, value, *kept)
-        ctx.rule = rule
-        return result  # (tokens, heads, head_dim)
+        ctx.plan, ctx.scoring = plan, scoring
+        return plan.result(result)  # (tokens, heads, head_dim)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (gradient,) = gradients
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, *kept = ctx.saved_tensors
-        rule: _Rule = ctx.rule
-        # in the order (tokens, heads, head_dim) that the projections' backward pass wants
-        d_query = torch.empty_like(query.transpose(0, 1)).transpose(0, 1)
-        # many blocks add to the same key, each with a rounding, so the sum of a long or a shared one is kept in fp32
-        exact = max(rule.layout.lengths) > KEPT_TOKENS or any(at is not None for at in rule.layout.after)
-        kind = torch.float32 if exact else key.dtype
-        d_key, d_value = (torch.zeros_like(t.transpose(0, 1), dtype=kind).transpose(0, 1) for t in (key, value))
-        hidden, saved = _Hidden(query.device), iter(kept)
-        kv_heads = key.shape[0]
-        for block in rule.blocks():
-            at, keys = slice(block.first, block.end), block.columns(key)
-            rows = _stack(query[:, at], kv_heads)
-            slope = None
-            if block.kept:
-                weights = next(saved)
-            else:
-                weights, slope = _weights(rows, keys, rule, block, hidden)
-            out = _stack(gradient[at].transpose(0, 1), kv_heads)  # (kv_heads, group * rows, head_dim)
-            block.add(d_value, torch.bmm(weights.transpose(1, 2), out))
-            d_weights = torch.bmm(out, block.columns(value).transpose(1, 2))
-            d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-            if slope is not None:
-                d_scores = d_scores * slope.to(d_scores.dtype)
-            d_rows = _scaled_product(d_scores, keys, rule.scoring.scaling)
-            d_query[:, at] = d_rows.view(query.shape[0], block.end - block.first, -1)
-            block.add(d_key, _scaled_product(d_scores.transpose(1, 2), rows, rule.scoring.scaling))
-        return d_query, d_key.to(key.dtype), d_value.to(value.dtype), None
+        plan: _Plan = ctx.plan
+        scoring: Scoring = ctx.scoring
+        rows, keys, values = plan.queries(query), plan.looked_at(key), plan.looked_at(value)
+        up = plan.queries(gradients[0].transpose(0, 1))
+        d_rows, d_keys, d_values = (torch.empty_like(t) for t in (rows, keys, values))
+        saved = iter(kept)
+        for number, blocks in enumerate(plan.segments):
+            mine, theirs = plan.of_context(keys, number), plan.of_context(values, number)
+            # the blocks of a long document add to the same keys, each with a rounding: their sum is kept in fp32
+            d_mine, d_theirs = (torch.zeros_like(t, dtype=torch.float32) for t in (mine, theirs))
+            for block in blocks:
+                asking, out = plan.of_block(rows, block), plan.of_block(up, block)  # (kv_heads, group * rows, head_dim)
+                at, slope = slice(*block.columns), None
+                if _is_kept(block, scoring):
+                    weights = next(saved)
+                else:
+                    weights, slope = _weights(plan, block, asking, mine[:, at], scoring)
+                d_weights = torch.bmm(out, theirs[:, at].transpose(1, 2))
+                d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+                if slope is not None:
+                    d_scores = d_scores * slope.to(d_scores.dtype)
+                _product(d_scores, mine[:, at], scoring.scaling, out=plan.of_block(d_rows, block))
+                d_mine[:, at] += _product(d_scores.transpose(1, 2), asking, scoring.scaling)
+                d_theirs[:, at] += torch.bmm(weights.transpose(1, 2), out)
+            plan.of_context(d_keys, number).copy_(d_mine)
+            plan.of_context(d_values, number).copy_(d_theirs)
+        d_key, d_value = (plan.gathered(t).transpose(0, 1) for t in (d_keys, d_values))
+        return plan.result(d_rows).transpose(0, 1), d_key, d_value, None, None
 
 
-def _stack(rows: Tensor, kv_heads: int) -> Tensor:
-    """(heads, rows, head_dim) → (kv_heads, group * rows, head_dim)."""
-    return rows.reshape(kv_heads, -1, rows.shape[-1])
+def _is_kept(block: _Block, scoring: Scoring) -> bool:
+    return block.kept and scoring.softcap is None
 
 
-def _scaled_product(left: Tensor, right: Tensor, scaling: float) -> Tensor:
+def _product(left: Tensor, right: Tensor, scaling: float, out: Tensor | None = None) -> Tensor:
     """``scaling * left @ right``, scaled before the result is rounded."""
-    unused = left.new_empty(1, 1, 1)
-    return torch.baddbmm(unused, left, right, beta=0, alpha=scaling)
+    return torch.baddbmm(left.new_empty(1, 1, 1), left, right, beta=0, alpha=scaling, out=out)
 
 
-def _weights(rows: Tensor, keys: Tensor, rule: _Rule, block: _Block, hidden: "_Hidden") -> tuple[Tensor, Tensor | None]:
+def _weights(
+    plan: _Plan, block: _Block, asking: Tensor, seen: Tensor, scoring: Scoring
+) -> tuple[Tensor, Tensor | None]:
     """A block's probabilities (kv_heads, group * rows, columns) in the query's dtype, and the softcap's slope."""
-    scores = _scaled_product(rows, keys.transpose(1, 2), rule.scoring.scaling)
+    scores = _product(asking, seen.transpose(1, 2), scoring.scaling)
     slope = None
-    if rule.scoring.softcap is not None:
-        bent = torch.tanh(scores.float() / rule.scoring.softcap)
+    if scoring.softcap is not None:
+        bent = torch.tanh(scores.float() / scoring.softcap)
         slope = 1 - bent * bent
-        scores = (bent * rule.scoring.softcap).to(scores.dtype)
-    count = block.end - block.first
-    by_head = scores.view(keys.shape[0], -1, count, scores.shape[-1])
-    if rule.scoring.window is None:  # only the square at the end holds tokens that a row must not see
+        scores = (bent * scoring.softcap).to(scores.dtype)
+    count = block.rows[1] - block.rows[0]
+    by_head = scores.view(plan.kv_heads, -1, count, scores.shape[-1])
+    if scoring.window is None:  # only the square at the end holds tokens that a row must not see
         diagonal = by_head[..., block.diagonal :]
-        diagonal += hidden.after(count, diagonal.shape[-1], scores.dtype)
+        diagonal += plan.hidden.after(count, diagonal.shape[-1], scores.dtype)
     else:
-        by_head += hidden.outside(count, scores.shape[-1], block.diagonal, rule.scoring.window, scores.dtype)
+        by_head += plan.hidden.outside(count, scores.shape[-1], block.diagonal, scoring.window, scores.dtype)
     return torch.softmax(scores, dim=-1), slope
 
 
 class _Hidden:
-    """Addends that hide tokens: 0 where a row may look, minus infinity where not. Made once per shape and call."""
+    """Addends that hide tokens: 0 where a row may look, minus infinity where not. Made once per shape."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -71,7 +71,7 @@ def _model(provenance: Provenance) -> dict[str, Any]:
     adapter, base, approval = provenance.adapter, provenance.base, provenance.approval
     facts: dict[str, object] = {
         "project": provenance.project,
-        "adapter:kind": "lora",
+        "adapter:kind": provenance.adapter_kind,
         "adapter:rank": adapter.rank,
         "adapter:alpha": adapter.alpha,
         "adapter:parameters": adapter.parameters,
@@ -88,6 +88,8 @@ def _model(provenance: Provenance) -> dict[str, Any]:
             "approval:policy": approval.policy or "",
             "approval:self_granted": approval.self_granted,
         }
+    whole = provenance.adapter_kind == "full"
+    notes = f"{provenance.adapter_words}; {'from the base' if whole else 'the base and its weights are unchanged'}"
     model: dict[str, Any] = {
         "type": "machine-learning-model",
         "bom-ref": _MODEL,
@@ -98,7 +100,7 @@ def _model(provenance: Provenance) -> dict[str, Any]:
         "licenses": [_licence(base.licence)],
         "pedigree": {
             "ancestors": [_base(provenance, ref="pedigree-base")],
-            "notes": f"LoRA adapter of rank {adapter.rank} trained on the base; the base's weights are unchanged",
+            "notes": notes,
         },
         "modelCard": _model_card(provenance),
         "properties": _properties(facts),

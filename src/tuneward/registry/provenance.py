@@ -63,6 +63,23 @@ class Provenance:
         local = self.base.source.get("kind") in {"folder", "gguf"}
         return (PurePath(self.base.name).name or "local") if local else self.base.name
 
+    @property
+    def adapter_kind(self) -> str:
+        """The kind in one word, as the run's settings name it: ``lora``, ``qlora+dora``, ``full``."""
+        settings = self.run.config["adapter"]
+        return "+".join([settings["kind"], *(name for name in ("rslora", "dora") if settings.get(name))])
+
+    @property
+    def adapter_words(self) -> str:
+        """The kind for a reader, with its rank."""
+        kind, *variants = self.adapter_kind.split("+")
+        if kind == "full":
+            return "every weight trained"
+        name = "DoRA" if "dora" in variants else "LoRA"
+        scaled = ", rsLoRA scaling" if "rslora" in variants else ""
+        beside = ", trained beside a base kept in 4 bits (NF4)" if kind == "qlora" else ""
+        return f"{name}, rank {self.adapter.rank}{scaled}{beside}"
+
     def faults(self) -> list[Fault]:
         """One fault for each pair of nouns that do not belong together."""
         return [

@@ -117,7 +117,7 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu") -> Prepared:
     objective = make_objective(config)
     require_optimizer(config, device)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    model = load_base(job.base, precision=precision, device=device)
+    model = load_base(job.base, precision=precision, device=device, quantised=config.adapter.kind == "qlora")
     embedding: Any = model.get_input_embeddings()
     rows = read_rows(
         job.rows,
@@ -208,12 +208,13 @@ def _train(
         validation=validation,
     )
     if ready.objective.needs_reference:
+        kept = "nf4" if job.config.adapter.kind == "qlora" else ""
         try:
             add_reference(
                 ready.rows,
                 loop.look,
                 folder=job.shared / "reference",
-                made_from=(job.base_name, ready.plan.precision, job.start_name or ""),
+                made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
                 stop=stop,
                 told=lambda rows: tracked({"event": "reference", "rows": rows, "of": len(ready.rows)}),

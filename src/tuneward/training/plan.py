@@ -16,6 +16,7 @@ from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.lora import LoraLinear
 from tuneward.modeling.machine import available_memory_bytes
 from tuneward.modeling.packed import KEPT_TOKENS
+from tuneward.modeling.quantisation import weight_bytes, weight_count
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
 from tuneward.training.optimizer import STATE_BYTES
@@ -90,12 +91,12 @@ def make_plan(
 ) -> Plan:
     """Count parameters, tokens, operations and memory of a run whose adapter is already in ``model``."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    frozen = weight_count(model) - trained
     embedding: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()
     inner = frozen - embedding.weight.numel() - (0 if head.weight is embedding.weight else head.weight.numel())
     tokens, learned = sum(step.tokens for step in steps), sum(step.trained for step in steps)
-    weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+    learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     widest = max(sum(rows[i].size for i in window) for step in steps for window in step.windows)
     return Plan(
         method=config.method,
@@ -113,7 +114,7 @@ def make_plan(
         floating_operations=float(tokens * (4 * inner + 6 * trained) + learned * 4 * head.weight.numel()),
         memory={
             "runtime": RUNTIME_BYTES,
-            "weights": weight_bytes,
+            "weights": weight_bytes(model) - learning,
             "adapter": 4 * trained,
             "gradients": 4 * trained,
             "optimizer": int(STATE_BYTES[config.optimizer] * trained),

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tuneward.modeling.adapter_files import AdapterWeights, save_adapter
+from tuneward.modeling.adapter_files import save_adapter
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.lora import LoraLinear
+from tuneward.modeling.lora import LoraLinear, weights_of
 
 
 class Trainable(Protocol):
@@ -69,9 +69,7 @@ class LoraTrainable:
 
     def save(self, folder: Path, *, base_name: str) -> None:
         """Write a PEFT folder."""
-        pairs = {path: (layer.a, layer.b) for path, layer in self.layers.items()}
-        weights = AdapterWeights(self.config.rank, self.config.alpha, pairs, self.config.dropout)
-        save_adapter(weights, folder, base_name=base_name)
+        save_adapter(weights_of(self.layers, self.config), folder, base_name=base_name)
 
 
 class FullTrainable:

@@ -110,4 +110,5 @@ class _TrainedHead(torch.autograd.Function):
             d_weight += torch.mm(low.t(), hidden[at])
             if d_bias is not None:
                 d_bias += turn.sum(0)
-        return d_hidden, d_weight.to(weight.dtype), None if bias is None else d_bias.to(bias.dtype), None, None, None
+        low_bias = None if d_bias is None else d_bias.to(bias.dtype)
+        return d_hidden, d_weight.to(weight.dtype), low_bias, None, None, None
