@@ -1,4 +1,4 @@
-"""A run with everything that makes it a pleasure: held-out rows, samples, early end, tracking, all through the command."""
+"""A run with all that makes it a pleasure: held-out rows, samples, early end, tracking, through the command."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_a_watched_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["patience: 3", "samples: 2"])
 def test_what_needs_held_out_rows_is_refused_with_its_line(tmp_path: Path, wrong: str) -> None:
-    settings = SETTINGS.replace("  epochs: 6\n", "  epochs: 6\n  validation:\n    %s\n" % wrong)
+    settings = SETTINGS.replace("  epochs: 6\n", f"  epochs: 6\n  validation:\n    {wrong}\n")
     folder = make_project(tmp_path / "project", settings=settings)
     init(folder, actor=ACTOR)
     with pytest.raises(ConfigError) as caught:

@@ -75,7 +75,7 @@ def test_page_says_everything_of_a_good_run(values: dict[str, Any]) -> None:
 
 
 def test_held_out_rows_are_shown_where_there_were_some(values: dict[str, Any]) -> None:
-    assert "held-out" not in render_report(values)
+    assert "held-out loss" not in render_report(values)
     values["training"] |= {
         "validation_rows": 31,
         "validation_first_loss": 2.5,
