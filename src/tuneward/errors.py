@@ -178,6 +178,7 @@ CODES: dict[str, str] = {
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
     "TW-TRAIN-040": "there is no interrupted run to go on with",
     "TW-TRAIN-041": "holding rows out leaves none to train on",
+    "TW-TRAIN-042": "sample answers cannot be made while several processes hold the model in parts",
     "TW-TRAIN-043": "the optimizer does not work on this device",
     "TW-TRAIN-044": "the model's layers cannot be computed again one by one",
     # engine -------------------------------------------------------------------------------------------------------
@@ -296,6 +297,7 @@ CODES: dict[str, str] = {
     "TW-ENV-003": "an example's script failed",
     "TW-ENV-004": "the device that is asked for is not there",
     "TW-ENV-005": "an optional package that a setting needs is not installed",
+    "TW-ENV-006": "more processes are asked for than there are devices",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",

@@ -194,3 +194,11 @@ def test_paging_without_a_gpu_is_refused(bitsandbytes):
     assert fault.code == "TW-TRAIN-043"
     assert fault.cure.startswith("set adamw_8bit,")
     require_optimizer(TrainingConfig(optimizer="paged_adamw_8bit"), "cuda")
+
+
+def test_8_bit_blocks_that_processes_would_cut_are_refused(bitsandbytes):
+    config = TrainingConfig(optimizer="adamw_8bit", adapter={"kind": "full"})
+    require_optimizer(config, "cpu")
+    with pytest.raises(MachineError, match="TW-TRAIN-043"):
+        require_optimizer(config, "cpu", processes=2)
+    require_optimizer(TrainingConfig(optimizer="adamw_8bit"), "cpu", processes=2)  # factors stay whole in each

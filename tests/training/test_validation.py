@@ -17,6 +17,7 @@ from tuneward.training import checkpoint
 from tuneward.training.batches import fill_windows
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve
+from tuneward.training.held_out import refuse_samples_in_parts
 from tuneward.training.job import Job, train
 from tuneward.training.reference import add_reference
 from tuneward.training.samples import prompt_and_answer, with_room
@@ -104,7 +105,7 @@ def test_the_loss_is_the_same_for_any_window(base, tmp_path, method):
         for layer in layers.values():
             layer.b.normal_(std=0.2, generator=generator)
     found = {
-        room: measure(list(fill_windows(rows.sizes.tolist(), room)), loop.look, loop.objective)
+        room: measure(list(fill_windows(rows.sizes.tolist(), room)), loop.look, loop.objective, rows=rows)
         for room in (1, 64, 10**6)
     }
     alone = [loop.objective(*loop.look([i])) for i in range(len(rows))]
@@ -164,7 +165,7 @@ def test_it_ends_early_and_leaves_the_best_weights(base, rows, tmp_path):
     loop.take_best()
     assert not all(torch.equal(last[name], p) for name, p in loop.parameters.items())
     windows = [[i] for i in loop.validation.held]
-    assert measure(windows, loop.look, loop.objective)[0] == pytest.approx(best.loss, rel=1e-6)
+    assert measure(windows, loop.look, loop.objective, rows=rows)[0] == pytest.approx(best.loss, rel=1e-6)
     kept = go(base, rows, tmp_path / "b", **settings | {"validation": settings["validation"] | {"keep": "last"}})
     kept.take_best()
     assert all(torch.equal(last[name], p) for name, p in kept.parameters.items())
@@ -292,3 +293,11 @@ def test_no_content_of_rows_leaves_through_events(base, tmp_path):
     texts = [json.loads(line)["prompt"] for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
     assert texts
     assert not any(text in json.dumps(events) for text in texts)
+
+
+def test_samples_of_a_model_in_parts_are_refused():
+    config = TrainingConfig(validation={"fraction": 0.1, "samples": 2})
+    refuse_samples_in_parts(config, processes=1)
+    refuse_samples_in_parts(TrainingConfig(validation={"fraction": 0.1}), processes=2)
+    with pytest.raises(TrainingError, match="TW-TRAIN-042"):
+        refuse_samples_in_parts(config, processes=2)

@@ -155,6 +155,10 @@ class TrainingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the run computes; ``auto`` takes a CUDA device where there is one, ``cuda`` is refused without one."""
 
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """Processes that train together, each on a device of its own; ``auto`` takes all CUDA devices, and one process
+    where there is none. The same number ends in the same bits."""
+
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Seconds between checkpoints; a run that is stopped or killed goes on from the last."""
 

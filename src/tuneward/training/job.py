@@ -3,8 +3,6 @@
 Place on the road: between the training process (or a notebook, or a test) and the loop. Knows no site and no database.
 """
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,14 @@ from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.lora import add_lora
 from tuneward.modeling.machine import threads
-from tuneward.training.allocator import keep_freed_memory
+from tuneward.training.allocator import keep_freed_memory, peak_bytes
 from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
+from tuneward.training.distributed import ALONE, Group, Workers
 from tuneward.training.embedding_noise import EmbeddingNoise
+from tuneward.training.held_out import make_validation, refuse_samples_in_parts, validated
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.objectives import make_objective
@@ -32,10 +32,18 @@ from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what
 from tuneward.training.recompute import recompute
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
-from tuneward.training.samples import Samples, Speaker, with_room
+from tuneward.training.samples import Speaker
+from tuneward.training.sharding import (
+    ShardedTrainable,
+    States,
+    place_small,
+    shard_frozen,
+    shard_trained,
+    states_of,
+)
 from tuneward.training.tracking import Tracked, make_trackers
 from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
-from tuneward.training.validation import Validation, hold_out, read_measured
+from tuneward.training.validation import hold_out, read_measured
 
 
 class Chat(Examples, Speaker, Protocol):
@@ -99,6 +107,7 @@ class Prepared:
     """A job whose model and rows are in memory, and that is known to fit; ``held`` are the numbers of rows held out."""
 
     model: PreTrainedModel
+    states: States
     trainable: Trainable
     objective: Objective
     rows: Rows
@@ -107,7 +116,7 @@ class Prepared:
     plan: Plan
 
 
-def prepare(job: Job, chat: Chat, *, device: str = "cpu") -> Prepared:
+def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
     """Load, check and plan a job without training.
 
     Raises:
@@ -115,21 +124,33 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu") -> Prepared:
     """
     config = job.config
     objective = make_objective(config)
-    require_optimizer(config, device)
+    require_optimizer(config, device, processes=group.size)
+    refuse_samples_in_parts(config, processes=group.size)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    model = load_base(job.base, precision=precision, device=device, quantised=config.adapter.kind == "qlora")
-    embedding: Any = model.get_input_embeddings()
-    rows = read_rows(
-        job.rows,
-        chat,
-        cache=job.shared / "tokens",
-        form=objective.form,
-        loss_on="all" if config.method == "pretrain" else config.loss_on,
-        context_tokens=context_tokens(model),
-        vocabulary=embedding.weight.shape[0],
+    # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
+    quantised = config.adapter.kind == "qlora"
+    model = load_base(
+        job.base,
+        precision=precision,
+        device="cpu" if group.size > 1 and not quantised else device,
+        quantised=quantised,
     )
+    embedding: Any = model.get_input_embeddings()
+    with group.in_turn():
+        rows = read_rows(
+            job.rows,
+            chat,
+            cache=job.shared / "tokens",
+            form=objective.form,
+            loss_on="all" if config.method == "pretrain" else config.loss_on,
+            context_tokens=context_tokens(model),
+            vocabulary=embedding.weight.shape[0],
+        )
     learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
-    trainable = _make_trainable(model, config)
+    if isinstance(group, Workers):
+        trainable, states = _share_trainable(model, config, group, precision=precision)
+    else:
+        trainable, states = _make_trainable(model, config), states_of(model)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -140,13 +161,13 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu") -> Prepared:
         weigh=objective.weigh,
         among=learned,
     )
-    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
+    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision, processes=group.size)
     if device == "cpu":
-        refuse_what_cannot_fit(plan, available_bytes())
+        refuse_what_cannot_fit(plan, available_bytes(group.size))
     recompute(model, config.recompute)
     if config.neftune_alpha:
         EmbeddingNoise(model, config.neftune_alpha)
-    return Prepared(model, trainable, objective, rows, held, steps, plan)
+    return Prepared(model, states, trainable, objective, rows, held, steps, plan)
 
 
 def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable:
@@ -159,8 +180,30 @@ def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable
     return LoraTrainable(add_lora(model, config.adapter, seed=config.seed), config.adapter)
 
 
+def _share_trainable(
+    model: PreTrainedModel, config: TrainingConfig, workers: Workers, *, precision: Precision
+) -> tuple[Trainable, States]:
+    """The same for a model that the group holds in parts; the base is proved as it will be used."""
+    if config.adapter.kind == "full":
+        root = shard_trained(model, workers, precision)
+        root(prove)
+        return ShardedTrainable(root, workers, precision), root.states
+    place_small(model, workers.device)
+    fuse(model)
+    layers = add_lora(model, config.adapter, seed=config.seed)
+    root = shard_frozen(model, workers)
+    root(prove)
+    return LoraTrainable(layers, config.adapter), root.states
+
+
 def train(
-    job: Job, chat: Chat, *, emit: Emit, stop: Callable[[], bool] = lambda: False, device: str = "cpu"
+    job: Job,
+    chat: Chat,
+    *,
+    emit: Emit,
+    stop: Callable[[], bool] = lambda: False,
+    device: str = "cpu",
+    group: Group = ALONE,
 ) -> Outcome:
     """Train, or go on with, one job.
 
@@ -170,6 +213,7 @@ def train(
         emit: receives the events of the process protocol as plain dicts.
         stop: asked before each window; True stops the run at a checkpoint.
         device: ``cpu`` or ``cuda``.
+        group: the processes that train together; each of them calls this function, and rank 0 alone emits and writes.
 
     Raises:
         TunewardError: see :func:`prepare` and :meth:`Loop.run`; checkpoints stay.
@@ -177,14 +221,20 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(threads())
     torch.manual_seed(job.config.seed)
-    ready = prepare(job, chat, device=device)
+    ready = prepare(job, chat, device=device, group=group)
+    torch.manual_seed(job.config.seed + group.rank)  # of dropout
+    if group.rank:
+        emit = _silent
     emit({"event": "plan", **ready.plan.to_json()})
+    if (short := sum(sum(map(len, step.windows)) < group.size for step in ready.steps)) > 0:
+        told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
+        emit({"event": "note", "text": told})
     job.folder.mkdir(parents=True, exist_ok=True)
-    tracked = Tracked(emit, make_trackers(job.config, job.folder))
+    tracked = Tracked(emit, [] if group.rank else make_trackers(job.config, job.folder))
     finished = False
     try:
         tracked.settings(job.config, ready.plan.to_json())
-        outcome = _train(job, chat, ready, tracked=tracked, stop=stop, device=device)
+        outcome = _train(job, chat, ready, tracked=tracked, stop=stop, device=device, group=group)
         finished = outcome.status == "finished"
         return outcome
     finally:
@@ -192,9 +242,29 @@ def train(
 
 
 def _train(
-    job: Job, chat: Chat, ready: Prepared, *, tracked: Tracked, stop: Callable[[], bool], device: str
+    job: Job,
+    chat: Chat,
+    ready: Prepared,
+    *,
+    tracked: Tracked,
+    stop: Callable[[], bool],
+    device: str,
+    group: Group,
 ) -> Outcome:
-    validation = _make_validation(job, chat, ready) if ready.held else None
+    def stop_together() -> bool:
+        return group.any(stop())
+
+    validation = make_validation(
+        ready.held,
+        ready.rows,
+        ready.steps,
+        ready.objective,
+        model=ready.model,
+        speaker=chat,
+        config=job.config,
+        folder=job.folder,
+        group=group,
+    )
     loop = Loop(
         ready.model,
         ready.trainable,
@@ -204,8 +274,10 @@ def _train(
         config=job.config,
         checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
         emit=tracked,
-        stop=stop,
+        stop=stop_together,
         validation=validation,
+        group=group,
+        states=ready.states,
     )
     if ready.objective.needs_reference:
         kept = "nf4" if job.config.adapter.kind == "qlora" else ""
@@ -216,8 +288,9 @@ def _train(
                 folder=job.shared / "reference",
                 made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
-                stop=stop,
+                stop=stop_together,
                 told=lambda rows: tracked({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                group=group,
             )
         except Stopped:
             return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
@@ -225,24 +298,27 @@ def _train(
     curves: list[Curve] = []
 
     def open_curve(upto: int) -> Curve:
-        curves.append(Curve(curve_path, upto=upto))
+        curves.append(Curve(curve_path, upto=upto, written=group.rank == 0))
         return curves[0]
 
     finished = loop.run(open_curve)
     (curve,) = curves
     title = f"Training loss, {len(curve.points)} steps"
-    drawn = draw(
-        curve.points,
-        title=title,
-        unit=ready.objective.unit,
-        validation=[] if validation is None else [(m.step, m.loss) for m in read_measured(validation.path)],
-        best=None if validation is None else validation.course.best_step,
-    )
-    picture.write_text(drawn, encoding="utf-8")
+    if group.rank == 0:
+        drawn = draw(
+            curve.points,
+            title=title,
+            unit=ready.objective.unit,
+            validation=[] if validation is None else [(m.step, m.loss) for m in read_measured(validation.path)],
+            best=None if validation is None else validation.course.best_step,
+        )
+        picture.write_text(drawn, encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
     loop.take_best()
-    ready.trainable.save(adapter, base_name=job.base_name)
+    if group.rank == 0 or ready.trainable.shards:
+        ready.trainable.save(adapter, base_name=job.base_name)
+    group.wait()
     figures = {
         "steps": loop.done,
         "rows": len(ready.rows) - len(ready.held),
@@ -253,54 +329,18 @@ def _train(
         "final_loss": curve.last_loss(),
         "seconds": loop.counters.seconds,
         "tokens_per_second": loop.counters.tokens / max(loop.counters.seconds, 1e-9),
-        "peak_bytes": peak_bytes(device),
+        "peak_bytes": max(group.gather(peak_bytes(device))),
         "planned_peak_bytes": ready.plan.peak_bytes,
         "resumed": loop.counters.resumed,
         "precision": ready.plan.precision,
         "device": device,
         "threads": torch.get_num_threads(),
+        "processes": group.size,
     }
     if validation is not None:
-        figures |= _validated(validation, loop)
+        figures |= validated(validation, done=loop.done)
     return Outcome("finished", figures, adapter, curve_path, picture)
 
 
-def _make_validation(job: Job, chat: Chat, ready: Prepared) -> Validation:
-    config, samples = job.config.validation, None
-    if config.samples:
-        held = [ready.rows[number] for number in ready.held]
-        room = context_tokens(ready.model)
-        asked = with_room(held, config.samples, tokens=config.sample_tokens, context_tokens=room)
-        samples = Samples(asked, ready.model, chat, folder=job.folder, tokens=config.sample_tokens)
-    return Validation(
-        ready.held,
-        ready.rows,
-        ready.steps,
-        ready.objective,
-        config=job.config,
-        folder=job.folder,
-        samples=samples,
-    )
-
-
-def _validated(validation: Validation, loop: Loop) -> dict[str, Any]:
-    """Figures of the held-out share, and of which weights were kept."""
-    measured, course = read_measured(validation.path), validation.course
-    kept = course.best_step if validation.config.validation.keep == "best" else loop.done
-    return {
-        "validation_rows": len(validation.held),
-        "validation_first_loss": measured[0].loss,
-        "validation_final_loss": measured[-1].loss,
-        "validation_best_loss": course.best_loss,
-        "best_step": course.best_step,
-        "kept_step": kept,
-        "stopped_early": loop.done < len(loop.steps),
-    }
-
-
-def peak_bytes(device: str) -> int:
-    """Highest memory so far: of the process on a CPU, of the allocator on a GPU."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest if sys.platform == "darwin" else highest * 1024
+def _silent(event: dict[str, Any]) -> None:
+    """Rank 0 tells what there is to tell."""

@@ -49,11 +49,12 @@ OPTIMIZERS: dict[str, Callable[[_Groups, TrainingConfig], torch.optim.Optimizer]
 }
 
 
-def require_optimizer(config: TrainingConfig, device: str) -> None:
+def require_optimizer(config: TrainingConfig, device: str, *, processes: int = 1) -> None:
     """Refuse an optimizer that this machine does not have.
 
     Raises:
-        MachineError: its package is not installed, or it moves state between a GPU and memory and there is no GPU.
+        MachineError: its package is not installed; it moves state between a GPU and memory and there is no GPU; or its
+            8-bit blocks would lie across the parts that several processes hold.
     """
     if config.optimizer == "adamw":
         return
@@ -64,6 +65,10 @@ def require_optimizer(config: TrainingConfig, device: str) -> None:
     if config.optimizer.startswith("paged") and not device.startswith("cuda"):
         told, plain = f"{config.optimizer} pages between a GPU and memory", config.optimizer.removeprefix("paged_")
         cure = f"set {plain}, which computes the same on a {device}"
+        faults.append(Fault("TW-TRAIN-043", told, "training.optimizer", cure))
+    if config.optimizer.endswith("8bit") and processes > 1 and config.adapter.kind == "full":
+        told = f"{config.optimizer} keeps scales of blocks, which {processes} processes would cut"
+        cure = "set adamw, of whose moments each process holds its part only"
         faults.append(Fault("TW-TRAIN-043", told, "training.optimizer", cure))
     if faults:
         raise MachineError(faults)

@@ -20,6 +20,7 @@ from tuneward.errors import Fault, TrainingError
 from tuneward.storage.files import write_atomically
 from tuneward.training.batches import Step, Window, fill_windows
 from tuneward.training.config import TrainingConfig
+from tuneward.training.distributed import ALONE, Group
 from tuneward.training.losses.objective import Objective, Outputs
 from tuneward.training.rows import Rows
 from tuneward.training.samples import Samples
@@ -106,6 +107,7 @@ class Validation:
         config: the training section.
         folder: the run's; receives ``validation.jsonl``.
         samples: prompts to answer at each measurement, or None.
+        group: the processes that train together; windows are dealt over it, and rank 0 alone writes.
     """
 
     def __init__(
@@ -118,10 +120,11 @@ class Validation:
         config: TrainingConfig,
         folder: Path,
         samples: Samples | None,
+        group: Group = ALONE,
     ) -> None:
         self.held, self.rows, self.steps, self.objective = held, rows, steps, objective
         self.config, self.path, self.samples = config, folder / FILE, samples
-        self.course = Course()
+        self.course, self.group = Course(), group
 
     @property
     def ended(self) -> bool:
@@ -132,6 +135,8 @@ class Validation:
     def resume(self, course: Mapping[str, Any] | None) -> None:
         """Go on from what a checkpoint holds, or begin; files are cut off after it."""
         self.course = Course(**(course or {}))
+        if self.group.rank:
+            return
         kept = [found for found in read_measured(self.path) if found.step <= self.course.measured]
         write_atomically(self.path, "".join(_line(found) for found in kept).encode())
         if self.samples is not None:
@@ -148,10 +153,9 @@ class Validation:
             return True
         learner.trainable.pause()
         try:
-            windows = list(fill_windows([int(self.rows.sizes[i]) for i in self.held], self.config.window_tokens))
-            found = measure(
-                [[self.held[i] for i in window] for window in windows], learner.look, self.objective, learner.stop
-            )
+            sizes = [int(self.rows.sizes[i]) for i in self.held]
+            windows = [[self.held[i] for i in window] for window in fill_windows(sizes, self.config.window_tokens)]
+            found = measure(windows, learner.look, self.objective, learner.stop, group=self.group, rows=self.rows)
             if found is None:
                 return False
             if self.samples is not None:
@@ -167,8 +171,9 @@ class Validation:
         if best:
             learner.keep_best()
         taken = Measured(step, loss, figures, best)
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(_line(taken))
+        if self.group.rank == 0:
+            with self.path.open("a", encoding="utf-8") as handle:
+                handle.write(_line(taken))
         told_next = {"misses": self.course.misses, "ended": self.ended and step < len(self.steps)}
         learner.emit({"event": "validation", **asdict(taken), **told_next})
         return True
@@ -185,6 +190,9 @@ def measure(
     look: Look,
     objective: Objective,
     stop: Callable[[], bool] = lambda: False,
+    *,
+    rows: Rows,
+    group: Group = ALONE,
 ) -> tuple[float, dict[str, float]] | None:
     """Loss and figures over rows, the same for any cut into windows; None when asked to stop.
 
@@ -193,6 +201,8 @@ def measure(
         look: passes rows through the model without gradient and without dropout.
         objective: what is measured.
         stop: asked before each window.
+        rows: all rows.
+        group: the windows are dealt over it.
     """
     total = weight = 0.0
     sums: dict[str, tuple[float, float]] = {}
@@ -203,17 +213,27 @@ def measure(
 
     with torch.no_grad():
         objective.survey(passes())
-        for numbers in windows:
+        room = max(sum(int(rows.sizes[i]) for i in window) for window in windows)
+        for share in group.share(windows, lambda i: int(rows.sizes[i]), room=room):
             if stop():
                 return None
-            outputs, window = look(numbers)
+            outputs, window = look(share.rows)
+            if not share.counted:
+                continue
             loss = objective(outputs, window)
             total += float(loss.total)
             weight += sum(objective.weigh(row) for row in window.rows)
             for name, (amount, count) in loss.figures.items():
                 before, counted = sums.get(name, (0.0, 0.0))
                 sums[name] = (before + float(amount), counted + count)
-    return total / weight, {name: amount / count for name, (amount, count) in sums.items() if count}
+    parts = group.gather((total, weight, sums))
+    total, weight = (sum(part[at] for part in parts) for at in (0, 1))
+    joined: dict[str, tuple[float, float]] = {}
+    for _, _, figures in parts:
+        for name, (amount, count) in figures.items():
+            before, counted = joined.get(name, (0.0, 0.0))
+            joined[name] = (before + amount, counted + count)
+    return total / weight, {name: amount / count for name, (amount, count) in joined.items() if count}
 
 
 def hold_out(groups: np.ndarray, *, fraction: float, seed: int) -> tuple[list[int], list[int]]:
