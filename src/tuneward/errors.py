@@ -176,6 +176,7 @@ CODES: dict[str, str] = {
     "TW-TRAIN-010": "the training process was called wrongly",
     "TW-TRAIN-011": "every checkpoint is damaged",
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
+    "TW-TRAIN-013": "settings of the training contradict one another",
     "TW-TRAIN-040": "there is no interrupted run to go on with",
     "TW-TRAIN-041": "holding rows out leaves none to train on",
     "TW-TRAIN-042": "sample answers cannot be made while several processes hold the model in parts",
