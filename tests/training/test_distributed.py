@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import make_tiny_base
 from tests.training.rows import PlainChat, write_rows
 from tests.training.test_job import ROOT, adapter_bytes, ends, follow
+from tuneward.errors import MachineError
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import read_curve
-from tuneward.training.distributed import ALONE, deal
+from tuneward.training.distributed import ALONE, deal, join
 from tuneward.training.job import Job, train
 from tuneward.training.validation import read_measured
 
@@ -43,6 +44,7 @@ RUNS = {
     "watched, lora": ("sft", "llama", WATCHED),
     "watched, full": ("sft", "untied", WATCHED | FULL),
     "watched, dpo": ("pair", "untied", WATCHED | {"method": "dpo"}),
+    "one row a step, lora": ("sft", "llama", {"batch_rows": 1, "epochs": 0.3}),
     "bf16, full": ("sft", "llama", {"precision": "bf16"} | FULL),
     "bf16, lora": ("sft", "llama", {"precision": "bf16"}),
 }
@@ -271,3 +273,17 @@ def test_dealing_is_even_whole_and_the_same_everywhere():
 def test_alone_passes_the_windows_as_they_are():
     shares = list(ALONE.share([(3, 1), (2,)], lambda row: 10, room=1))
     assert [(share.rows, share.counted) for share in shares] == [((3, 1), True), ((2,), True)]
+
+
+def test_more_processes_than_devices_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with (
+        pytest.raises(MachineError, match="TW-ENV-006"),
+        join("cuda", {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}),
+    ):
+        raise AssertionError("nobody joins")
+
+
+def test_one_process_is_alone_whoever_starts_it():
+    with join("cpu", {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}) as group:
+        assert group is ALONE
