@@ -179,6 +179,7 @@ CODES: dict[str, str] = {
     "TW-TRAIN-010": "the training process was called wrongly",
     "TW-TRAIN-011": "every checkpoint is damaged",
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
+    "TW-TRAIN-013": "settings of the training contradict one another",
     # engine -------------------------------------------------------------------------------------------------------
     "TW-SERV-001": "the base names no longest context",
     "TW-SERV-002": "the engine's port cannot be bound",
@@ -331,4 +332,15 @@ CODES: dict[str, str] = {
     "TW-DATA-029": "more faults than are listed",
     "TW-DATA-030": "a test row's answer cannot be a reference",
     "TW-DATA-031": "an empty message",
+    "TW-DATA-032": "rows are of another kind than the method learns from",
+    "TW-DATA-033": "the two answers of a pair are equal",
+    "TW-DATA-034": "the two answers of a pair answer different prompts",
+    "TW-DATA-035": "a margin is no finite number",
+    "TW-DATA-036": "a label is neither true nor false",
+    "TW-DATA-037": "all labels are the same",
+    "TW-DATA-038": "tools, or calls to them, are not well formed",
+    "TW-DATA-039": "a document holds no text",
+    "TW-DATA-040": "a document is too large, or unpacks beyond reason",
+    "TW-DATA-041": "a package that reads this kind of document is not installed",
+    "TW-DATA-042": "a document is damaged or encrypted",
 }
