@@ -23,12 +23,21 @@ from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
+from tuneward.training.distributed import ALONE, Group, Workers
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.objectives import make_objective
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
+from tuneward.training.sharding import (
+    ShardedTrainable,
+    States,
+    place_small,
+    shard_frozen,
+    shard_trained,
+    states_of,
+)
 from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
 
 
@@ -89,6 +98,7 @@ class Prepared:
     """A job whose model and rows are in memory, and that is known to fit."""
 
     model: PreTrainedModel
+    states: States
     trainable: Trainable
     objective: Objective
     rows: Rows
@@ -96,7 +106,7 @@ class Prepared:
     plan: Plan
 
 
-def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
+def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
     """Load, check and plan a job without training.
 
     Raises:
@@ -105,18 +115,29 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     config = job.config
     objective = make_objective(config)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    model = load_base(job.base, precision=precision, device=device, quantised=config.adapter.kind == "qlora")
-    embedding: Any = model.get_input_embeddings()
-    rows = read_rows(
-        job.rows,
-        chat,
-        cache=job.shared / "tokens",
-        form=objective.form,
-        loss_on="all" if config.method == "pretrain" else config.loss_on,
-        context_tokens=context_tokens(model),
-        vocabulary=embedding.weight.shape[0],
+    # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
+    quantised = config.adapter.kind == "qlora"
+    model = load_base(
+        job.base,
+        precision=precision,
+        device="cpu" if group.size > 1 and not quantised else device,
+        quantised=quantised,
     )
-    trainable = _make_trainable(model, config)
+    embedding: Any = model.get_input_embeddings()
+    with group.in_turn():
+        rows = read_rows(
+            job.rows,
+            chat,
+            cache=job.shared / "tokens",
+            form=objective.form,
+            loss_on="all" if config.method == "pretrain" else config.loss_on,
+            context_tokens=context_tokens(model),
+            vocabulary=embedding.weight.shape[0],
+        )
+    if isinstance(group, Workers):
+        trainable, states = _share_trainable(model, config, group, precision=precision)
+    else:
+        trainable, states = _make_trainable(model, config), states_of(model)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -126,10 +147,11 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         seed=config.seed,
         weigh=objective.weigh,
     )
-    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
+    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision, processes=group.size)
     if device == "cpu":
-        refuse_what_cannot_fit(plan, available_bytes())
-    return Prepared(model, trainable, objective, rows, steps, plan)
+        free = available_bytes(group.size)
+        refuse_what_cannot_fit(plan, free)
+    return Prepared(model, states, trainable, objective, rows, steps, plan)
 
 
 def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable:
@@ -142,8 +164,30 @@ def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable
     return LoraTrainable(add_lora(model, config.adapter, seed=config.seed), config.adapter)
 
 
+def _share_trainable(
+    model: PreTrainedModel, config: TrainingConfig, workers: Workers, *, precision: Precision
+) -> tuple[Trainable, States]:
+    """The same for a model that the group holds in parts; the base is proved as it will be used."""
+    if config.adapter.kind == "full":
+        root = shard_trained(model, workers, precision)
+        root(prove)
+        return ShardedTrainable(root, workers, precision), root.states
+    place_small(model, workers.device)
+    fuse(model)
+    layers = add_lora(model, config.adapter, seed=config.seed)
+    root = shard_frozen(model, workers)
+    root(prove)
+    return LoraTrainable(layers, config.adapter), root.states
+
+
 def train(
-    job: Job, chat: Examples, *, emit: Emit, stop: Callable[[], bool] = lambda: False, device: str = "cpu"
+    job: Job,
+    chat: Examples,
+    *,
+    emit: Emit,
+    stop: Callable[[], bool] = lambda: False,
+    device: str = "cpu",
+    group: Group = ALONE,
 ) -> Outcome:
     """Train, or go on with, one job.
 
@@ -153,6 +197,7 @@ def train(
         emit: receives the events of the process protocol as plain dicts.
         stop: asked before each window; True stops the run at a checkpoint.
         device: ``cpu`` or ``cuda``.
+        group: the processes that train together; each of them calls this function, and rank 0 alone emits and writes.
 
     Raises:
         TunewardError: see :func:`prepare` and :meth:`Loop.run`; checkpoints stay.
@@ -160,9 +205,19 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(threads())
     torch.manual_seed(job.config.seed)
-    ready = prepare(job, chat, device=device)
+    ready = prepare(job, chat, device=device, group=group)
+    torch.manual_seed(job.config.seed + group.rank)  # of dropout
+    if group.rank:
+        emit = _silent
     emit({"event": "plan", **ready.plan.to_json()})
+    if (short := sum(sum(map(len, step.windows)) < group.size for step in ready.steps)) > 0:
+        told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
+        emit({"event": "note", "text": told})
     job.folder.mkdir(parents=True, exist_ok=True)
+
+    def stop_together() -> bool:
+        return group.any(stop())
+
     loop = Loop(
         ready.model,
         ready.trainable,
@@ -172,7 +227,9 @@ def train(
         config=job.config,
         checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
         emit=emit,
-        stop=stop,
+        stop=stop_together,
+        group=group,
+        states=ready.states,
     )
     if ready.objective.needs_reference:
         kept = "nf4" if job.config.adapter.kind == "qlora" else ""
@@ -183,8 +240,9 @@ def train(
                 folder=job.shared / "reference",
                 made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
-                stop=stop,
+                stop=stop_together,
                 told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                group=group,
             )
         except Stopped:
             return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
@@ -192,16 +250,19 @@ def train(
     curves: list[Curve] = []
 
     def open_curve(upto: int) -> Curve:
-        curves.append(Curve(curve_path, upto=upto))
+        curves.append(Curve(curve_path, upto=upto, written=group.rank == 0))
         return curves[0]
 
     finished = loop.run(open_curve)
     (curve,) = curves
     title = f"Training loss, {len(curve.points)} steps"
-    picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
+    if group.rank == 0:
+        picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
-    ready.trainable.save(adapter, base_name=job.base_name)
+    if group.rank == 0 or ready.trainable.shards:
+        ready.trainable.save(adapter, base_name=job.base_name)
+    group.wait()
     figures = {
         "steps": loop.done,
         "rows": len(ready.rows),
@@ -212,14 +273,19 @@ def train(
         "final_loss": curve.last_loss(),
         "seconds": loop.counters.seconds,
         "tokens_per_second": loop.counters.tokens / max(loop.counters.seconds, 1e-9),
-        "peak_bytes": peak_bytes(device),
+        "peak_bytes": max(group.gather(peak_bytes(device))),
         "planned_peak_bytes": ready.plan.peak_bytes,
         "resumed": loop.counters.resumed,
         "precision": ready.plan.precision,
         "device": device,
         "threads": torch.get_num_threads(),
+        "processes": group.size,
     }
     return Outcome("finished", figures, adapter, curve_path, picture)
+
+
+def _silent(event: dict[str, Any]) -> None:
+    """Rank 0 tells what there is to tell."""
 
 
 def peak_bytes(device: str) -> int:

@@ -14,6 +14,7 @@ import torch
 from tuneward.digests import digest_value
 from tuneward.storage.files import write_atomically
 from tuneward.training.batches import Window, fill_windows
+from tuneward.training.distributed import ALONE, Group
 from tuneward.training.losses.objective import Outputs, per_answer
 from tuneward.training.rows import Rows
 
@@ -31,6 +32,7 @@ def add_reference(
     window_tokens: int,
     stop: Callable[[], bool],
     told: Callable[[int], None],
+    group: Group = ALONE,
 ) -> None:
     """Give every row its reference log-probabilities, from the kept file or computed now.
 
@@ -42,28 +44,36 @@ def add_reference(
         window_tokens: room of a window.
         stop: asked before each window.
         told: receives the number of rows done.
+        group: the windows are dealt over it.
 
     Raises:
         Stopped: ``stop`` said so; nothing is kept.
     """
     path = folder / f"{digest_value([rows.digest, *made_from])}.f64"
-    if path.is_file() and path.stat().st_size == 16 * len(rows):
+    kept = path.is_file() and path.stat().st_size == 16 * len(rows)
+    if all(group.gather(kept)):
         rows.reference = np.fromfile(path, dtype="<f8").reshape(-1, 2)
         return
     found = np.zeros((len(rows), 2), dtype="<f8")
     done = 0
-    for numbers in fill_windows(rows.sizes.tolist(), window_tokens):
+    sizes = rows.sizes.tolist()
+    for share in group.share(list(fill_windows(sizes, window_tokens)), sizes.__getitem__, room=window_tokens):
         if stop():
             raise Stopped
+        numbers = share.rows
         with torch.no_grad():
             outputs, window = compute(numbers)
             values = per_answer(outputs.log_probs(window), window).double().cpu().numpy()
+        if not share.counted:
+            continue
         at = 0
         for number, row in zip(numbers, window.rows, strict=True):
             found[number, : len(row.branches)] = values[at : at + len(row.branches)]
             at += len(row.branches)
         done += len(numbers)
-        told(done)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, found.tobytes())
+        told(min(len(rows), done * group.size))
+    found = np.sum(group.gather(found), axis=0)  # each row was computed by one process, and is zero in the others
+    if group.rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, found.tobytes())
     rows.reference = found

@@ -159,6 +159,8 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
 def _show(event: Mapping[str, Any], progress: Progress) -> None:
     if event["event"] == "plan":
         progress.begin("training", total=event["steps"], unit="steps")
+    elif event["event"] == "note":
+        progress.say(event["text"])
     elif event["event"] == "resumed":
         progress.advance(event["step"])
     elif event["event"] == "step":

@@ -1,0 +1,34 @@
+"""Several runs by one group of processes: ``python -m tests.training.together SPEC``, started once for each rank.
+
+SPEC is a file: a JSON list of ``{"base": …, "rows": …, "folder": …, "config": …}``. One start of two processes serves
+many tests.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tests.training.rows import PlainChat
+from tuneward.errors import TrainingError
+from tuneward.training.config import TrainingConfig
+from tuneward.training.distributed import join
+from tuneward.training.job import Job, train
+
+
+def main(spec: Path) -> None:
+    with join("cpu") as group:
+        for run in json.loads(spec.read_text()):
+            folder = Path(run["folder"])
+            job = Job(Path(run["rows"]), Path(run["base"]), "tiny", TrainingConfig(**run["config"]), folder, "inputs")
+            events: list[object] = []
+            faults, figures = [], {}
+            try:
+                figures = train(job, PlainChat(job.base), emit=events.append, group=group).figures
+            except TrainingError as error:
+                faults = [fault.to_json() for fault in error.faults]
+            told = {"events": events, "figures": figures, "faults": faults}
+            (folder / f"told{group.rank}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
