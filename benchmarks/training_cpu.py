@@ -22,11 +22,10 @@ from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.lora import LoraLinear, add_lora
 from tuneward.settings import silence
-from tuneward.training.allocator import keep_freed_memory
+from tuneward.training.allocator import keep_freed_memory, peak_bytes
 from tuneward.training.batches import Row, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
-from tuneward.training.job import peak_bytes
 from tuneward.training.loop import Loop
 
 TOKENS, TRAINED, SPREAD, PEER_BATCH = 250, 90, 60, 8

@@ -180,6 +180,11 @@ CODES: dict[str, str] = {
     "TW-TRAIN-011": "every checkpoint is damaged",
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
     "TW-TRAIN-013": "settings of the training contradict one another",
+    "TW-TRAIN-040": "there is no interrupted run to go on with",
+    "TW-TRAIN-041": "holding rows out leaves none to train on",
+    "TW-TRAIN-042": "sample answers cannot be made while several processes hold the model in parts",
+    "TW-TRAIN-043": "the optimizer does not work on this device",
+    "TW-TRAIN-044": "the model's layers cannot be computed again one by one",
     # engine -------------------------------------------------------------------------------------------------------
     "TW-SERV-001": "the base names no longest context",
     "TW-SERV-002": "the engine's port cannot be bound",

@@ -17,11 +17,15 @@ from tuneward.training.batches import plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import join
+from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.job import Job, train
 from tuneward.training.loop import Loop
 from tuneward.training.objectives import make_objective
+from tuneward.training.recompute import recompute
 from tuneward.training.rows import Rows, read_rows
+from tuneward.training.samples import Samples
 from tuneward.training.trainable import FullTrainable, LoraTrainable
+from tuneward.training.validation import Validation, hold_out
 
 
 def rows_of(base: Path, file: Path, *, loss_on: str = "answers", form: str = "conversation") -> Rows:
@@ -34,6 +38,10 @@ def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Lo
     objective = make_objective(config)
     model = load_base(base, precision=config.precision)
     layers = {} if config.adapter.kind == "full" else add_lora(model, config.adapter, seed=config.seed)
+    recompute(model, config.recompute)
+    if config.neftune_alpha:
+        EmbeddingNoise(model, config.neftune_alpha)
+    learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -42,6 +50,7 @@ def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Lo
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
         weigh=objective.weigh,
+        among=learned,
     )
     loop = Loop(
         model,
@@ -53,8 +62,17 @@ def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Lo
         checkpoints=Checkpoints(folder / "checkpoints", "inputs"),
         emit=lambda event: None,
         stop=lambda: False,
+        validation=make_validation(base, held, rows, steps, objective, model, config, folder) if held else None,
     )
     return loop, layers
+
+
+def make_validation(base, held, rows, steps, objective, model, config, folder) -> Validation:  # type: ignore[no-untyped-def]
+    count, tokens, samples = config.validation.samples, config.validation.sample_tokens, None
+    if count:
+        asked = [rows[number] for number in held[:count]]
+        samples = Samples(asked, model, PlainChat(base), folder=folder, tokens=tokens)
+    return Validation(held, rows, steps, objective, config=config, folder=folder, samples=samples)
 
 
 def main(arguments: list[str]) -> int:

@@ -97,6 +97,31 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(base, rows, whole, tmp
     assert curves[0] == curves[1]
 
 
+WATCHED = {"validation": {"fraction": 0.2, "every_steps": 1, "samples": 2, "sample_tokens": 3}, "neftune_alpha": 5.0}
+WATCHED |= {"recompute": True, "optimizer": "adamw_8bit", "learning_rate": 0.1}
+
+
+def test_killed_with_validation_it_keeps_the_same_best_bytes(base, rows, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    process = start(base, rows, tmp_path / "whole", **WATCHED)
+    events = follow(process)
+    assert process.wait(120) == 0
+    best = max((event for event in events if event["event"] == "validation"), key=lambda event: -event["loss"])
+    assert best["step"] >= 1
+    for kind, at in (("step", 2), ("validation", 4), ("validation", 7)):
+        process = start(base, rows, tmp_path / "killed", **WATCHED)
+        follow(process, lambda event, kind=kind, at=at: event["event"] == kind and event["step"] >= at)
+        process.kill()
+        process.wait(60)
+        follow(process)
+    process = start(base, rows, tmp_path / "killed", **WATCHED)
+    assert follow(process)
+    assert process.wait(120) == 0
+    assert adapter_bytes(tmp_path / "killed") == adapter_bytes(tmp_path / "whole")
+    for name in ("validation.jsonl", "samples.jsonl"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_at_a_checkpoint_with_130(base, rows, whole, tmp_path, number):
     process = start(base, rows, tmp_path, checkpoint_seconds=1000)

@@ -3,12 +3,10 @@
 Place on the road: between the training process (or a notebook, or a test) and the loop. Knows no site and no database.
 """
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from transformers import PreTrainedModel
@@ -18,18 +16,23 @@ from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.lora import add_lora
 from tuneward.modeling.machine import threads
-from tuneward.training.allocator import keep_freed_memory
+from tuneward.training.allocator import keep_freed_memory, peak_bytes
 from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
 from tuneward.training.distributed import ALONE, Group, Workers
+from tuneward.training.embedding_noise import EmbeddingNoise
+from tuneward.training.held_out import make_validation, refuse_samples_in_parts, validated
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.objectives import make_objective
+from tuneward.training.optimizer import require_optimizer
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
+from tuneward.training.recompute import recompute
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
+from tuneward.training.samples import Speaker
 from tuneward.training.sharding import (
     ShardedTrainable,
     States,
@@ -38,7 +41,13 @@ from tuneward.training.sharding import (
     shard_trained,
     states_of,
 )
+from tuneward.training.tracking import Tracked, make_trackers
 from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
+from tuneward.training.validation import hold_out, read_measured
+
+
+class Chat(Examples, Speaker, Protocol):
+    """Tokenizer and template of a base, both ways."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +104,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose model and rows are in memory, and that is known to fit."""
+    """A job whose model and rows are in memory, and that is known to fit; ``held`` are the numbers of rows held out."""
 
     model: PreTrainedModel
     states: States
     trainable: Trainable
     objective: Objective
     rows: Rows
+    held: list[int]
     steps: list[Step]
     plan: Plan
 
 
-def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
+def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
     """Load, check and plan a job without training.
 
     Raises:
@@ -114,6 +124,8 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALO
     """
     config = job.config
     objective = make_objective(config)
+    require_optimizer(config, device, processes=group.size)
+    refuse_samples_in_parts(config, processes=group.size)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
     quantised = config.adapter.kind == "qlora"
@@ -134,6 +146,7 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALO
             context_tokens=context_tokens(model),
             vocabulary=embedding.weight.shape[0],
         )
+    learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
     if isinstance(group, Workers):
         trainable, states = _share_trainable(model, config, group, precision=precision)
     else:
@@ -146,12 +159,15 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALO
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
         weigh=objective.weigh,
+        among=learned,
     )
     plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision, processes=group.size)
     if device == "cpu":
-        free = available_bytes(group.size)
-        refuse_what_cannot_fit(plan, free)
-    return Prepared(model, states, trainable, objective, rows, steps, plan)
+        refuse_what_cannot_fit(plan, available_bytes(group.size))
+    recompute(model, config.recompute)
+    if config.neftune_alpha:
+        EmbeddingNoise(model, config.neftune_alpha)
+    return Prepared(model, states, trainable, objective, rows, held, steps, plan)
 
 
 def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable:
@@ -182,7 +198,7 @@ def _share_trainable(
 
 def train(
     job: Job,
-    chat: Examples,
+    chat: Chat,
     *,
     emit: Emit,
     stop: Callable[[], bool] = lambda: False,
@@ -214,10 +230,41 @@ def train(
         told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
         emit({"event": "note", "text": told})
     job.folder.mkdir(parents=True, exist_ok=True)
+    tracked = Tracked(emit, [] if group.rank else make_trackers(job.config, job.folder))
+    finished = False
+    try:
+        tracked.settings(job.config, ready.plan.to_json())
+        outcome = _train(job, chat, ready, tracked=tracked, stop=stop, device=device, group=group)
+        finished = outcome.status == "finished"
+        return outcome
+    finally:
+        tracked.close(finished=finished)
 
+
+def _train(
+    job: Job,
+    chat: Chat,
+    ready: Prepared,
+    *,
+    tracked: Tracked,
+    stop: Callable[[], bool],
+    device: str,
+    group: Group,
+) -> Outcome:
     def stop_together() -> bool:
         return group.any(stop())
 
+    validation = make_validation(
+        ready.held,
+        ready.rows,
+        ready.steps,
+        ready.objective,
+        model=ready.model,
+        speaker=chat,
+        config=job.config,
+        folder=job.folder,
+        group=group,
+    )
     loop = Loop(
         ready.model,
         ready.trainable,
@@ -226,8 +273,9 @@ def train(
         steps=ready.steps,
         config=job.config,
         checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
-        emit=emit,
+        emit=tracked,
         stop=stop_together,
+        validation=validation,
         group=group,
         states=ready.states,
     )
@@ -241,7 +289,7 @@ def train(
                 made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
                 stop=stop_together,
-                told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                told=lambda rows: tracked({"event": "reference", "rows": rows, "of": len(ready.rows)}),
                 group=group,
             )
         except Stopped:
@@ -257,15 +305,23 @@ def train(
     (curve,) = curves
     title = f"Training loss, {len(curve.points)} steps"
     if group.rank == 0:
-        picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
+        drawn = draw(
+            curve.points,
+            title=title,
+            unit=ready.objective.unit,
+            validation=[] if validation is None else [(m.step, m.loss) for m in read_measured(validation.path)],
+            best=None if validation is None else validation.course.best_step,
+        )
+        picture.write_text(drawn, encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
+    loop.take_best()
     if group.rank == 0 or ready.trainable.shards:
         ready.trainable.save(adapter, base_name=job.base_name)
     group.wait()
     figures = {
         "steps": loop.done,
-        "rows": len(ready.rows),
+        "rows": len(ready.rows) - len(ready.held),
         "tokens": loop.counters.tokens,
         "trained_tokens": ready.plan.trained_tokens,
         "trained_parameters": ready.plan.trained_parameters,
@@ -281,16 +337,10 @@ def train(
         "threads": torch.get_num_threads(),
         "processes": group.size,
     }
+    if validation is not None:
+        figures |= validated(validation, done=loop.done)
     return Outcome("finished", figures, adapter, curve_path, picture)
 
 
 def _silent(event: dict[str, Any]) -> None:
     """Rank 0 tells what there is to tell."""
-
-
-def peak_bytes(device: str) -> int:
-    """Highest memory so far: of the process on a CPU, of the allocator on a GPU."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest if sys.platform == "darwin" else highest * 1024
