@@ -163,9 +163,7 @@ CODES: dict[str, str] = {
     "TW-BASE-037": "packed documents see one another, or differ from the same documents alone",
     "TW-BASE-038": "an adapter target is the output head",
     "TW-BASE-039": "an update cannot be merged into a quantised weight",
-    # writing a model without its adapter (merge, GGUF) ----------------------------------------------------------
     "TW-BASE-061": "a GGUF file cannot hold this model or its tokenizer",
-    "TW-BASE-062": "the export process ended for a reason that Tuneward does not know",
     # training -----------------------------------------------------------------------------------------------------
     "TW-TRAIN-001": "the prepared rows cannot be read",
     "TW-TRAIN-002": "there are no rows to train on",
