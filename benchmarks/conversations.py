@@ -1,7 +1,7 @@
 """Conversations: the rows that training benchmarks run over, tokenised once for all contenders.
 
 hh-rlhf where ``TUNEWARD_TEST_DATA`` names a folder that has it (pairs of answers, judged by people; MIT); else a
-stand-in of random words whose lengths are drawn as there (mean 185 tokens a conversation, long tails), and that is said.
+stand-in of random words whose lengths are drawn as there (about 185 tokens a row, long tails), and that is said.
 """
 
 import json
