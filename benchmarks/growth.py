@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.conversations import read_conversations, source
-from benchmarks.peers import Course, tuneward
+from benchmarks.courses import Course
+from benchmarks.ours import tuneward
 from benchmarks.turns import Table, gib
 from tuneward.modeling.machine import threads
 from tuneward.training.batches import plan_steps

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.conversations import read_conversations, source
-from benchmarks.peers import Course, Setting, plan_course, products, trl, tuneward
+from benchmarks.courses import Course, Setting, plan_course
+from benchmarks.ours import tuneward
+from benchmarks.products import products
+from benchmarks.theirs import trl
 from benchmarks.turns import Agreement, Ratio, Table, gib, in_turn
 from tuneward.modeling.machine import threads
 

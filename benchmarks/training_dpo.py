@@ -7,7 +7,7 @@ within the step, Tuneward once before the first, and each of its turns carries i
     python -m benchmarks.training_dpo BASE_FOLDER [--against best|defaults] [--turns 12]
 """
 
-from benchmarks.peers import DPO_SETTINGS
+from benchmarks.courses import DPO_SETTINGS
 from benchmarks.side_by_side import Trial, run
 
 TRIAL = Trial(

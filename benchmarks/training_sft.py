@@ -6,7 +6,7 @@ layers) and train in bf16. The matrix products that cannot be avoided are measur
     python -m benchmarks.training_sft BASE_FOLDER [--against best|packing|defaults] [--turns 12]
 """
 
-from benchmarks.peers import SFT_SETTINGS
+from benchmarks.courses import SFT_SETTINGS
 from benchmarks.side_by_side import Trial, run
 
 TRIAL = Trial(
