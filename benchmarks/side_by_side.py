@@ -76,7 +76,7 @@ def compare(base: Path, trial: Trial, *, against: str, turns: int) -> Figures:
     with tempfile.TemporaryDirectory() as scratch, Table() as table:
         folder = Path(scratch)
         form: Any = "conversation" if trial.method == "sft" else "pair"
-        known = read_conversations(base, folder, count=(turns + 2) * trial.step_rows, form=form)
+        known = read_conversations(base, folder, count=(turns + 3) * trial.step_rows, form=form)
         course = Course(
             base=base,
             rows=folder / "tokens" / known.digest,
