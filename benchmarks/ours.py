@@ -5,12 +5,36 @@ and trains one optimizer step a turn.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.courses import ALPHA, BETA, RANK, Course
 from benchmarks.turns import Seat
+
+
+def plan_windows(
+    rows: Sequence[Any], passes: Sequence[Sequence[Sequence[int]]], *, window_tokens: int, weigh: Callable[[Any], float]
+) -> list[Any]:
+    """The steps of a loop over given rows, dealt over windows as ``plan_steps`` deals them."""
+    from tuneward.training.batches import plan_steps
+
+    steps = []
+    for step in passes:
+        numbers = [row for part in step for row in part]
+        (planned,) = plan_steps(
+            [rows[i] for i in numbers],
+            epochs=1,
+            batch_tokens=window_tokens,
+            batch_rows=len(numbers),
+            window_tokens=window_tokens,
+            seed=0,
+            weigh=weigh,
+        )
+        windows = tuple(tuple(numbers[at] for at in window) for window in planned.windows)
+        steps.append(replace(planned, windows=windows))
+    return steps
 
 
 def make_loop(
@@ -26,7 +50,6 @@ def make_loop(
         folder: receives ``start``, a PEFT folder of the adapter before the first step.
     """
     from tuneward.modeling.lora import add_lora
-    from tuneward.training.batches import Step, fill_windows
     from tuneward.training.checkpoint import Checkpoints
     from tuneward.training.loop import Loop
     from tuneward.training.objectives import make_objective
@@ -35,12 +58,7 @@ def make_loop(
     trainable = LoraTrainable(add_lora(model, config.adapter, seed=0), config.adapter)
     trainable.save(folder / "start", base_name="base")
     objective = make_objective(config)
-    steps = []
-    for step in passes:
-        numbers = [row for part in step for row in part]
-        sizes, trained = [rows[i].size for i in numbers], sum(rows[i].trained for i in numbers)
-        windows = tuple(tuple(numbers[at] for at in window) for window in fill_windows(sizes, config.window_tokens))
-        steps.append(Step(windows, sum(sizes), trained, sum(objective.weigh(rows[i]) for i in numbers)))
+    steps = plan_windows(rows, passes, window_tokens=config.window_tokens, weigh=objective.weigh)
     return Loop(
         model,
         trainable,
