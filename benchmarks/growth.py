@@ -22,6 +22,7 @@ from tuneward.training.batches import plan_steps
 
 SIZES = (1, 4, 16)
 BATCH_TOKENS, WINDOW_TOKENS = 2048, 1024
+FEWEST_STEPS = 3
 
 
 def grow(base: Path, *, rows: int) -> dict[str, float]:
@@ -36,6 +37,8 @@ def grow(base: Path, *, rows: int) -> dict[str, float]:
             known = read_conversations(base, folder, count=size * rows, form="conversation")
             preparing[size] = (time.perf_counter() - started) / len(known)
             steps = plan_steps(known, epochs=1, batch_tokens=BATCH_TOKENS, window_tokens=WINDOW_TOKENS, seed=0)
+            if len(steps) < FEWEST_STEPS:
+                raise SystemExit(f"{len(known)} rows make {len(steps)} steps, too few to time; give more --rows")
             plans[size] = steps
             course = Course(
                 base=base,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import conversations, training_dpo, training_sft
+from benchmarks.growth import grow
 from benchmarks.side_by_side import compare
 from tests.tiny import make_tiny_base
 from tuneward.domain.record import Message
@@ -20,7 +21,7 @@ def base(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _short_rows(monkeypatch):
     def stand_ins():
-        for number in range(300):
+        for number in range(2500):
             question = Message("user", "the ring" + " and" * (number % 7))
             answer = Message("assistant", "in there" + " again" * (number % 5))
             yield conversations._record(number, [question, answer], Message("assistant", "no"))
@@ -41,3 +42,10 @@ def test_both_take_the_same_course(base, capsys, trial, against, step_rows):
     assert figures.their_peak > figures.our_peak > 2**27
     assert 0 < figures.share <= figures.wide_share
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"ratio tuneward / TRL ({against})")
+
+
+def test_growth_is_measured_over_three_sizes(base, capsys):
+    figures = grow(base, rows=150)
+    assert set(figures) == {"time", "memory", "preparing"}
+    assert all(figure > 0 for figure in figures.values())
+    assert " 16x: 2400 rows" in capsys.readouterr().out
