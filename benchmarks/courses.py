@@ -51,6 +51,7 @@ class Setting:
         grouped: rows come sorted by length as transformers' ``group_by_length`` sorts them; else shuffled.
         packed: rows come packed into sequences of ``max_length`` tokens (TRL's ``packing``), one a forward pass.
         dtype: of the base's weights; the trainer multiplies in bf16 in any case.
+        attention: transformers' implementation.
         arguments: further ones of ``SFTConfig`` or ``DPOConfig``.
     """
 
@@ -59,6 +60,7 @@ class Setting:
     grouped: bool = False
     packed: bool = False
     dtype: str = "bfloat16"
+    attention: str = "sdpa"
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 

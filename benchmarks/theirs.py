@@ -66,7 +66,9 @@ def trl(seat: Seat, *, course: Course, setting: Setting) -> None:
             "gradient_accumulation_steps": len(course.steps[0]),
             **setting.arguments,
         }
-        base = transformers.AutoModelForCausalLM.from_pretrained(course.base, dtype=getattr(torch, setting.dtype))
+        base = transformers.AutoModelForCausalLM.from_pretrained(
+            course.base, dtype=getattr(torch, setting.dtype), attn_implementation=setting.attention
+        )
         parts = {
             "model": PeftModel.from_pretrained(base, course.start, is_trainable=True),
             "processing_class": transformers.AutoTokenizer.from_pretrained(course.base),

@@ -11,6 +11,7 @@ from tests.training.runs import make_loop, rows_of
 from tuneward.modeling.base_model import OutputHead
 from tuneward.training.losses.head import token_log_probs
 from tuneward.training.reference import add_reference
+from tuneward.training.sharding import states_of
 
 ROWS, HIDDEN, VOCABULARY = 300, 64, 5003
 SETTINGS = {"batch_tokens": 200, "window_tokens": 90, "epochs": 2}
@@ -51,7 +52,7 @@ def moved(loop, device):
     """The same loop on a device: what ``load_base(device=…)`` and ``add_lora`` would have made there."""
     loop.model.to(device)
     loop.device = device
-    loop.head = OutputHead.of(loop.model)
+    loop.states = states_of(loop.model)
     return loop
 
 
