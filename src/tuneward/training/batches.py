@@ -17,7 +17,6 @@ from tuneward.digests import digest_bytes
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.rows import IGNORED, Row
 
-
 #: Windows are filled up to a multiple of this many tokens. For every new shape a CPU's product makes new code, in
 #: milliseconds and hundreds of kilobytes (docs/performance.md, "Shapes"); so few shapes come again and again.
 ROUND_TOKENS = 64
