@@ -164,6 +164,7 @@ CODES: dict[str, str] = {
     "TW-BASE-037": "packed documents see one another, or differ from the same documents alone",
     "TW-BASE-038": "an adapter target is the output head",
     "TW-BASE-039": "an update cannot be merged into a quantised weight",
+    "TW-BASE-061": "a GGUF file cannot hold this model or its tokenizer",
     # training -----------------------------------------------------------------------------------------------------
     "TW-TRAIN-001": "the prepared rows cannot be read",
     "TW-TRAIN-002": "there are no rows to train on",
@@ -207,6 +208,10 @@ CODES: dict[str, str] = {
     "TW-REG-001": "the AIBOM refers to something that it does not hold",
     "TW-REG-002": "the nouns of a version do not belong together",
     "TW-REG-003": "a version's paper is missing",
+    "TW-REG-010": "an exported copy does not say what its adapter says",
+    "TW-REG-011": "there is nothing to export, or nothing to check an export on",
+    "TW-REG-012": "the target folder of an export is not empty",
+    "TW-REG-013": "the export process ended without a result",
     "TW-PROOF-020": "a signed statement is damaged",
     "TW-PROOF-021": "a signed statement has another payload type",
     "TW-PROOF-022": "a statement is signed with another key",

@@ -1,11 +1,6 @@
 """Step 4: start, follow and, after an interruption, go on with a run; take in the adapter that it leaves."""
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +12,11 @@ from tuneward.domain.run import Adapter, Run
 from tuneward.errors import DataError, Fault, GovernanceError, TrainingError
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
-from tuneward.modeling.machine import computing
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.repository import get, latest
 from tuneward.workflows.approve import decide
+from tuneward.workflows.child import follow
 from tuneward.workflows.prepare import ASK, require_base
 from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
 from tuneward.workflows.workspace import Workspace
@@ -160,50 +155,21 @@ def require_approval(workspace: Workspace, road: Road) -> Approval | None:
 
 def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[str, Any]:
     """Run the training process and pass on what it says; returns its final figures."""
-    environment = {**computing(os.environ), "TUNEWARD_SITE": str(workspace.site.folder)}
     log = workspace.site.run_folder(run.id) / "process.log"
-    figures: Mapping[str, Any] | None = None
-    faults: list[Fault] = []
-    with (
-        log.open("ab") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-m", "tuneward.training", run.id],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=environment,
-            start_new_session=True,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                event = json.loads(line)
-                if event["event"] == "done":
-                    figures = event["figures"]
-                elif event["event"] == "error":  # of several processes the first to fail knows why
-                    faults = faults or [Fault(**fault) for fault in event["faults"]]
-                else:
-                    _show(event, progress)
-            process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            raise
+    site = {"TUNEWARD_SITE": str(workspace.site.folder)}
+    ended = follow("tuneward.training", [run.id], log=log, hear=lambda event: _show(event, progress), environment=site)
     progress.end()
-    if process.returncode == 0 and figures is not None:
-        return figures
-    if process.returncode == 130:
-        raise KeyboardInterrupt
-    faults = faults or [
+    if ended.figures is not None:
+        return ended.figures
+    faults = ended.faults or (
         Fault(
             "TW-TRAIN-020",
-            f"the training process ended with status {process.returncode}",
+            f"the training process ended with status {ended.code}",
             str(log),
             "read that log; `tuneward train` goes on from the last checkpoint",
-        )
-    ]
-    if process.returncode > 0 and not all(fault.code in GOES_ON for fault in faults):
+        ),
+    )
+    if ended.code > 0 and not all(fault.code in GOES_ON for fault in faults):
         with change(workspace.office, "run.fail", run.id) as c:
             c.put(replace(run, status="failed", finished_at=now()))
             c.note(faults=[fault.code for fault in faults])
