@@ -164,9 +164,7 @@ CODES: dict[str, str] = {
     "TW-BASE-037": "packed documents see one another, or differ from the same documents alone",
     "TW-BASE-038": "an adapter target is the output head",
     "TW-BASE-039": "an update cannot be merged into a quantised weight",
-    # writing a model without its adapter (merge, GGUF) ----------------------------------------------------------
     "TW-BASE-061": "a GGUF file cannot hold this model or its tokenizer",
-    "TW-BASE-062": "the export process ended for a reason that Tuneward does not know",
     # training -----------------------------------------------------------------------------------------------------
     "TW-TRAIN-001": "the prepared rows cannot be read",
     "TW-TRAIN-002": "there are no rows to train on",
@@ -180,7 +178,12 @@ CODES: dict[str, str] = {
     "TW-TRAIN-010": "the training process was called wrongly",
     "TW-TRAIN-011": "every checkpoint is damaged",
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
-    "TW-TRAIN-013": "a training setting has no effect with the chosen method or loss",
+    "TW-TRAIN-013": "settings of the training contradict one another",
+    "TW-TRAIN-040": "there is no interrupted run to go on with",
+    "TW-TRAIN-041": "holding rows out leaves none to train on",
+    "TW-TRAIN-042": "sample answers cannot be made while several processes hold the model in parts",
+    "TW-TRAIN-043": "the optimizer does not work on this device",
+    "TW-TRAIN-044": "the model's layers cannot be computed again one by one",
     # engine -------------------------------------------------------------------------------------------------------
     "TW-SERV-001": "the base names no longest context",
     "TW-SERV-002": "the engine's port cannot be bound",
@@ -301,6 +304,7 @@ CODES: dict[str, str] = {
     "TW-ENV-003": "an example's script failed",
     "TW-ENV-004": "the device that is asked for is not there",
     "TW-ENV-005": "an optional package that a setting needs is not installed",
+    "TW-ENV-006": "more processes are asked for than there are devices",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",
@@ -333,4 +337,15 @@ CODES: dict[str, str] = {
     "TW-DATA-029": "more faults than are listed",
     "TW-DATA-030": "a test row's answer cannot be a reference",
     "TW-DATA-031": "an empty message",
+    "TW-DATA-032": "rows are of another kind than the method learns from",
+    "TW-DATA-033": "the two answers of a pair are equal",
+    "TW-DATA-034": "the two answers of a pair answer different prompts",
+    "TW-DATA-035": "a margin is no finite number",
+    "TW-DATA-036": "a label is neither true nor false",
+    "TW-DATA-037": "all labels are the same",
+    "TW-DATA-038": "tools, or calls to them, are not well formed",
+    "TW-DATA-039": "a document holds no text",
+    "TW-DATA-040": "a document is too large, or unpacks beyond reason",
+    "TW-DATA-041": "a package that reads this kind of document is not installed",
+    "TW-DATA-042": "a document is damaged or encrypted",
 }

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # the parent must learn of it in its own words
         traceback.print_exc()
         fault = Fault(
-            "TW-BASE-062", f"{type(error).__name__} (see the export's log)", "tuneward.modeling.export", "run it again"
+            "TW-REG-013", f"{type(error).__name__} (see the export's log)", "tuneward.modeling.export", "run it again"
         )
         emit({"event": "error", "faults": [fault.to_json()]})
         return ModelError.exit_code

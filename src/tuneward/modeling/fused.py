@@ -11,28 +11,51 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-#: Largest difference, against the result's spread, at which a fused part counts as equal in fp32.
-TOLERANCE = 1e-5
+from tuneward.modeling.gated_mlp import activation_of, gated_mlp
+from tuneward.modeling.low_rank import Frozen, dense
+
+#: Largest difference, against the result's spread, at which a fused part counts as equal: a rounding more or less.
+TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 
 def fuse(model: nn.Module) -> dict[str, int]:
-    """Replace what can be replaced, in place.
+    """Replace what can be replaced, in place; before an adapter is put in.
 
     Returns:
         Kind of part → how many were replaced.
     """
-    counts = {"rms_norm": 0}
+    counts = {"rms_norm": 0, "gated_mlp": 0}
     for module in model.modules():
-        weight, eps = getattr(module, "weight", None), _epsilon(module)
-        if not isinstance(weight, Tensor) or weight.ndim != 1 or eps is None or list(module.children()):
-            continue
-        for offset in (False, True):
-            forward = _norm_forward(weight, eps=eps, offset=offset)
-            if _same(module, forward, weight.shape[0]):
-                cast(Any, module).forward = forward
-                counts["rms_norm"] += 1
-                break
+        counts["rms_norm"] += _fuse_norm(module)
+        counts["gated_mlp"] += _fuse_mlp(module)
     return counts
+
+
+def _fuse_norm(module: nn.Module) -> bool:
+    weight, eps = getattr(module, "weight", None), _epsilon(module)
+    if not isinstance(weight, Tensor) or weight.ndim != 1 or eps is None or list(module.children()):
+        return False
+    exact = weight.new_empty(0, dtype=torch.float32)  # a norm takes fp32 whatever its weight's type
+    forwards = (_norm_forward(weight, eps=eps, offset=offset) for offset in (False, True))
+    return any(_replaced(module, forward, width=weight.shape[0], like=exact) for forward in forwards)
+
+
+def _fuse_mlp(module: nn.Module) -> bool:
+    parts = dict(module.named_children())
+    function = parts.pop("act_fn", None)
+    if set(parts) != {"gate_proj", "up_proj", "down_proj"} or function is None:
+        return False
+    name = activation_of(function)
+    if name is None:
+        return False
+
+    def forward(x: Tensor) -> Tensor:
+        # looked up at each call: an adapter may have taken a layer's place
+        gate, up, down = (getattr(module, part) for part in ("gate_proj", "up_proj", "down_proj"))
+        return gated_mlp(x, gate, up, down, name)
+
+    weight = dense(cast(Frozen, parts["down_proj"]))
+    return _replaced(module, forward, width=weight.shape[0], like=weight)
 
 
 def _epsilon(module: nn.Module) -> float | None:
@@ -51,17 +74,20 @@ def _norm_forward(weight: Tensor, *, eps: float, offset: bool) -> Callable[[Tens
 
 
 @torch.no_grad()
-def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], width: int) -> bool:
-    weight = cast(Tensor, module.weight)
+def _replaced(module: nn.Module, forward: Callable[[Tensor], Tensor], *, width: int, like: Tensor) -> bool:
+    """Give ``module`` this forward method if it computes the same on random input; says whether it does."""
     generator = torch.Generator().manual_seed(0)
-    probe = (3 * torch.randn(4, width, generator=generator)).to(weight.device)
+    probe = (3 * torch.randn(4, width, generator=generator)).to(like)
     try:
         theirs, ours = module(probe), forward(probe)
     except (RuntimeError, TypeError, ValueError):
         return False
     if not isinstance(theirs, Tensor) or theirs.shape != ours.shape:
         return False
-    return bool((theirs - ours).abs().max() <= TOLERANCE * theirs.abs().max())
+    if (theirs - ours).abs().max() > TOLERANCES[like.dtype] * theirs.abs().max():
+        return False
+    cast(Any, module).forward = forward
+    return True
 
 
 def rms_norm(x: Tensor, factor: Tensor, eps: float) -> Tensor:

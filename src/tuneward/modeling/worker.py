@@ -38,6 +38,10 @@ class Stop:
         self._asked.set()
         self._at_once()
 
+    def within(self, seconds: float) -> bool:
+        """Whether the end is asked for within ``seconds``."""
+        return self._asked.wait(seconds)
+
     def watch(self) -> None:
         """Listen to signals, and to the parent's end."""
         signal.signal(signal.SIGINT, self.ask)

@@ -3,37 +3,47 @@
 Place on the road: between the training process (or a notebook, or a test) and the loop. Knows no site and no database.
 """
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from transformers import PreTrainedModel
 
-from tuneward.modeling.adapter_files import SCORE, load_adapter
-from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
-from tuneward.modeling.fused import fuse
+from tuneward.errors import Fault, TrainingError
+from tuneward.modeling.adapter_files import SCORE
+from tuneward.modeling.base_model import Precision, best_precision, load_base
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import add_lora, set_weights
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
-from tuneward.training.allocator import keep_freed_memory
-from tuneward.training.batches import Step, Window, fill_windows, plan_steps
-from tuneward.training.calibration import calibrate
+from tuneward.training.allocator import keep_freed_memory, peak_bytes
+from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
+from tuneward.training.distributed import ALONE, Group, Workers
+from tuneward.training.embedding_noise import EmbeddingNoise
+from tuneward.training.held_out import calibrated, make_validation, read_pairs, refuse_samples_in_parts, validated
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.losses.reward import Reward
 from tuneward.training.objectives import check_objective, make_objective
+from tuneward.training.optimizer import require_optimizer
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
+from tuneward.training.recompute import recompute
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
-from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
+from tuneward.training.samples import Speaker
+from tuneward.training.sharding import States, states_of
+from tuneward.training.start import make_trainable, share_trainable
+from tuneward.training.tracking import Tracked, make_trackers
+from tuneward.training.trainable import Trainable
+from tuneward.training.validation import hold_out, read_measured
+
+
+class Chat(Examples, Speaker, Protocol):
+    """Tokenizer and template of a base, both ways."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Job:
         start: PEFT folder of the adapter that training begins with, or None for a new one.
         start_name: its digest.
         held_out: records of the same dataset that are not trained on, such as its ``test.jsonl``; a reward model's
-            calibration is measured on them. None, or an empty file, for none.
+            calibration is measured on the pairs among them. None for none.
         cache: folder of tokenised datasets and reference log-probabilities that runs share; ``folder`` when None. It
             holds content of rows, and everything in it can be made again.
     """
@@ -93,18 +103,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose model and rows are in memory, and that is known to fit."""
+    """A job whose model and rows are in memory, and that is known to fit; ``held`` are the numbers of rows held out."""
 
     model: PreTrainedModel
+    states: States
     trainable: Trainable
     objective: Objective
     rows: Rows
+    held: list[int]
     steps: list[Step]
     plan: Plan
     held_out: Rows | None = None
 
 
-def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
+def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
     """Load, check and plan a job without training.
 
     Raises:
@@ -112,17 +124,34 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     """
     config = job.config
     check_objective(config)
+    if job.start is not None and config.adapter.kind == "full":
+        told, cure = "a full training begins at its base, at no adapter", "merge the adapter into the base first"
+        raise TrainingError(Fault("TW-TRAIN-013", told, "training.adapter.kind", cure))
+    require_optimizer(config, device, processes=group.size)
+    refuse_samples_in_parts(config, processes=group.size)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    model = load_base(job.base, precision=precision, device=device, quantised=config.adapter.kind == "qlora")
+    # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
+    quantised = config.adapter.kind == "qlora"
+    model = load_base(
+        job.base,
+        precision=precision,
+        device="cpu" if group.size > 1 and not quantised else device,
+        quantised=quantised,
+    )
     if config.method == "reward":
         scoring_class(model)  # what cannot be saved in the end is refused at the start
     text: Any = model.config.get_text_config()
     objective = make_objective(config, hidden=text.hidden_size, device=device)
-    rows = _read(job, job.rows, chat, model, objective)
     held_out = None
-    if isinstance(objective, Reward) and job.held_out is not None and job.held_out.stat().st_size:
-        held_out = _read(job, job.held_out, chat, model, objective)
-    trainable = _make_trainable(job, model)
+    with group.in_turn():
+        rows = _read(job, job.rows, chat, model, objective)
+        if isinstance(objective, Reward) and job.held_out is not None:
+            held_out = read_pairs(job.held_out, lambda file: _read(job, file, chat, model, objective), job.folder)
+    learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
+    if isinstance(group, Workers):
+        trainable, states = share_trainable(model, config, group, start=job.start, precision=precision)
+    else:
+        trainable, states = make_trainable(model, config, start=job.start), states_of(model)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -131,11 +160,15 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
         weigh=objective.weigh,
+        among=learned,
     )
-    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
+    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision, processes=group.size)
     if device == "cpu":
-        refuse_what_cannot_fit(plan, available_bytes())
-    return Prepared(model, trainable, objective, rows, steps, plan, held_out)
+        refuse_what_cannot_fit(plan, available_bytes(group.size))
+    recompute(model, config.recompute)
+    if config.neftune_alpha:
+        EmbeddingNoise(model, config.neftune_alpha)
+    return Prepared(model, states, trainable, objective, rows, held, steps, plan, held_out)
 
 
 def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objective: Objective) -> Rows:
@@ -151,22 +184,14 @@ def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objectiv
     )
 
 
-def _make_trainable(job: Job, model: PreTrainedModel) -> Trainable:
-    """Prove the base, and put in what is trained."""
-    config = job.config
-    if config.adapter.kind == "full":
-        prove(model)
-        return FullTrainable(model)
-    fuse(model)
-    prove(model)
-    layers = add_lora(model, config.adapter, seed=config.seed)
-    if job.start is not None:
-        set_weights(layers, load_adapter(job.start))
-    return LoraTrainable(layers, config.adapter)
-
-
 def train(
-    job: Job, chat: Examples, *, emit: Emit, stop: Callable[[], bool] = lambda: False, device: str = "cpu"
+    job: Job,
+    chat: Chat,
+    *,
+    emit: Emit,
+    stop: Callable[[], bool] = lambda: False,
+    device: str = "cpu",
+    group: Group = ALONE,
 ) -> Outcome:
     """Train, or go on with, one job.
 
@@ -176,6 +201,7 @@ def train(
         emit: receives the events of the process protocol as plain dicts.
         stop: asked before each window; True stops the run at a checkpoint.
         device: ``cpu`` or ``cuda``.
+        group: the processes that train together; each of them calls this function, and rank 0 alone emits and writes.
 
     Raises:
         TunewardError: see :func:`prepare` and :meth:`Loop.run`; checkpoints stay.
@@ -183,9 +209,50 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(threads())
     torch.manual_seed(job.config.seed)
-    ready = prepare(job, chat, device=device)
+    ready = prepare(job, chat, device=device, group=group)
+    torch.manual_seed(job.config.seed + group.rank)  # of dropout
+    if group.rank:
+        emit = _silent
     emit({"event": "plan", **ready.plan.to_json()})
+    if (short := sum(sum(map(len, step.windows)) < group.size for step in ready.steps)) > 0:
+        told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
+        emit({"event": "note", "text": told})
     job.folder.mkdir(parents=True, exist_ok=True)
+    tracked = Tracked(emit, [] if group.rank else make_trackers(job.config, job.folder))
+    finished = False
+    try:
+        tracked.settings(job.config, ready.plan.to_json())
+        outcome = _train(job, chat, ready, tracked=tracked, stop=stop, device=device, group=group)
+        finished = outcome.status == "finished"
+        return outcome
+    finally:
+        tracked.close(finished=finished)
+
+
+def _train(
+    job: Job,
+    chat: Chat,
+    ready: Prepared,
+    *,
+    tracked: Tracked,
+    stop: Callable[[], bool],
+    device: str,
+    group: Group,
+) -> Outcome:
+    def stop_together() -> bool:
+        return group.any(stop())
+
+    validation = make_validation(
+        ready.held,
+        ready.rows,
+        ready.steps,
+        ready.objective,
+        model=ready.model,
+        speaker=chat,
+        config=job.config,
+        folder=job.folder,
+        group=group,
+    )
     loop = Loop(
         ready.model,
         ready.trainable,
@@ -194,8 +261,11 @@ def train(
         steps=ready.steps,
         config=job.config,
         checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
-        emit=emit,
-        stop=stop,
+        emit=tracked,
+        stop=stop_together,
+        validation=validation,
+        group=group,
+        states=ready.states,
     )
     if ready.objective.needs_reference:
         kept = "nf4" if job.config.adapter.kind == "qlora" else ""
@@ -206,8 +276,9 @@ def train(
                 folder=job.shared / "reference",
                 made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
-                stop=stop,
-                told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                stop=stop_together,
+                told=lambda rows: tracked({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                group=group,
             )
         except Stopped:
             return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
@@ -215,55 +286,53 @@ def train(
     curves: list[Curve] = []
 
     def open_curve(upto: int) -> Curve:
-        curves.append(Curve(curve_path, upto=upto))
+        curves.append(Curve(curve_path, upto=upto, written=group.rank == 0))
         return curves[0]
 
     finished = loop.run(open_curve)
     (curve,) = curves
     title = f"Training loss, {len(curve.points)} steps"
-    picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
+    if group.rank == 0:
+        drawn = draw(
+            curve.points,
+            title=title,
+            unit=ready.objective.unit,
+            validation=[] if validation is None else [(m.step, m.loss) for m in read_measured(validation.path)],
+            best=None if validation is None else validation.course.best_step,
+        )
+        picture.write_text(drawn, encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
-    score = ready.objective.parameters.get(f"{SCORE}.weight")
-    ready.trainable.save(adapter, base_name=job.base_name, score=score)
+    loop.take_best()
+    if group.rank == 0 or ready.trainable.shards:
+        score = ready.objective.parameters.get(f"{SCORE}.weight")
+        ready.trainable.save(adapter, base_name=job.base_name, score=score)
+    group.wait()
     figures = {
         "steps": loop.done,
-        "rows": len(ready.rows),
+        "rows": len(ready.rows) - len(ready.held),
         "tokens": loop.counters.tokens,
         "trained_tokens": ready.plan.trained_tokens,
-        "trained_parameters": ready.plan.trained_parameters + (0 if score is None else score.numel()),
+        "trained_parameters": ready.plan.trained_parameters
+        + sum(p.numel() for p in ready.objective.parameters.values()),
         "first_loss": curve.points[0].loss,
         "final_loss": curve.last_loss(),
         "seconds": loop.counters.seconds,
         "tokens_per_second": loop.counters.tokens / max(loop.counters.seconds, 1e-9),
-        "peak_bytes": peak_bytes(device),
+        "peak_bytes": max(group.gather(peak_bytes(device))),
         "planned_peak_bytes": ready.plan.peak_bytes,
         "resumed": loop.counters.resumed,
         "precision": ready.plan.precision,
         "device": device,
         "threads": torch.get_num_threads(),
+        "processes": group.size,
     }
-    if ready.held_out is not None and (measured := calibrate(_differences(ready.held_out, loop))) is not None:
-        figures |= measured.figures()
+    if validation is not None:
+        figures |= validated(validation, done=loop.done)
+    if ready.held_out is not None:
+        figures |= calibrated(ready.held_out, loop)
     return Outcome("finished", figures, adapter, curve_path, picture)
 
 
-def _differences(rows: Rows, loop: Loop) -> list[float]:
-    """Score of the better answer less that of the worse, for each pair."""
-    assert isinstance(loop.objective, Reward), "only a reward model scores"
-    loop.trainable.pause()
-    found: list[float] = []
-    for numbers in fill_windows(rows.sizes.tolist(), loop.config.window_tokens):
-        window = Window.pack([rows[i] for i in numbers], device=loop.device)
-        with torch.no_grad():
-            scores = loop.objective.scores(loop.outputs(window), window)
-        found += (scores[0::2] - scores[1::2]).tolist()
-    return found
-
-
-def peak_bytes(device: str) -> int:
-    """Highest memory so far: of the process on a CPU, of the allocator on a GPU."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest if sys.platform == "darwin" else highest * 1024
+def _silent(event: dict[str, Any]) -> None:
+    """Rank 0 tells what there is to tell."""

@@ -73,8 +73,8 @@ def follow(
                 event = json.loads(line)
                 if event["event"] == "done":
                     figures = event["figures"]
-                elif event["event"] == "error":
-                    faults = tuple(Fault(**fault) for fault in event["faults"])
+                elif event["event"] == "error":  # of several processes the first to fail knows why
+                    faults = faults or tuple(Fault(**fault) for fault in event["faults"])
                 else:
                     hear(event)
             process.wait()

@@ -44,11 +44,16 @@ class TrainResult:
     next: str = "tuneward evaluate"
 
 
-def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
+def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SILENT) -> TrainResult:
     """Train what the project describes, in a process of its own.
 
     Interrupted by Ctrl-C, it leaves a checkpoint; killed, the last one stands. The same call goes on from there and
     ends in the same bits.
+
+    Args:
+        workspace: the project.
+        resume: only go on with an interrupted run, and refuse where there is none.
+        progress: is told steps, losses and what was measured on held-out rows.
 
     Raises:
         DataError: there is no current dataset.
@@ -62,14 +67,16 @@ def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
         base = require_base(workspace, road)
         dataset = require_dataset(road)
         approval = require_approval(workspace, road)
+        inputs = run_inputs(workspace, base, dataset)
+        with workspace.site.database.read() as c:
+            unfinished = latest(c, Run, project=workspace.project.project, inputs_digest=inputs, status="running")
+        if resume and unfinished is None:
+            raise nothing_to_resume(workspace, road)
         if road.run and road.run.adapter and not workspace.site.artifacts.check(road.run.adapter):
             with workspace.site.database.read() as c:
                 adapter = get(c, Adapter, road.run.adapter)
             assert adapter is not None, "a finished run has its adapter in the same transaction"
             return TrainResult(run=road.run, adapter=adapter, resumed=False, reused=True)
-        inputs = run_inputs(workspace, base, dataset)
-        with workspace.site.database.read() as c:
-            unfinished = latest(c, Run, project=workspace.project.project, inputs_digest=inputs, status="running")
         if unfinished:
             run = replace(unfinished, approval=approval.id if approval else None)
             progress.say(f"going on with {run.id}, which was interrupted")
@@ -97,6 +104,19 @@ def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
         figures = _follow(workspace, run, progress=progress)
         run, adapter = _take_in(workspace, run, base_id=base.id, figures=figures)
     return TrainResult(run=run, adapter=adapter, resumed=unfinished is not None, reused=False)
+
+
+def nothing_to_resume(workspace: Workspace, road: Road) -> TrainingError:
+    """Why ``resume`` finds no run, and what to do."""
+    with workspace.site.database.read() as c:
+        other = latest(c, Run, project=workspace.project.project, status="running")
+    message, place = "no run of these data, base and settings was interrupted", ""
+    if other is not None:
+        message, place = f"{message}; {other.id} was, and it had other data, base or settings", other.id
+    elif road.run is not None:
+        message, place = f"{message}: {road.run.id} is finished", road.run.id
+    cure = "leave out --resume to start" if road.run is None else "leave out --resume"
+    return TrainingError(Fault("TW-TRAIN-040", message, place, cure))
 
 
 def require_dataset(road: Road) -> Dataset:
@@ -159,6 +179,8 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
 def _show(event: Mapping[str, Any], progress: Progress) -> None:
     if event["event"] == "plan":
         progress.begin("training", total=event["steps"], unit="steps")
+    elif event["event"] == "note":
+        progress.say(event["text"])
     elif event["event"] == "resumed":
         progress.advance(event["step"])
     elif event["event"] == "step":
@@ -168,6 +190,21 @@ def _show(event: Mapping[str, Any], progress: Progress) -> None:
             tokens_per_second=event["tokens_per_second"],
             remaining_seconds=event["remaining_seconds"],
         )
+    elif event["event"] == "validation":
+        progress.say(measured_text(event))
+    elif event["event"] == "warning":
+        progress.say(event["text"])
+
+
+def measured_text(event: Mapping[str, Any]) -> str:
+    """A measurement of the held-out rows in one line."""
+    when = f"after step {event['step']}" if event["step"] else "before the first step"
+    figures = "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in event["figures"].items())
+    how = (
+        ", the best so far" if event["best"] else f", {event['misses']} without improvement" if event["misses"] else ""
+    )
+    end = "; training ends early" if event["ended"] else ""
+    return f"{when}: held-out loss {event['loss']:.3f}{figures}{how}{end}"
 
 
 def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[str, Any]) -> tuple[Run, Adapter]:

@@ -264,7 +264,7 @@ def orpo_without_odds(patch):
 
 @mutation("loss kto")
 def kto_without_distance(patch):
-    patch.setattr(Kto, "survey", lambda self, passes: None)
+    patch.setattr(Kto, "survey", lambda self, passes, summed: None)
 
 
 @mutation("loss reward")

@@ -10,16 +10,14 @@ import dataclasses
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
 from tuneward.configuration import validate
-from tuneward.errors import Fault, StorageError, TrainingError, TunewardError
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.worker import STOPPED, Emit, Stop, line_writer
 from tuneward.settings import silence
-from tuneward.storage.files import fault_of
+from tuneward.training.__main__ import report
 
 
 def main(arguments: list[str]) -> int:
@@ -31,20 +29,9 @@ def main(arguments: list[str]) -> int:
     emit = line_writer(output, stop)
     try:
         emit({"event": "done", "figures": _check(_options(arguments), emit)})
-        return 0
-    except TunewardError as error:
-        emit({"event": "error", "faults": [fault.to_json() for fault in error.faults]})
-        return error.exit_code
-    except OSError as error:  # a full disk
-        storage = StorageError(fault_of(error))
-        emit({"event": "error", "faults": [fault.to_json() for fault in storage.faults]})
-        return storage.exit_code
-    except Exception as error:  # the parent must learn of it in its own words
-        traceback.print_exc()
-        told, cure = f"{type(error).__name__} (see the self-check's log)", "run it again"
-        fault = Fault("TW-TRAIN-012", told, "tuneward.training.selfcheck", cure)
-        emit({"event": "error", "faults": [fault.to_json()]})
-        return TrainingError.exit_code
+    except Exception as error:
+        return report(error, emit, stop)
+    return 0
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

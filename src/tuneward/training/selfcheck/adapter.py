@@ -35,7 +35,7 @@ from tuneward.training.selfcheck.subject import Adapted, Subject
 from tuneward.training.trainable import FullTrainable, LoraTrainable
 
 #: What one rounding of a weight may change, relative; in fp32 also the order of the sum.
-ROUNDING = {torch.bfloat16: 1.01 * 2.0**-8, torch.float16: 1.01 * 2.0**-11, torch.float32: 2.0**-22}
+ROUNDING = {torch.bfloat16: 1.01 * 2.0**-8, torch.float16: 1.01 * 2.0**-11, torch.float32: 2.0**-20}
 REFUSED = "TW-BASE-039"
 
 

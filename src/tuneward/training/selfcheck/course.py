@@ -55,7 +55,7 @@ def _run(subject: Subject, folder: Path, *, stop_after: int | None, begun: bool 
 
 
 def not_a_number(subject: Subject) -> Measured:
-    """An adapter poisoned after a run's first step: it stops at the second, names step and rows, and keeps the first."""
+    """An adapter poisoned after a run's first step: it stops in the second, tells rows, keeps the first."""
     folder, adapted = subject.new_folder(), subject.fresh(filled=False)
 
     def poison(event: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Place on the road: the part of the self-check about attention and batches.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +13,7 @@ from tuneward.modeling import attention
 from tuneward.modeling.attention import Scoring
 from tuneward.modeling.base_model import hidden_states
 from tuneward.modeling.packed import PackedDocuments
-from tuneward.training.batches import Window, fill_windows
+from tuneward.training.batches import ROUND_TOKENS, Window, fill_windows
 from tuneward.training.curve import Curve
 from tuneward.training.selfcheck.statement import (
     GRADIENTS,
@@ -25,6 +26,7 @@ from tuneward.training.selfcheck.statement import (
     worst,
 )
 from tuneward.training.selfcheck.subject import Adapted, Subject
+from tuneward.training.validation import measure
 
 
 def accumulated(subject: Subject) -> Measured:
@@ -59,7 +61,7 @@ def packed(subject: Subject) -> Measured:
     """Hidden states and gradients of rows in one window and each alone."""
     adapted, rows = subject.whole, subject.short_rows()
     windows = [Window.pack([row]) for row in rows]
-    together = _states(adapted, Window.pack(rows))
+    together = _states(adapted, Window.pack(rows, round_to=ROUND_TOKENS))[: sum(row.size for row in rows)]
     alone = torch.cat([_states(adapted, window) for window in windows])
     states = distance(together.detach(), alone.detach())
     gradients = distance(adapted.gradients(probe(together)), adapted.gradients(probe(alone)))
@@ -110,20 +112,13 @@ def as_transformers(subject: Subject) -> Measured:
 
 
 def evaluation(subject: Subject) -> Measured:
-    """The mean loss over rows when they pass one by one, a few together, and all together."""
+    """The evaluation loss of the rows when they pass one by one, a few together, and all together."""
     rows = subject.rows("conversation")
-    loop = subject.loop(subject.few, rows)
-    sizes = rows.sizes.tolist()
-    losses = []
+    loop, sizes, losses = subject.loop(subject.few, rows), rows.sizes.tolist(), []
     for window_tokens in (1, 2 * max(sizes), sum(sizes)):
-        total = weight = 0.0
-        for numbers in fill_windows(sizes, window_tokens):
-            outputs, window = loop.look(numbers)
-            total += float(loop.objective(outputs, window).total)
-            weight += sum(loop.objective.weigh(row) for row in window.rows)
-        losses.append(total / weight)
-    found = distance(torch.tensor(losses[1:]), torch.tensor(losses[:1] * 2))
-    return Measured(found, subject.few.on, VALUES)
+        found = measure(list(fill_windows(sizes, window_tokens)), loop.look, loop.objective, rows=rows)
+        losses.append(math.nan if found is None else found[0])
+    return Measured(distance(torch.tensor(losses[1:]), torch.tensor(losses[:1] * 2)), subject.few.on, VALUES)
 
 
 @dataclass(frozen=True)
@@ -157,10 +152,9 @@ def _reached(subject: Subject, *, fused: bool) -> float:
     """Numbers outside a changed segment, and not behind it in its own document, that change with it."""
     talks, pairs = list(subject.rows("conversation")[:3]), list(subject.rows("pair")[:1])
     reached = 0
-    for rows, poisoned in ((talks, 1), (pairs + talks[:1], 1)):  # a document between two; the first of two answers
-        if len(rows) < 2:
-            continue
-        window = Window.pack(rows)
+    # a document between two; the first of two answers to a prompt; what fills a window up
+    for rows, poisoned in ((talks, 1), (pairs + talks[:1], 1), (talks, -1)):
+        window = Window.pack(rows, round_to=ROUND_TOKENS)
         first, end = window.layout.spans[poisoned]
         other = window.ids.clone()
         other[0, first:end] = (other[0, first:end] + 1) % subject.few.model.get_input_embeddings().weight.shape[0]

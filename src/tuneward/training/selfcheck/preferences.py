@@ -17,6 +17,7 @@ from torch import Tensor
 from tuneward.modeling.base_model import hidden_states
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.batches import Window
+from tuneward.training.distributed import ALONE
 from tuneward.training.objectives import METHODS, PREFERENCES
 from tuneward.training.reference import add_reference
 from tuneward.training.rows import IGNORED, Row
@@ -157,7 +158,7 @@ def loss(subject: Subject, name: str) -> Measured:
     rows = [_referred(row, [a.reference for a in answers]) for row, answers in answered]
     loop.rows = rows
     numbers = range(len(rows))
-    objective.survey(iter([loop.look(numbers)]))
+    objective.survey(iter([loop.look(numbers)]), ALONE.summed)
     ours = loop.loss(Window.pack(rows, branches=objective.branches)).total
     theirs = formula.computed([(row, a) for row, (_, a) in zip(rows, answered, strict=True)], objective)
     gradients = [adapted.gradients(x, objective.parameters) for x in (ours, theirs)]

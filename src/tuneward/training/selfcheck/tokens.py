@@ -9,11 +9,12 @@ import shutil
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from tuneward.domain.record import Message, Record
 from tuneward.modeling.chat import Chat
 from tuneward.modeling.chat_files import read_object, token_text
-from tuneward.training.batches import Window
+from tuneward.training.batches import ROUND_TOKENS, Window
 from tuneward.training.rows import IGNORED, Row
 from tuneward.training.selfcheck.statement import Measured, NotApplicableError, Statement
 from tuneward.training.selfcheck.subject import Subject
@@ -51,12 +52,14 @@ def ends_learned(subject: Subject) -> Measured:
 
 
 def padding_not_learned(subject: Subject) -> Measured:
-    """No padding in a window; and which token is named as padding, be it the end token, changes no label."""
+    """What fills a window up teaches nothing; and which token is named as padding, be it the end, changes no label."""
     rows = list(subject.rows("conversation"))
-    wrong = Window.pack(rows).ids.numel() - sum(row.size for row in rows)
+    bare, filled = Window.pack(rows), Window.pack(rows, round_to=ROUND_TOKENS)
+    wrong = bare.ids.numel() - sum(row.size for row in rows)
+    wrong += int(not torch.equal(bare.places, filled.places)) + int(not torch.equal(bare.targets, filled.targets))
     own, stops = subject.chat.pad_id, subject.chat.stop_ids
     if own not in stops:
-        wrong += int((Window.pack(rows).targets == own).sum())
+        wrong += int((bare.targets == own).sum())
     for token in sorted({*stops, own}):
         chat = _with_padding(subject, token)
         for row, record in _conversations(subject):
@@ -155,7 +158,7 @@ STATEMENTS: dict[str, Statement] = {
     ),
     "padding": Statement(
         "Padding is never learned, and the end token is learned also where it is the padding token.",
-        "labels when each end token in turn is named as padding, against the labels of the windows, which hold none",
+        "labels when each end token in turn is named as padding, and of filled-up windows, against those of bare ones",
         padding_not_learned,
     ),
     "answers are learned": Statement(
