@@ -33,6 +33,16 @@ def test_the_hub_library_sees_the_switch() -> None:
     assert done.stdout.split() == ["True", "True"]
 
 
+def test_the_data_library_of_the_oracles_sees_the_switches() -> None:
+    script = (
+        "from tuneward.settings import silence; silence();"
+        "from datasets import config as c;"
+        "print(c.HF_HUB_OFFLINE, c.HF_UPDATE_DOWNLOAD_COUNTS, c.HF_DATASETS_DISABLE_PROGRESS_BARS)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "True"]
+
+
 def test_settings_come_from_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("TUNEWARD_SITE", "/somewhere/.tuneward")
     monkeypatch.setenv("TUNEWARD_ACTOR", "ada")

@@ -152,6 +152,7 @@ CODES: dict[str, str] = {
     "TW-BASE-027": "tools, or calls to them, cannot be written down by the chat template",
     "TW-BASE-040": "the licence of the base model is unknown",
     "TW-BASE-041": "the licence of the base model forbids the declared use",
+    "TW-BASE-045": "an architecture has no form that scores answers",
     # base model, adapter, attention (modeling) --------------------------------------------------------------------
     "TW-BASE-030": "the base model's folder cannot be loaded",
     "TW-BASE-031": "an architecture does not pass the layout to its attention",
@@ -176,7 +177,7 @@ CODES: dict[str, str] = {
     "TW-TRAIN-010": "the training process was called wrongly",
     "TW-TRAIN-011": "every checkpoint is damaged",
     "TW-TRAIN-012": "training ended for a reason that Tuneward does not know",
-    "TW-TRAIN-013": "settings of the training contradict one another",
+    "TW-TRAIN-013": "a training setting has no effect with the chosen method or loss",
     # engine -------------------------------------------------------------------------------------------------------
     "TW-SERV-001": "the base names no longest context",
     "TW-SERV-002": "the engine's port cannot be bound",

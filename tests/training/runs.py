@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.training.rows import PlainChat
+from tests.training.rows import PlainChat, write_rows
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.lora import LoraLinear, add_lora
 from tuneward.training.__main__ import STOPPED, Stop, line_writer
@@ -19,8 +19,45 @@ from tuneward.training.config import TrainingConfig
 from tuneward.training.job import Job, train
 from tuneward.training.loop import Loop
 from tuneward.training.objectives import make_objective
+from tuneward.training.reference import add_reference
 from tuneward.training.rows import Rows, read_rows
 from tuneward.training.trainable import FullTrainable, LoraTrainable
+
+#: Every objective with settings that make each of its terms felt.
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "sft": {},
+    "pretrain": {"method": "pretrain"},
+    "dpo": {"method": "dpo", "preference": {"beta": 0.3, "label_smoothing": 0.1, "sft_weight": 0.5}},
+    "ipo": {"method": "dpo", "preference": {"loss": "ipo", "beta": 0.4}},
+    "simpo": {"method": "dpo", "preference": {"loss": "simpo", "label_smoothing": 0.1}},
+    "orpo": {"method": "dpo", "preference": {"loss": "orpo", "beta": 0.6}},
+    "kto": {"method": "dpo", "preference": {"loss": "kto", "beta": 0.3, "desirable_weight": 1.2}},
+    "reward": {"method": "reward", "reward": {"center": 0.1}},
+}
+
+#: What a form is made from, as ``write_rows`` names it.
+KINDS = {"document": "sft", "conversation": "sft", "pair": "pair", "judged": "judged"}
+
+
+def rows_for(base: Path, folder: Path, name: str, count: int) -> Rows:
+    """Rows that the objective ``name`` learns from."""
+    form = make_objective(TrainingConfig(**OBJECTIVES[name]), hidden=1).form
+    return rows_of(base, write_rows(folder / f"{form}.jsonl", count, kind=KINDS[form]), form=form)
+
+
+def with_reference(loop: Loop, folder: Path) -> Loop:
+    """Give the loop's rows the reference that its objective needs, from the model as it is."""
+    if loop.objective.needs_reference:
+        add_reference(
+            loop.rows,
+            loop.look,
+            folder=folder / "reference",
+            made_from=["start"],
+            window_tokens=500,
+            stop=lambda: False,
+            told=lambda rows: None,
+        )
+    return loop
 
 
 def rows_of(base: Path, file: Path, *, loss_on: str = "answers", form: str = "conversation") -> Rows:
@@ -30,8 +67,8 @@ def rows_of(base: Path, file: Path, *, loss_on: str = "answers", form: str = "co
 
 def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Loop, dict[str, LoraLinear]]:
     config = TrainingConfig(**{"precision": "fp32", "adapter": {"rank": 4}} | settings)
-    objective = make_objective(config)
     model = load_base(base, precision=config.precision)
+    objective = make_objective(config, hidden=model.config.hidden_size)
     layers = {} if config.adapter.kind == "full" else add_lora(model, config.adapter, seed=config.seed)
     steps = plan_steps(
         rows,

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
 
 from tests.tiny import make_tiny_base
 from tests.training.rows import PlainChat, write_rows
@@ -150,6 +153,98 @@ def test_what_a_finished_job_leaves(base, rows, tmp_path):
     again = train(job, PlainChat(base), emit=lambda event: None)  # nothing left to do
     assert again.figures["steps"] == outcome.figures["steps"]
     assert again.figures["resumed"] == 1
+
+
+PREFERENCES = SETTINGS | {"method": "dpo", "learning_rate": 5e-3}
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_a_reward_model_learns_and_says_how_sure_it_may_be(base, tmp_path, kind):
+    pairs = write_rows(tmp_path / "train.jsonl", 60, kind="pair")
+    held_out = write_rows(tmp_path / "test.jsonl", 40, kind="pair", seed=1)
+    settings = PREFERENCES | {"method": "reward", "adapter": {"kind": kind}, "epochs": 6}
+    settings |= {"learning_rate": 5e-3 if kind == "lora" else 1e-3}
+    job = Job(pairs, base, "tiny", TrainingConfig(**settings), tmp_path / "run", "inputs", held_out=held_out)
+    events = []
+    outcome = train(job, PlainChat(base), emit=events.append)
+    figures = outcome.figures
+    assert figures["held_out_pairs"] == 40
+    assert figures["held_out_accuracy"] > 0.8  # the worse answers end alike
+    assert 0 <= figures["calibration_error"] < 0.5
+    last = [event for event in events if event["event"] == "step"][-1]
+    assert {"accuracy", "margin", "reward_chosen", "reward_rejected"} <= set(last["figures"])
+    assert json.loads(json.dumps(outcome.figures)) == outcome.figures
+    if kind == "full":
+        model = AutoModelForSequenceClassification.from_pretrained(outcome.adapter)
+    else:
+        assert load_adapter(outcome.adapter).parameters == outcome.figures["trained_parameters"]
+        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
+        model = PeftModel.from_pretrained(model, outcome.adapter).eval()
+    right = 0
+    for row in prepare(job, PlainChat(base)).held_out:
+        ids = (torch.tensor([*row.ids, *branch]).unsqueeze(0) for branch in row.branches)
+        with torch.no_grad():
+            chosen, rejected = (float(model(input_ids=one).logits) for one in ids)
+        right += chosen > rejected
+    assert right / 40 == figures["held_out_accuracy"]
+
+
+def test_without_held_out_pairs_nothing_is_said_of_calibration(base, tmp_path):
+    pairs = write_rows(tmp_path / "train.jsonl", 6, kind="pair")
+    empty = tmp_path / "test.jsonl"
+    empty.write_text("")
+    config = TrainingConfig(**PREFERENCES | {"method": "reward"})
+    for held_out in (None, empty):
+        folder = tmp_path / f"run-{held_out is None}"
+        outcome = train(
+            Job(pairs, base, "tiny", config, folder, "x", held_out=held_out), PlainChat(base), emit=lambda event: None
+        )
+        assert "held_out_pairs" not in outcome.figures
+
+
+def test_a_held_out_pair_that_cannot_be_used_is_refused_before_the_first_step(base, tmp_path):
+    pairs = write_rows(tmp_path / "train.jsonl", 6, kind="pair")
+    broken = write_rows(tmp_path / "test.jsonl", 3, kind="sft")
+    config = TrainingConfig(**PREFERENCES | {"method": "reward"})
+    events = []
+    with pytest.raises(DataError) as caught:
+        train(
+            Job(pairs, base, "tiny", config, tmp_path / "run", "x", held_out=broken),
+            PlainChat(base),
+            emit=events.append,
+        )
+    assert events == []
+    assert len(caught.value.faults) == 3
+
+
+def test_stopped_while_the_reference_is_computed_it_goes_on(base, tmp_path):
+    pairs = write_rows(tmp_path / "train.jsonl", 30, kind="pair")
+    config = TrainingConfig(**PREFERENCES | {"window_tokens": 100, "epochs": 0.5})
+    whole = train(Job(pairs, base, "tiny", config, tmp_path / "a", "x"), PlainChat(base), emit=lambda event: None)
+    job, events = Job(pairs, base, "tiny", config, tmp_path / "b", "x"), []
+    stopped = train(job, PlainChat(base), emit=events.append, stop=lambda: len(events) > 3)
+    assert stopped.status == "stopped"
+    assert [event["event"] for event in events] == ["plan", "reference", "reference", "reference"]
+    again = train(job, PlainChat(base), emit=lambda event: None)
+    assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b")
+    assert again.figures["final_loss"] == whole.figures["final_loss"]
+
+
+def test_preferences_begin_at_the_adapter_that_they_are_given_and_measure_from_there(base, rows, tmp_path):
+    first = train(
+        Job(rows, base, "tiny", TrainingConfig(**SETTINGS), tmp_path / "a", "x"),
+        PlainChat(base),
+        emit=lambda event: None,
+    )
+    pairs = write_rows(tmp_path / "train.jsonl", 12, kind="pair")
+    config = TrainingConfig(**PREFERENCES | {"epochs": 1, "adapter": {"rank": 4}})
+    job = Job(pairs, base, "tiny", config, tmp_path / "b", "y", start=first.adapter, start_name="first")
+    outcome = train(job, PlainChat(base), emit=lambda event: None)
+    assert outcome.figures["first_loss"] == pytest.approx(math.log(2), rel=1e-6)  # at the reference, no pair counts
+    bare = Job(pairs, base, "tiny", config, tmp_path / "c", "z", cache=job.folder)
+    train(bare, PlainChat(base), emit=lambda event: None)
+    assert len(list((job.folder / "reference").iterdir())) == 2
+    assert adapter_bytes(tmp_path / "b") != adapter_bytes(tmp_path / "c")
 
 
 def test_refusals_come_before_the_first_step(base, rows, tmp_path):

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from tests.training.rows import write_rows
-from tests.training.runs import make_loop, rows_of
+from tests.training.runs import OBJECTIVES, make_loop, rows_for, rows_of, with_reference
 from tuneward.errors import TrainingError
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.batches import Window
@@ -13,6 +13,16 @@ from tuneward.training.curve import Curve
 @pytest.fixture(scope="module")
 def rows(base, tmp_path_factory):
     return rows_of(base, write_rows(tmp_path_factory.mktemp("rows") / "train.jsonl", 23))
+
+
+@pytest.fixture(scope="module")
+def rows_by_objective(base, tmp_path_factory):
+    """Name → its rows, each made once."""
+    folder = tmp_path_factory.mktemp("objectives")
+    return {name: rows_for(base, folder, name, 23) for name in OBJECTIVES}
+
+
+every_objective = pytest.mark.parametrize("name", list(OBJECTIVES))
 
 
 def fill(layers):
@@ -52,24 +62,49 @@ def test_packed_equals_one_by_one_with_the_plain_head(base, rows, tmp_path):
     assert_same(ours, gradients(loop))
 
 
-def run_step(base, rows, folder, window_tokens):
+@every_objective
+def test_packed_equals_one_by_one(base, rows_by_objective, tmp_path, name):
+    rows = rows_by_objective[name]
+    loop, layers = make_loop(base, rows, tmp_path, batch_tokens=10**6, window_tokens=10**6, **OBJECTIVES[name])
+    with_reference(loop, tmp_path)
+    fill(layers)
+    loop.objective.survey(loop._passes(loop.steps[0]))
+    packed = loop.loss(Window.pack(list(rows), branches=loop.objective.branches))
+    packed.total.backward()
+    ours, total = gradients(loop), 0.0
+    loop.optimizer.zero_grad()
+    for row in rows:
+        alone = loop.loss(Window.pack([row], branches=loop.objective.branches))
+        alone.total.backward()
+        total += float(alone.total.detach())
+    assert float(packed.total.detach()) == pytest.approx(total, rel=1e-6)
+    assert_same(ours, gradients(loop))
+
+
+def run_step(base, rows, folder, window_tokens, settings):
     """Gradients of one step over all rows, as the optimizer sees them."""
-    loop, layers = make_loop(base, rows, folder, batch_tokens=10**6, window_tokens=window_tokens, clip_norm=1e9)
+    loop, layers = make_loop(
+        base, rows, folder, batch_tokens=10**6, window_tokens=window_tokens, clip_norm=1e9, **settings
+    )
+    with_reference(loop, folder)
     fill(layers)
     (step,) = loop.steps
     outcome = loop._step(step)
-    return outcome.loss, outcome.norm, gradients(loop), step
+    return outcome, gradients(loop), step
 
 
-def test_accumulated_equals_one_big_batch_partial_last_window_included(base, rows, tmp_path):
-    loss, norm, whole, step = run_step(base, rows, tmp_path, 10**6)
+@every_objective
+def test_accumulated_equals_one_big_batch_partial_last_window_included(base, rows_by_objective, tmp_path, name):
+    rows, settings = rows_by_objective[name], OBJECTIVES[name]
+    big, whole, step = run_step(base, rows, tmp_path, 10**6, settings)
     assert len(step.windows) == 1
     for window_tokens in (1, 150, 400):
-        part_loss, part_norm, parts, step = run_step(base, rows, tmp_path, window_tokens)
-        sizes = {sum(rows[i].ids.size for i in window) for window in step.windows}
+        small, parts, step = run_step(base, rows, tmp_path, window_tokens, settings)
+        sizes = {sum(rows[i].size for i in window) for window in step.windows}
         assert len(sizes) > 1  # unequal windows, the last one partial: means of means would differ
-        assert part_loss == pytest.approx(loss, rel=1e-6)
-        assert part_norm == pytest.approx(norm, rel=1e-5)
+        assert small.loss == pytest.approx(big.loss, rel=1e-6)
+        assert small.norm == pytest.approx(big.norm, rel=1e-5)
+        assert small.figures == pytest.approx(big.figures, rel=1e-5, abs=1e-5)
         assert_same(parts, whole)
 
 
@@ -77,6 +112,7 @@ def run_all(base, rows, folder, **settings):
     torch.manual_seed(0)
     loop, _ = make_loop(base, rows, folder, batch_tokens=300, **settings)
     folder.mkdir(exist_ok=True)
+    with_reference(loop, folder)
     assert loop.run(lambda upto: Curve(folder / "curve.jsonl", upto=upto))
     return {name: p.detach().clone() for name, p in loop.parameters.items()}, loop
 
@@ -90,16 +126,17 @@ def test_same_seed_same_bits(base, rows, tmp_path, settings):
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_stopped_and_gone_on_equals_uninterrupted(base, rows, tmp_path, dropout):
-    settings = {"adapter": {"rank": 4, "dropout": dropout}, "window_tokens": 120, "epochs": 2}
+@pytest.mark.parametrize(("name", "dropout"), [*((name, 0.2) for name in OBJECTIVES), ("sft", 0.0)])
+def test_stopped_and_gone_on_equals_uninterrupted(base, rows_by_objective, tmp_path, name, dropout):
+    rows = rows_by_objective[name]
+    settings = {"adapter": {"rank": 4, "dropout": dropout}, "window_tokens": 120, "epochs": 2} | OBJECTIVES[name]
     whole, finished = run_all(base, rows, tmp_path / "a", **settings)
     passes = sum(len(step.windows) for step in finished.steps)
     for after in (0, 1, passes // 2, passes - 1):  # stops between steps and in the middle of one
         folder = tmp_path / f"b{after}"
         folder.mkdir()
         torch.manual_seed(0)
-        loop, _ = make_loop(base, rows, folder, batch_tokens=300, **settings)
+        loop = with_reference(make_loop(base, rows, folder, batch_tokens=300, **settings)[0], folder)
         asked = iter([False] * after)
         loop.stop = lambda asked=asked: next(asked, True)
         assert not loop.run(lambda upto, folder=folder: Curve(folder / "curve.jsonl", upto=upto))
@@ -119,6 +156,33 @@ def test_the_loss_falls(base, tmp_path):
     points = Curve(tmp_path / "curve.jsonl", upto=10**9).points
     assert loop.counters.tokens == points[-1].tokens == sum(row.ids.size for row in rows) * 8
     assert points[-1].loss < 0.75 * points[0].loss
+
+
+@pytest.mark.parametrize("poison", ["weights", "reference"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_preference_loss_that_is_not_finite_names_step_and_rows(base, rows_by_objective, tmp_path, poison, value):
+    rows = rows_by_objective["dpo"]
+    loop, layers = make_loop(base, rows, tmp_path, batch_rows=4, **OBJECTIVES["dpo"])
+    with_reference(loop, tmp_path)
+    bad = loop.steps[1].windows[0][0]  # a row of the second step
+    if poison == "reference":
+        rows.reference = rows.reference.copy()
+        rows.reference[bad, 0] = value
+    else:
+        whole = loop._step
+
+        def poisoned(step):
+            if step is loop.steps[1]:
+                with torch.no_grad():
+                    next(iter(layers.values())).a.fill_(value)
+            return whole(step)
+
+        loop._step = poisoned
+    with pytest.raises(TrainingError) as caught:
+        loop.run(lambda upto: Curve(tmp_path / "curve.jsonl", upto=upto))
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.place) == ("TW-TRAIN-007", "step 2")
+    assert rows[bad].id in fault.message
 
 
 def test_nan_stops_the_run_names_step_and_rows_and_keeps_the_last_checkpoint(base, rows, tmp_path):

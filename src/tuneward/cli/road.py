@@ -90,6 +90,11 @@ def show_trained(result: TrainResult) -> None:
         + _again(result.reused)
     )
     stdout.print(f"adapter {short(result.adapter.id)}: {result.adapter.parameters:,} parameters")
+    if "held_out_pairs" in figures:
+        stdout.print(
+            f"held-out pairs: {figures['held_out_accuracy']:.1%} of {figures['held_out_pairs']:,} judged right, "
+            f"expected calibration error {figures['calibration_error']:.3f}"
+        )
 
 
 def evaluate(project: ProjectFolder = HERE, as_json: Json = False) -> None:

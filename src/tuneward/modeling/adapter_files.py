@@ -20,14 +20,18 @@ from torch import Tensor, nn
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.config import update_scale
 
+#: Name of the module that turns a hidden state into a score, as sequence classifiers of transformers have it.
+SCORE = "score"
+
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"^base_model\.model\.(?P<path>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_(?P<m>m)agnitude_vector)$")
+_SCORE_KEY = f"base_model.model.{SCORE}.weight"
 
 #: Settings of PEFT that would change what the tensors mean; anything but these values is refused.
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "bias": ("none", None),
     "fan_in_fan_out": (False, None),
-    "modules_to_save": (None, []),
+    "modules_to_save": (None, [], [SCORE]),
     "rank_pattern": (None, {}),
     "alpha_pattern": (None, {}),
     "layer_replication": (None, []),
@@ -55,6 +59,7 @@ class AdapterWeights:
         dropout: as trained; says nothing about use.
         rslora: whether the scaling is ``alpha / sqrt(rank)`` instead of ``alpha / rank``.
         magnitudes: module path → length of each row (out,), fp32; all paths with DoRA, empty without.
+        score: (1, hidden) fp32: what turns the last token's hidden state into a score; None but for a reward model.
     """
 
     rank: int
@@ -63,6 +68,7 @@ class AdapterWeights:
     dropout: float = 0.0
     rslora: bool = False
     magnitudes: Mapping[str, Tensor] = field(default_factory=dict)
+    score: Tensor | None = None
 
     @property
     def scale(self) -> float:
@@ -73,7 +79,8 @@ class AdapterWeights:
     def parameters(self) -> int:
         """Number of trained parameters."""
         pairs = sum(a.numel() + b.numel() for a, b in self.pairs.values())
-        return pairs + sum(magnitude.numel() for magnitude in self.magnitudes.values())
+        score = 0 if self.score is None else self.score.numel()
+        return pairs + sum(magnitude.numel() for magnitude in self.magnitudes.values()) + score
 
 
 def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> None:
@@ -107,6 +114,9 @@ def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> No
         tensors[f"base_model.model.{path}.lora_B.weight"] = b.detach().float().cpu().contiguous()
     for path, magnitude in weights.magnitudes.items():
         tensors[f"base_model.model.{path}.lora_magnitude_vector"] = magnitude.detach().float().cpu().contiguous()
+    if weights.score is not None:
+        config |= {"task_type": "SEQ_CLS", "modules_to_save": [SCORE]}
+        tensors[_SCORE_KEY] = weights.score.detach().float().cpu().contiguous()
     (folder / WEIGHTS_FILE).write_bytes(save(tensors, metadata={"format": "pt"}))  # `save_file` hides a full disk
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -135,6 +145,9 @@ def load_adapter(folder: Path) -> AdapterWeights:
                 Fault("TW-BASE-035", f"{key} = {config[key]!r} is not supported", place, "train a plain LoRA adapter")
             )
     rslora, dora = bool(config.get("use_rslora")), bool(config.get("use_dora"))
+    score = tensors.pop(_SCORE_KEY, None)
+    if (score is not None) != bool(config.get("modules_to_save")) or (score is not None and score.shape[0] != 1):
+        faults.append(Fault("TW-BASE-035", f"{SCORE} is no single score", place, "train it again"))
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         match = _KEY.match(name)
@@ -156,6 +169,7 @@ def load_adapter(folder: Path) -> AdapterWeights:
         dropout=float(config.get("lora_dropout") or 0.0),
         rslora=rslora,
         magnitudes={path: parts["m"] for path, parts in found.items()} if dora else {},
+        score=score,
     )
 
 
@@ -201,6 +215,9 @@ def check_fits(weights: AdapterWeights, model: nn.Module) -> list[Fault]:
         elif (weight.shape[0], weight.shape[1]) != (b.shape[0], a.shape[1]):
             told = f"the adapter maps {a.shape[1]} to {b.shape[0]}, the base {weight.shape[1]} to {weight.shape[0]}"
             faults.append(Fault("TW-BASE-036", told, path, "use the adapter's own base"))
+    if weights.score is not None:
+        cure = "load it as a sequence classifier; serve an adapter that was trained to answer"
+        faults.append(Fault("TW-BASE-036", "the adapter scores answers and writes none", SCORE, cure))
     if not math.isfinite(weights.alpha):
         faults.append(Fault("TW-BASE-036", "alpha is no finite number", "lora_alpha", "train it again"))
     return faults

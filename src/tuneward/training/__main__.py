@@ -181,6 +181,7 @@ def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
         config=validate(run.config, TrainingConfig),
         folder=site.run_folder(run.id),
         inputs_digest=run.inputs_digest,
+        held_out=site.artifacts.tree(dataset.tree) / "test.jsonl",
         cache=site.folder / "cache",
     )
     return job, base

@@ -7,7 +7,7 @@ so a number of steps done is a full cursor. Knows no model and no loss.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -135,8 +135,16 @@ class Window:
     rows: tuple[Row, ...]
 
     @classmethod
-    def pack(cls, rows: Sequence[Row], *, device: str = "cpu") -> "Window":
-        """Lay ``rows`` one after another; the last token of an answer predicts nothing."""
+    def pack(cls, rows: Sequence[Row], *, device: str = "cpu", branches: int | None = None) -> "Window":
+        """Lay ``rows`` one after another; the last token of an answer predicts nothing.
+
+        Args:
+            rows: what to lay.
+            device: where the window's tensors live.
+            branches: how many of each row's branches, from the first on; None for all.
+        """
+        if branches is not None:
+            rows = [replace(r, branches=r.branches[:branches], reference=r.reference[:branches]) for r in rows]
         packing = _Packing()
         for row in rows:
             packing.lay(row)

@@ -12,30 +12,55 @@ from tuneward.modeling.config import AdapterConfig
 
 
 class PreferenceConfig(Section):
-    """How a model learns from preferences (method ``dpo``)."""
+    """How a model learns from preferences (method ``dpo``). A setting that the loss does not read is refused."""
 
-    loss: Literal["dpo", "ipo"] = "dpo"
-    """The loss: ``dpo`` (with ``label_smoothing`` its conservative form) or ``ipo``."""
+    loss: Literal["dpo", "ipo", "simpo", "orpo", "kto"] = "dpo"
+    """The loss: ``dpo`` (with ``label_smoothing`` its conservative form), ``ipo``, ``simpo`` and ``orpo`` learn from
+    pairs of answers, ``kto`` from single answers with a verdict. ``dpo``, ``ipo`` and ``kto`` measure against the model
+    as training finds it, ``simpo`` and ``orpo`` need no reference."""
 
-    beta: float = Field(default=0.1, gt=0, le=100)
-    """How strongly the reference holds the model: larger stays nearer."""
+    beta: float | None = Field(default=None, gt=0, le=100)
+    """How strongly the reference holds the model: larger stays nearer. Of ``simpo`` the scale of the reward, of
+    ``orpo`` the weight of the odds ratio. Left out: 0.1, with ``simpo`` 2."""
 
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """Share of pairs whose order is taken to be wrong (conservative DPO)."""
+    gamma: float | None = Field(default=None, ge=0, le=100)
+    """``simpo``: by how much the chosen answer's reward should exceed the other's. Left out: 0.5."""
 
-    sft_weight: float = Field(default=0.0, ge=0, le=100)
-    """Weight of the chosen answers' mean cross-entropy, added to the loss; 0 for none."""
+    label_smoothing: float | None = Field(default=None, ge=0, lt=0.5)
+    """``dpo`` and ``simpo``: share of pairs whose order is taken to be wrong. Left out: 0."""
+
+    sft_weight: float | None = Field(default=None, ge=0, le=100)
+    """Weight of the chosen answers' mean cross-entropy, added to the loss of pairs. Left out: 0, with ``orpo`` 1."""
+
+    desirable_weight: float | None = Field(default=None, ge=0, le=100)
+    """``kto``: weight of desirable answers. Left out: 1."""
+
+    undesirable_weight: float | None = Field(default=None, ge=0, le=100)
+    """``kto``: weight of undesirable answers. Left out: 1."""
+
+
+class RewardConfig(Section):
+    """How a score for answers is learned from pairs (method ``reward``)."""
+
+    margin: bool = True
+    """Whether the score of the chosen answer must exceed the other's by the margin that a row names."""
+
+    center: float = Field(default=0.0, ge=0, le=100)
+    """Weight of the squared sum of a pair's scores, which keeps scores around 0; 0.01 is usual."""
 
 
 class TrainingConfig(Section):
     """One run: what is trained, on how much at a time, and how fast it learns."""
 
-    method: Literal["pretrain", "sft", "dpo"] = "sft"
-    """What is learned: ``pretrain``, every token of documents; ``sft``, the answers of conversations; ``dpo``, which of
-    two answers is better."""
+    method: Literal["pretrain", "sft", "dpo", "reward"] = "sft"
+    """What is learned: ``pretrain``, every token of documents; ``sft``, the answers of conversations; ``dpo``, to give
+    the better of two answers; ``reward``, to tell which of two answers is better."""
 
     preference: PreferenceConfig = PreferenceConfig()
     """How the model learns from preferences; read by the method ``dpo``."""
+
+    reward: RewardConfig = RewardConfig()
+    """How a score for answers is learned; read by the method ``reward``."""
 
     adapter: AdapterConfig = AdapterConfig()
     """What is trained on top of the frozen base."""
@@ -63,7 +88,7 @@ class TrainingConfig(Section):
     result is the same."""
 
     loss_on: Literal["answers", "all"] = "answers"
-    """Which tokens are learned: those of the assistant's answers, or all."""
+    """Which tokens of a conversation are learned (method ``sft``): those of the assistant's answers, or all."""
 
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """Decoupled weight decay of AdamW, on matrices only."""

@@ -13,19 +13,23 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
+from tuneward.modeling.adapter_files import SCORE, load_adapter
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import add_lora
+from tuneward.modeling.lora import add_lora, set_weights
 from tuneward.modeling.machine import threads
+from tuneward.modeling.scoring import scoring_class
 from tuneward.training.allocator import keep_freed_memory
-from tuneward.training.batches import Step, plan_steps
+from tuneward.training.batches import Step, Window, fill_windows, plan_steps
+from tuneward.training.calibration import calibrate
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
-from tuneward.training.objectives import make_objective
+from tuneward.training.losses.reward import Reward
+from tuneward.training.objectives import check_objective, make_objective
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
@@ -45,6 +49,8 @@ class Job:
         inputs_digest: digest of everything that the result depends on; checkpoints of other inputs are refused.
         start: PEFT folder of the adapter that training begins with, or None for a new one.
         start_name: its digest.
+        held_out: records of the same dataset that are not trained on, such as its ``test.jsonl``; a reward model's
+            calibration is measured on them. None, or an empty file, for none.
         cache: folder of tokenised datasets and reference log-probabilities that runs share; ``folder`` when None. It
             holds content of rows, and everything in it can be made again.
     """
@@ -57,6 +63,7 @@ class Job:
     inputs_digest: str
     start: Path | None = None
     start_name: str | None = None
+    held_out: Path | None = None
     cache: Path | None = None
 
     @property
@@ -94,6 +101,7 @@ class Prepared:
     rows: Rows
     steps: list[Step]
     plan: Plan
+    held_out: Rows | None = None
 
 
 def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
@@ -103,20 +111,18 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         TunewardError: base, rows or adapter are not usable, the architecture is computed wrongly, memory is too small.
     """
     config = job.config
-    objective = make_objective(config)
+    check_objective(config)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     model = load_base(job.base, precision=precision, device=device, quantised=config.adapter.kind == "qlora")
-    embedding: Any = model.get_input_embeddings()
-    rows = read_rows(
-        job.rows,
-        chat,
-        cache=job.shared / "tokens",
-        form=objective.form,
-        loss_on="all" if config.method == "pretrain" else config.loss_on,
-        context_tokens=context_tokens(model),
-        vocabulary=embedding.weight.shape[0],
-    )
-    trainable = _make_trainable(model, config)
+    if config.method == "reward":
+        scoring_class(model)  # what cannot be saved in the end is refused at the start
+    text: Any = model.config.get_text_config()
+    objective = make_objective(config, hidden=text.hidden_size, device=device)
+    rows = _read(job, job.rows, chat, model, objective)
+    held_out = None
+    if isinstance(objective, Reward) and job.held_out is not None and job.held_out.stat().st_size:
+        held_out = _read(job, job.held_out, chat, model, objective)
+    trainable = _make_trainable(job, model)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -129,17 +135,34 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
     if device == "cpu":
         refuse_what_cannot_fit(plan, available_bytes())
-    return Prepared(model, trainable, objective, rows, steps, plan)
+    return Prepared(model, trainable, objective, rows, steps, plan, held_out)
 
 
-def _make_trainable(model: PreTrainedModel, config: TrainingConfig) -> Trainable:
+def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objective: Objective) -> Rows:
+    embedding: Any = model.get_input_embeddings()
+    return read_rows(
+        path,
+        chat,
+        cache=job.shared / "tokens",
+        form=objective.form,
+        loss_on="all" if job.config.method == "pretrain" else job.config.loss_on,
+        context_tokens=context_tokens(model),
+        vocabulary=embedding.weight.shape[0],
+    )
+
+
+def _make_trainable(job: Job, model: PreTrainedModel) -> Trainable:
     """Prove the base, and put in what is trained."""
+    config = job.config
     if config.adapter.kind == "full":
         prove(model)
         return FullTrainable(model)
     fuse(model)
     prove(model)
-    return LoraTrainable(add_lora(model, config.adapter, seed=config.seed), config.adapter)
+    layers = add_lora(model, config.adapter, seed=config.seed)
+    if job.start is not None:
+        set_weights(layers, load_adapter(job.start))
+    return LoraTrainable(layers, config.adapter)
 
 
 def train(
@@ -201,13 +224,14 @@ def train(
     picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
-    ready.trainable.save(adapter, base_name=job.base_name)
+    score = ready.objective.parameters.get(f"{SCORE}.weight")
+    ready.trainable.save(adapter, base_name=job.base_name, score=score)
     figures = {
         "steps": loop.done,
         "rows": len(ready.rows),
         "tokens": loop.counters.tokens,
         "trained_tokens": ready.plan.trained_tokens,
-        "trained_parameters": ready.plan.trained_parameters,
+        "trained_parameters": ready.plan.trained_parameters + (0 if score is None else score.numel()),
         "first_loss": curve.points[0].loss,
         "final_loss": curve.last_loss(),
         "seconds": loop.counters.seconds,
@@ -219,7 +243,22 @@ def train(
         "device": device,
         "threads": torch.get_num_threads(),
     }
+    if ready.held_out is not None and (measured := calibrate(_differences(ready.held_out, loop))) is not None:
+        figures |= measured.figures()
     return Outcome("finished", figures, adapter, curve_path, picture)
+
+
+def _differences(rows: Rows, loop: Loop) -> list[float]:
+    """Score of the better answer less that of the worse, for each pair."""
+    assert isinstance(loop.objective, Reward), "only a reward model scores"
+    loop.trainable.pause()
+    found: list[float] = []
+    for numbers in fill_windows(rows.sizes.tolist(), loop.config.window_tokens):
+        window = Window.pack([rows[i] for i in numbers], device=loop.device)
+        with torch.no_grad():
+            scores = loop.objective.scores(loop.outputs(window), window)
+        found += (scores[0::2] - scores[1::2]).tolist()
+    return found
 
 
 def peak_bytes(device: str) -> int:

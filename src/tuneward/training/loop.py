@@ -139,7 +139,7 @@ class Loop:
             for indices in step.windows:
                 if self.stop():
                     return None
-                loss = self.loss(self._window(indices))
+                loss = self.loss(self._window(indices, self.objective.branches))
                 (loss.total / step.weight).backward()
                 total += loss.total.detach() / step.weight
                 for name, (amount, count) in loss.figures.items():
@@ -168,8 +168,8 @@ class Loop:
         with torch.no_grad():
             return self.outputs(window), window
 
-    def _window(self, indices: Sequence[int]) -> Window:
-        return Window.pack([self.rows[i] for i in indices], device=self.device)
+    def _window(self, indices: Sequence[int], branches: int | None = None) -> Window:
+        return Window.pack([self.rows[i] for i in indices], device=self.device, branches=branches)
 
     def _passes(self, step: Step) -> Iterator[tuple[Outputs, Window]]:
         """The step's windows without gradient and without dropout, for who asks."""

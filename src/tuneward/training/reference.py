@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tuneward.digests import digest_value
+from tuneward.digests import digest_bytes, digest_value
+from tuneward.errors import Fault, TrainingError
 from tuneward.storage.files import write_atomically
 from tuneward.training.batches import Window, fill_windows
 from tuneward.training.losses.objective import Outputs, per_answer
@@ -45,10 +46,12 @@ def add_reference(
 
     Raises:
         Stopped: ``stop`` said so; nothing is kept.
+        TrainingError: a log-probability is no finite number; names the rows. Nothing is kept.
     """
     path = folder / f"{digest_value([rows.digest, *made_from])}.f64"
-    if path.is_file() and path.stat().st_size == 16 * len(rows):
-        rows.reference = np.fromfile(path, dtype="<f8").reshape(-1, 2)
+    rows.reference = _kept(path, len(rows))
+    if rows.reference is not None:
+        told(len(rows))
         return
     found = np.zeros((len(rows), 2), dtype="<f8")
     done = 0
@@ -62,8 +65,26 @@ def add_reference(
         for number, row in zip(numbers, window.rows, strict=True):
             found[number, : len(row.branches)] = values[at : at + len(row.branches)]
             at += len(row.branches)
+        broken = [rows[number].id for number in numbers if not np.isfinite(found[number]).all()]
+        if broken:
+            told_rows = ", ".join(broken[:8]) + (f" and {len(broken) - 8} more" if len(broken) > 8 else "")
+            cure = "look at these rows; if every run over them ends so, the base is damaged: pull it again"
+            message = f"the reference's log-probability is not finite, rows {told_rows}"
+            raise TrainingError(Fault("TW-TRAIN-007", message, "reference", cure))
         done += len(numbers)
         told(done)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, found.tobytes())
+    write_atomically(path, digest_bytes(found.tobytes()).encode() + found.tobytes())
     rows.reference = found
+
+
+def _kept(path: Path, rows: int) -> np.ndarray | None:
+    """What a file holds behind the digest of it, or None where there is no whole one: it is made again."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    digest, numbers = data[:64], data[64:]
+    if len(numbers) != 16 * rows or digest_bytes(numbers).encode() != digest:
+        return None
+    return np.frombuffer(numbers, dtype="<f8").reshape(rows, 2)

@@ -6,6 +6,7 @@ as soon as they are made: sums over many windows lose nothing, and a small updat
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 from tuneward.modeling.adapter_files import save_adapter
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.lora import LoraLinear, weights_of
+from tuneward.modeling.scoring import scoring_model
 
 
 class Trainable(Protocol):
@@ -34,8 +36,14 @@ class Trainable(Protocol):
     def publish(self) -> None:
         """The masters have moved: let the model see it."""
 
-    def save(self, folder: Path, *, base_name: str) -> None:
-        """Write what was trained: a PEFT folder, or a whole model's."""
+    def save(self, folder: Path, *, base_name: str, score: Tensor | None = None) -> None:
+        """Write what was trained: a PEFT folder, or a whole model's.
+
+        Args:
+            folder: created if missing.
+            base_name: how an adapter names its base.
+            score: (1, hidden): makes a sequence classifier with one label of it, which is what a reward model is.
+        """
 
 
 class LoraTrainable:
@@ -67,9 +75,10 @@ class LoraTrainable:
     def publish(self) -> None:
         """The factors are the masters."""
 
-    def save(self, folder: Path, *, base_name: str) -> None:
+    def save(self, folder: Path, *, base_name: str, score: Tensor | None = None) -> None:
         """Write a PEFT folder."""
-        save_adapter(weights_of(self.layers, self.config), folder, base_name=base_name)
+        weights = replace(weights_of(self.layers, self.config), score=score)
+        save_adapter(weights, folder, base_name=base_name)
 
 
 class FullTrainable:
@@ -116,6 +125,7 @@ class FullTrainable:
             if self.parameters[name] is not parameter:
                 parameter.copy_(self.parameters[name])
 
-    def save(self, folder: Path, *, base_name: str) -> None:
+    def save(self, folder: Path, *, base_name: str, score: Tensor | None = None) -> None:
         """Write config and safetensors as plain transformers reads them; tied weights stay tied."""
-        self._model.save_pretrained(folder, safe_serialization=True)
+        model = self._model if score is None else scoring_model(self._model, score)
+        model.save_pretrained(folder, safe_serialization=True)

@@ -24,6 +24,7 @@ class CrossEntropy:
     form: Form
     needs_reference: bool = False
     unit: str = "nats per learned token"
+    branches: int = 0
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:

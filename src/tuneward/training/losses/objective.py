@@ -68,6 +68,7 @@ class Objective(Protocol):
         form: what a record is made into.
         needs_reference: whether rows must carry the reference's log-probabilities.
         unit: what the loss is a mean over, as the curve's axis names it.
+        branches: of a row's branches, how many from the first on the backward pass is for; ``survey`` sees all.
         parameters: what the objective itself trains beside the model, such as a reward head; name → parameter.
     """
 
@@ -77,6 +78,8 @@ class Objective(Protocol):
     def needs_reference(self) -> bool: ...  # noqa: D102
     @property
     def unit(self) -> str: ...  # noqa: D102
+    @property
+    def branches(self) -> int: ...  # noqa: D102
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]: ...  # noqa: D102
 
