@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -31,7 +32,7 @@ class WordChat:
     masks: str = "\0"
     seen: list[tuple[Message, ...]] = field(default_factory=list)
 
-    def example(self, messages: Sequence[Message], /) -> Words:
+    def example(self, messages: Sequence[Message], /, *, tools: str | None = None) -> Words:
         self.seen.append(tuple(messages))
         labels: list[int] = []
         for message in messages:
@@ -42,8 +43,18 @@ class WordChat:
             labels += [1 if learned else -100] * size
         return Words(tuple(range(len(labels))), tuple(labels))
 
-    def prompt_ids(self, messages: Sequence[Message], /) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], /, *, tools: str | None = None) -> list[int]:
         return list(range(sum(len(message.content.split()) + 1 for message in messages)))
+
+    def pair(
+        self, prompt: Sequence[Message], chosen: Message, rejected: Message, /, *, tools: str | None = None
+    ) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        answers = [[*(crc32(word.encode()) for word in m.content.split()), 0] for m in (chosen, rejected)]
+        return self.prompt_ids(prompt), answers[0], answers[1]
+
+    def document(self, text: str, /) -> Words:
+        ids = tuple(range(len(text.split()) + 1))
+        return Words(ids, ids)
 
 
 def policy(on_finding: Mapping[str, str] | None = None, contamination: str = "drop") -> Policy:
@@ -64,6 +75,7 @@ def prepare(
 ) -> Prepared:
     judge, answer_tokens = settings.pop("judge", None), settings.pop("answer_tokens", 0)
     judge_training = settings.pop("judge_training", True)
+    form = settings.pop("form", "conversation")
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
     return build(
         config,
@@ -73,6 +85,7 @@ def prepare(
         policy=rules or policy(),
         record_key=b"records",
         subject_key=b"subjects",
+        form=form,
         answer_tokens=answer_tokens,
         judge=judge,
         judge_training=judge_training,

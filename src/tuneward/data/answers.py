@@ -31,8 +31,10 @@ class AnswerCheck:
         self._refused: list[tuple[Record, str]] = []
 
     def look(self, record: Record) -> None:
-        """Check one record's answer."""
+        """Check one record's answer; of a pair the better one."""
         if self._judge is None or not (self.active or record.split == "test"):
+            return
+        if record.form == "document" or record.desirable is False:  # no answer, or none that should be given
             return
         problem = self._judge(record.answer)
         if problem is None:

@@ -18,10 +18,10 @@ from tuneward.data.config import DataConfig
 from tuneward.data.files import DataFile
 from tuneward.data.lengths import Lengths
 from tuneward.data.overlap import Overlap, Pair
-from tuneward.data.records import Reading
+from tuneward.data.reading import Reading
 from tuneward.data.screening import Screening
 from tuneward.domain.policy import Policy
-from tuneward.domain.record import Record, Split
+from tuneward.domain.record import Form, Record, Split
 
 _NAMED: Final = 20
 _BINS: Final = 24
@@ -32,6 +32,7 @@ class Story:
     """Everything that the card tells of."""
 
     title: str
+    form: Form
     config: DataConfig
     policy: Policy
     context_tokens: int
@@ -81,11 +82,19 @@ def make_card(story: Story) -> dict[str, Any]:
             "test_tokens": histogram(story.lengths["test"].tokens),
         },
         "places": _places(story),
-        "not_checked": [
-            "names, postal addresses, national identifiers and health data are not looked for yet",
-            "near-duplicates are compared by shingles of their prompts, not by meaning",
-        ],
+        "not_checked": _not_checked(story.form),
     }
+
+
+def _not_checked(form: Form) -> list[str]:
+    compared = "texts" if form == "document" else "prompts"
+    lines = [
+        "names, postal addresses, national identifiers and health data are not looked for yet",
+        f"near-duplicates are compared by shingles of their {compared}, not by meaning",
+    ]
+    if form == "document":
+        lines.append("documents are not searched for the questions and answers of the test set")
+    return lines
 
 
 def _counts(story: Story) -> dict[str, Any]:
@@ -99,6 +108,9 @@ def _counts(story: Story) -> dict[str, Any]:
             "too_long": len(story.lengths[split].dropped),
         }
     counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
+    counts["form"] = story.form
+    counts["labels"] = _verdicts(story.lengths["train"].kept) if story.form == "judged" else None
+    counts["broken_paragraphs"] = story.lengths["train"].broken_paragraphs
     counts["longest_question_tokens"] = story.lengths["test"].longest_question
     counts["findings"] = screening.counts()
     counts["rows_with_findings"] = len({item.record for item in screening.findings})
@@ -110,6 +122,12 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["without_subject"] = story.reading.without_subject if story.config.subject else None
     counts["outside_schema"] = len(story.check.outside) if story.check.active else None
     return counts
+
+
+def _verdicts(records: Sequence[Record]) -> dict[str, int]:
+    """How many training rows are to be learned (``true``) and unlearned (``false``)."""
+    learned = sum(record.desirable is True for record in records)
+    return {"true": learned, "false": len(records) - learned}
 
 
 def _split_counts(story: Story, split: Split, dropped: dict[str, int]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class DataConfig(Section):
     """What is prepared, and what is known about it."""
 
     train: tuple[str, ...] = Field(min_length=1)
-    """Files that train, relative to the project's folder or absolute; ``*``, ``?`` and ``**`` are patterns."""
+    """Files that train, relative to the project's folder or absolute; ``*``, ``?`` and ``**`` are patterns, and a
+    folder stands for all files in it and below."""
 
     test: tuple[str, ...] = ()
     """Files held out for evaluation, written like ``train``."""
@@ -38,6 +39,24 @@ class DataConfig(Section):
 
     answer: str | None = None
     """Column that holds the answer; guessed when absent."""
+
+    chosen: str | None = None
+    """Column that holds the better answer of a pair, or the conversation that ends in it; guessed when absent."""
+
+    rejected: str | None = None
+    """Column that holds the worse answer of a pair, or the conversation that ends in it; guessed when absent."""
+
+    margin: str | None = None
+    """Column that says by how much the better answer is better; guessed when absent, and never needed."""
+
+    label: str | None = None
+    """Column that says whether an answer is to be learned (true) or unlearned (false); guessed when absent."""
+
+    tools: str | None = None
+    """Column that lists the tools that may be called (OpenAI's form); guessed when absent, and never needed."""
+
+    text: str | None = None
+    """Column that holds the text of documents; guessed when absent."""
 
     system: str | None = None
     """System message put before every conversation that has none of its own."""
@@ -52,7 +71,8 @@ class DataConfig(Section):
     """Licence of the data, as an SPDX name where there is one."""
 
     too_long: TooLong = "refuse"
-    """What happens to rows longer than the context: ``refuse`` all, ``drop`` the row, ``split`` conversations."""
+    """What happens to rows longer than the context: ``refuse`` all, ``drop`` the row, ``split`` conversations (pairs
+    and judged answers are dropped then). Documents are always cut into passages, at paragraphs where that is enough."""
 
     context_tokens: int | None = Field(default=None, ge=16)
     """Longest row in tokens; the base's own context when absent."""
@@ -69,7 +89,10 @@ class DataConfig(Section):
             raise ValueError("a file name is empty")
         return value
 
-    @field_validator("messages", "prompt", "answer", "subject", "system", "licence")
+    @field_validator(
+        *("messages", "prompt", "answer", "chosen", "rejected", "margin", "label", "tools", "text"),
+        *("subject", "system", "licence"),
+    )
     @classmethod
     def _not_blank(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
@@ -80,6 +103,10 @@ class DataConfig(Section):
     def _columns_agree(self) -> "DataConfig":
         if self.messages and (self.prompt or self.answer):
             raise ValueError("`messages` is given, so `prompt` and `answer` must not be")
-        if bool(self.prompt) != bool(self.answer):
+        if bool(self.chosen) != bool(self.rejected):
+            raise ValueError("`chosen` and `rejected` are given together or not at all")
+        if bool(self.prompt) != bool(self.answer) and not (self.prompt and self.chosen):
             raise ValueError("`prompt` and `answer` are given together or not at all")
+        if self.answer and self.chosen:
+            raise ValueError("`chosen` is given, so `answer` must not be")
         return self

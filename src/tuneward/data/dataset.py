@@ -18,15 +18,17 @@ from tuneward.data.card import Story, make_card, render_card
 from tuneward.data.config import DataConfig
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile, find_files
-from tuneward.data.lengths import ChatTemplate, Lengths, Ruler
+from tuneward.data.lengths import Lengths, Ruler
+from tuneward.data.measure import ChatTemplate
 from tuneward.data.overlap import find_overlap
-from tuneward.data.records import Reading, RecordMaker
+from tuneward.data.reading import Reading
+from tuneward.data.records import RecordMaker
 from tuneward.data.screening import RowFinding, Screening
 from tuneward.digests import canonical_json, keyed_digest, merkle_root
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
 from tuneward.domain.policy import Policy
-from tuneward.domain.record import Record, Split
+from tuneward.domain.record import Form, Record, Split
 from tuneward.errors import DataError, Fault, ModelError
 from tuneward.progress import SILENT, Progress
 
@@ -117,6 +119,7 @@ def build(
     policy: Policy,
     record_key: bytes,
     subject_key: bytes,
+    form: Form = "conversation",
     answer_tokens: int = 0,
     judge: Judge | None = None,
     judge_training: bool = True,
@@ -133,6 +136,7 @@ def build(
         policy: says what happens to findings and to rows that also stand in the test set.
         record_key: the site's key for record ids and row digests.
         subject_key: the site's key for pseudonyms.
+        form: what the method learns from; rows of another kind are refused.
         answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
         judge_training: whether such answers of training rows are counted and named; they are never removed.
@@ -149,7 +153,9 @@ def build(
     reading = Reading()
     screening = Screening(policy=policy, faults=faults)
     check = AnswerCheck(judge, of_training=judge_training)
-    maker = RecordMaker(config=config, record_key=record_key, subject_key=subject_key, faults=faults, reading=reading)
+    maker = RecordMaker(
+        config=config, form=form, record_key=record_key, subject_key=subject_key, faults=faults, reading=reading
+    )
     read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
     check.report(faults)
     overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)
@@ -163,6 +169,13 @@ def build(
         faults=faults,
     )
     measured = _measure(ruler, {"train": overlap.kept, "test": read["test"]}, faults=faults, progress=progress)
+    kept_verdicts = {record.desirable for record in measured["train"].kept}
+    if form == "judged" and len(kept_verdicts) == 1 and not len(faults):
+        message = (
+            f"every label of {len(measured['train'].kept):,} rows is {'true' if kept_verdicts == {True} else 'false'}"
+        )
+        cure = "add answers of the other kind: the loss weighs one against the other"
+        faults.add("TW-DATA-037", message, place="data.train", cure=cure)
     for split in ("train", "test"):
         if reading.rows[split] and not measured[split].kept and not len(faults):
             cure = "see which rows the settings and the policy drop, or add rows"
@@ -175,6 +188,7 @@ def build(
     fingerprint = fingerprint_of(digests)
     story = Story(
         title=title or project_folder.resolve().name,
+        form=form,
         config=config,
         policy=policy,
         context_tokens=context,

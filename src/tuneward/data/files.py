@@ -37,7 +37,8 @@ class DataFile:
 def find_files(config: DataConfig, *, project_folder: Path, faults: Faults) -> list[DataFile]:
     """Resolve ``train`` and ``test``, train first, each in the order given, patterns sorted, no file twice.
 
-    Missing and empty files, folders, paths that lead out of the project and files on both sides become faults.
+    A folder stands for all files in it and below, but for hidden ones. Missing and empty files, empty folders, paths
+    that lead out of the project and files on both sides become faults.
     """
     files: list[DataFile] = []
     seen: dict[Path, Split] = {}
@@ -79,7 +80,7 @@ def file_digests(config: DataConfig, project_folder: Path) -> dict[str, list[str
 def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> list[Path]:
     literal = project_folder / pattern
     if _exists(literal):
-        found = [literal]
+        found = _inside(literal) if literal.is_dir() else [literal]
     else:
         found = [project_folder / name for name in _expand(pattern, project_folder)]
         found = [path for path in found if path.is_file()]
@@ -100,6 +101,13 @@ def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> 
                 cure="copy the file into the project, or name it by its absolute path",
             )
     return inside
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The files of a folder, sorted by name; the folder itself where it has none."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    shown = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return sorted(shown) or [folder]
 
 
 def _exists(path: Path) -> bool:
@@ -124,7 +132,7 @@ def _nearby(missing: Path) -> str:
 
 def _open(path: Path, name: str, split: Split, faults: Faults) -> DataFile | None:
     if not path.is_file():
-        faults.add("TW-DATA-005", "is not a file", place=name, cure="name the files in it, as in `data/*.jsonl`")
+        faults.add("TW-DATA-005", "is a folder without files", place=name, cure="name files, as in `data/*.jsonl`")
         return None
     try:
         size = path.stat().st_size

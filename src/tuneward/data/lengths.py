@@ -2,44 +2,24 @@
 
 Place on the road: ``data.overlap`` → here → ``data.dataset``. A row that does not fit the context is refused, dropped
 or split at a turn's border, as ``too_long`` says; so is a test row whose prompt leaves no room for the longest answer
-that the evaluation asks for. A row from which nothing could be learned is refused.
+that the evaluation asks for. A document that does not fit is always cut into passages, at paragraphs where that is
+enough: joined, they are the document. A row from which nothing could be learned is refused.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from tuneward.data.config import TooLong
+from tuneward.data.cut import UncuttableError, cut
 from tuneward.data.faults import Faults
-from tuneward.data.records import record_id
+from tuneward.data.measure import ChatTemplate, Size, measure
+from tuneward.data.records import named
 from tuneward.domain.record import Message, Record
 from tuneward.errors import Fault, ModelError
 from tuneward.progress import Progress
 
 _NAMED_ROWS = 20
-
-
-class Tokens(Protocol):
-    """A rendered row: token ids, and labels that are -100 wherever nothing is learned."""
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """Token ids of the whole conversation."""
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        """As many labels as ids."""
-
-
-class ChatTemplate(Protocol):
-    """What is needed of ``modeling.chat.Chat``."""
-
-    def example(self, messages: Sequence[Message], /) -> Tokens:
-        """Render and tokenise a conversation as training does."""
-
-    def prompt_ids(self, messages: Sequence[Message], /) -> Sequence[int]:
-        """Token ids of a prompt as the engine makes them, up to where the answer begins."""
 
 
 @dataclass
@@ -53,6 +33,7 @@ class Lengths:
         dropped: rows left out because they are too long.
         split: rows that were split, and into how many pieces.
         lost_turns: turns (question and answer) too long for any piece, left out of split rows.
+        broken_paragraphs: paragraphs of documents that had to be cut inside, since they alone do not fit.
         longest_question: tokens of the longest prompt among kept test rows, as the engine makes them.
     """
 
@@ -62,14 +43,15 @@ class Lengths:
     dropped: list[Record] = field(default_factory=list)
     split: list[tuple[Record, int]] = field(default_factory=list)
     lost_turns: int = 0
+    broken_paragraphs: int = 0
     longest_question: int = 0
 
-    def keep(self, record: Record, tokens: Tokens, *, question: int = 0) -> None:
+    def keep(self, record: Record, size: Size, *, question: int = 0) -> None:
         """Take a row that fits; ``question`` is the tokens of a test row's prompt."""
         self.longest_question = max(self.longest_question, question)
         self.kept.append(record)
-        self.tokens.append(len(tokens.ids))
-        self.answer_tokens.append(len(tokens.labels) - tokens.labels.count(-100))
+        self.tokens.append(size.tokens)
+        self.answer_tokens.append(size.learned)
 
 
 @dataclass(frozen=True)
@@ -108,21 +90,26 @@ class Ruler:
         for record in records:
             progress.advance()
             try:
-                tokens = self.chat.example(record.messages)
-                question = len(self.chat.prompt_ids(record.prompt)) if record.split == "test" else 0
+                size = measure(self.chat, record)
+                question = self._question(record)
+                fits = size.longest <= self.context_tokens
+                if record.form == "document" and not fits and self._cut(record, result):
+                    continue
             except ModelError as error:
                 unrendered.append((record, error))
                 continue
-            if tokens.labels.count(-100) == len(tokens.labels):
+            if size.shortest == 0 or (record.rejected and size.shortest < 2):
                 self._refuse_masked(record)
-            elif len(tokens.ids) <= self.context_tokens and (not question or question <= most):
-                result.keep(record, tokens, question=question)
+            elif size.equal:
+                self._refuse_equal(record)
+            elif fits and (not question or question <= most):
+                result.keep(record, size, question=question)
             elif self.too_long == "refuse":
-                if len(tokens.ids) > self.context_tokens:
-                    too_long.append((record, len(tokens.ids)))
-                else:
+                if fits:
                     no_room.append((record, question + self.answer_tokens))
-            elif self.too_long == "drop" or record.split == "test":
+                else:
+                    too_long.append((record, size.longest))
+            elif self.too_long == "drop" or record.split == "test" or record.form != "conversation":
                 result.dropped.append(record)
             else:
                 self._split(record, result)
@@ -136,24 +123,49 @@ class Ruler:
             self._refuse_no_room(no_room)
         return result
 
+    def _question(self, record: Record) -> int:
+        """Tokens of a test row's prompt; 0 where none is asked."""
+        if record.split == "train" or record.form == "document":
+            return 0
+        return len(self.chat.prompt_ids(record.prompt, tools=record.tools))
+
+    def _cut(self, record: Record, result: Lengths) -> bool:
+        """Cut a document into passages that fit; False where a single word does not."""
+
+        def size(text: str) -> int:
+            return len(self.chat.document(text).ids)
+
+        overhead = max(0, 2 * size("a\n\n") - size("a\n\na\n\n"))
+        try:
+            passages, broken = cut(record.answer, size=size, limit=self.context_tokens, overhead=overhead)
+        except UncuttableError:
+            return False
+        result.split.append((record, len(passages)))
+        result.broken_paragraphs += broken
+        for number, text in enumerate(passages):
+            passage = dataclasses.replace(record, messages=(Message("document", text),))
+            result.keep(named(passage, key=self.record_key, part=number), measure(self.chat, passage))
+        return True
+
     def _split(self, record: Record, result: Lengths) -> None:
         """Cut between turns into the fewest pieces that fit, each with the system message."""
         head = record.messages[:1] if record.messages[0].role == "system" else ()
-        rest = record.messages[len(head) :]
-        turns = [rest[i : i + 2] for i in range(0, len(rest), 2)]
-        pieces: list[tuple[tuple[Message, ...], Tokens]] = []
+        pieces: list[tuple[Record, Size]] = []
         current: tuple[Message, ...] = ()
         lost = 0
-        for turn in turns:
-            tokens = self.chat.example((*head, *current, *turn)) if current else None
-            if tokens and len(tokens.ids) <= self.context_tokens:
-                current += turn
-                pieces[-1] = ((*head, *current), tokens)
-                continue
-            tokens = self.chat.example((*head, *turn))
-            if len(tokens.ids) <= self.context_tokens and tokens.labels.count(-100) < len(tokens.labels):
+        for turn in _turns(record.messages[len(head) :]):
+            if current:
+                longer = dataclasses.replace(record, messages=(*head, *current, *turn))
+                size = measure(self.chat, longer)
+                if size.longest <= self.context_tokens:
+                    current += turn
+                    pieces[-1] = (longer, size)
+                    continue
+            alone = dataclasses.replace(record, messages=(*head, *turn))
+            size = measure(self.chat, alone)
+            if size.longest <= self.context_tokens and size.learned:
                 current = turn
-                pieces.append(((*head, *turn), tokens))
+                pieces.append((alone, size))
             else:
                 current = ()
                 lost += 1
@@ -162,14 +174,17 @@ class Ruler:
             return
         result.split.append((record, len(pieces)))
         result.lost_turns += lost
-        for number, (messages, tokens) in enumerate(pieces):
-            key = self.record_key
-            name = record_id(messages, source=record.source, split=record.split, key=key, part=number)
-            result.keep(dataclasses.replace(record, id=name, messages=messages), tokens)
+        for number, (piece, size) in enumerate(pieces):
+            result.keep(named(piece, key=self.record_key, part=number), size)
 
     def _refuse_masked(self, record: Record) -> None:
         cure = "check that the answer holds more than the template's own tokens, or delete the row"
         self.faults.add("TW-DATA-022", "no token of the answer is learned", place=str(record.source), cure=cure)
+
+    def _refuse_equal(self, record: Record) -> None:
+        message = "both answers are the same tokens, after redaction and the template's trimming"
+        cure = "delete the row: nothing can be learned from it"
+        self.faults.add("TW-DATA-033", message, place=str(record.source), cure=cure)
 
     def _refuse_unrendered(self, record: Record, fault: Fault) -> None:
         cure = fault.cure or "check that the template takes these roles"
@@ -195,6 +210,13 @@ class Ruler:
             place=str(longest.source),
             cure="lower `evaluation.task.max_tokens`, shorten them, or set `data.too_long` to `drop`",
         )
+
+
+def _turns(messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
+    """Each question with all that answers it: calls of tools and their results included."""
+    starts = [number for number, message in enumerate(messages) if message.role == "user"]
+    for begin, end in zip(starts, [*starts[1:], len(messages)], strict=True):
+        yield tuple(messages[begin:end])
 
 
 def _named(rows: list[tuple[Record, int]]) -> str:

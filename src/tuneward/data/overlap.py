@@ -6,12 +6,12 @@ set goes or blocks as the policy says; the rest is counted and named, never remo
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tuneward.data.faults import Faults
 from tuneward.domain.policy import Policy
-from tuneward.domain.record import Record
+from tuneward.domain.record import Message, Record
 from tuneward.inspection.duplicates import NearDuplicates, normal_form
 
 Pair = tuple[Record, Record]
@@ -25,7 +25,8 @@ class Overlap:
         kept: training rows that remain.
         duplicates: training rows removed, with the row they repeat.
         contaminated: training rows removed, with the test row that asks the same.
-        contradictions: training rows that answer an earlier row's prompt otherwise.
+        contradictions: training rows that answer an earlier row's prompt otherwise; of pairs, that turn an earlier
+            pair round; of judged answers, that judge the same answer otherwise.
         test_duplicates: test rows that repeat another.
         near: training rows that nearly equal an earlier one's prompt.
         near_test: training rows whose prompt nearly equals a test row's.
@@ -53,24 +54,24 @@ def find_overlap(train: Sequence[Record], test: Sequence[Record], *, policy: Pol
     asked_in_test: dict[bytes, Record] = {}
     seen_test: dict[bytes, Record] = {}
     for record in test:
-        *_, (prompt, whole) = _digests(record)
-        asked_in_test.setdefault(prompt, record)
+        prompts, whole, _ = _digests(record)
+        asked_in_test.setdefault(prompts[-1], record)
         if (first := seen_test.setdefault(whole, record)) is not record:
             result.test_duplicates.append((record, first))
     seen: dict[bytes, Record] = {}
-    prompts: dict[bytes, Record] = {}
+    claimed: dict[bytes, Record] = {}
     for record in train:
-        digests = list(_digests(record))
-        hit = next((asked_in_test[prompt] for prompt, _ in digests if prompt in asked_in_test), None)
-        prompt, whole = digests[-1]
+        prompts, whole, (claim, counter) = _digests(record)
+        hit = next((asked_in_test[prompt] for prompt in prompts if prompt in asked_in_test), None)
         if hit:
             result.contaminated.append((record, hit))
         elif (first := seen.setdefault(whole, record)) is not record:
             result.duplicates.append((record, first))
         else:
             result.kept.append(record)
-            if (first := prompts.setdefault(prompt, record)) is not record:
-                result.contradictions.append((record, first))
+            if counter in claimed:
+                result.contradictions.append((record, claimed[counter]))
+            claimed.setdefault(claim, record)
     _find_near(result, test)
     if policy.contamination == "block":
         for record, other in result.contaminated:
@@ -80,19 +81,44 @@ def find_overlap(train: Sequence[Record], test: Sequence[Record], *, policy: Pol
     return result
 
 
-def _digests(record: Record) -> Iterator[tuple[bytes, bytes]]:
-    """For every answer: digest of what was said before it, and with it. System messages do not count."""
+def _digests(record: Record) -> tuple[list[bytes], bytes, tuple[bytes, bytes]]:
+    """What was said before every answer; the whole row; what the row claims, and which claim contradicts it.
+
+    System messages do not count. A document's prompt is its text: what is tested must not be trained.
+    """
     state = hashlib.blake2b(digest_size=16)
-    prompt = state.digest()
+    if record.tools:
+        state.update(b"tools " + record.tools.encode())
+    prompts = []
     for message in record.messages:
         if message.role == "system":
             continue
         if message.role == "assistant":
-            prompt = state.digest()
-        text = normal_form(message.content).encode("utf-8", "surrogatepass")
-        state.update(b"%s %d " % (message.role.encode(), len(text)) + text)
-        if message.role == "assistant":
-            yield prompt, state.digest()
+            prompts.append(state.digest())
+            before = state.copy()
+        _add(state, message)
+    whole = state.digest()
+    if record.rejected:
+        _add(before, record.rejected)
+        other = before.digest()
+        return prompts, _joined(whole, other), (_joined(whole, other), _joined(other, whole))
+    if record.desirable is not None:
+        verdicts = [whole + bytes([verdict]) for verdict in (record.desirable, not record.desirable)]
+        return prompts, verdicts[0], (verdicts[0], verdicts[1])
+    if not prompts:
+        return [whole], whole, (whole, b"")
+    return prompts, whole, (prompts[-1], prompts[-1])
+
+
+def _add(state: "hashlib.blake2b", message: Message) -> None:
+    text = normal_form(message.content).encode("utf-8", "surrogatepass")
+    state.update(b"%s %d " % (message.role.encode(), len(text)) + text)
+    if message.tool_calls:
+        state.update(b"calls " + message.tool_calls.encode())
+
+
+def _joined(one: bytes, other: bytes) -> bytes:
+    return one + b" over " + other
 
 
 def _find_near(result: Overlap, test: Sequence[Record]) -> None:
@@ -100,7 +126,8 @@ def _find_near(result: Overlap, test: Sequence[Record]) -> None:
     rows = [*test, *result.kept]
     exact: dict[str, int] = {}
     for position, record in enumerate(rows):
-        text = normal_form("\n".join(m.content for m in record.prompt if m.role != "system"))
+        asked = record.messages if record.form == "document" else record.prompt
+        text = normal_form("\n".join(m.content for m in asked if m.role != "system"))
         if exact.setdefault(text, position) != position:
             continue
         earlier = index.first_like(position, text)

@@ -2,37 +2,29 @@
 
 Place on the road: ``data.files`` → here → ``data.records``. A reader is chosen by the file's suffix from one explicit
 dict. It keeps no more than one row (Parquet: one batch) in memory, goes on after a fault so that all of them are told,
-and never repeats a row's text in a fault. Knows nothing of prompts and answers. A byte order mark and CRLF are read as
-if they were not there.
+and never repeats a row's text in a fault. Documents (``data.documents``, ``data.pdf``, ``data.word``) give rows with
+one column, ``text``. Knows nothing of prompts and answers.
 """
 
 import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, NoReturn, Protocol
+from typing import Final, Protocol
 
 import pyarrow
 import pyarrow.parquet
 
+from tuneward.data.documents import read_html, read_text
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile
+from tuneward.data.lines import MAX_FIELD_CHARACTERS, MAX_LINE_BYTES, Row, read_lines
+from tuneward.data.parsing import parse_json
+from tuneward.data.pdf import read_pdf
+from tuneward.data.word import read_docx
 from tuneward.domain.record import Source
 
-MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-MAX_FIELD_CHARACTERS: Final = 2_000_000
 _PARQUET_BATCH_ROWS: Final = 512
-_BOM: Final = b"\xef\xbb\xbf"
-_FOREIGN_MARKS: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row as it was read: column → value, and its place."""
-
-    values: Mapping[str, Any]
-    source: Source
 
 
 class Reader(Protocol):
@@ -68,87 +60,9 @@ def read(file: DataFile, faults: Faults) -> Iterator[Row]:
         faults.add("TW-DATA-005", f"cannot be read: {error.strerror}", place=file.name, cure="check the disk and retry")
 
 
-def _lines(file: DataFile, faults: Faults) -> Iterator[tuple[int, str | None]]:
-    """Yield (line number, text or None where it is unusable); line ends stay, BOM and CR before LF go."""
-    with file.path.open("rb") as handle:
-        if handle.read(4).startswith(_FOREIGN_MARKS):
-            faults.add("TW-DATA-006", "is UTF-16 or UTF-32, not UTF-8", place=file.name, cure="save it as UTF-8")
-            return
-        handle.seek(0)
-        offset, number = 0, 0
-        while raw := handle.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            place = f"{file.name}:{number}"
-            if len(raw) > MAX_LINE_BYTES:
-                skipped = _skip_line(handle)
-                faults.add(
-                    "TW-DATA-014",
-                    f"the line has more than {MAX_LINE_BYTES // 2**20} MiB",
-                    place=place,
-                    cure="one row per line; check for missing line ends",
-                )
-                offset += len(raw) + skipped
-                yield number, None
-                continue
-            start, offset = offset, offset + len(raw)
-            if number == 1 and raw.startswith(_BOM):
-                raw, start = raw[3:], start + 3
-            yield number, _decode(raw, start, place, faults)
-
-
-def _decode(raw: bytes, start: int, place: str, faults: Faults) -> str | None:
-    if b"\x00" in raw:
-        message = f"byte {start + raw.index(0)} of the file is NUL"
-        faults.add("TW-DATA-007", message, place=place, cure="the file is damaged or not text; export it again")
-        return None
-    if raw.endswith(b"\r\n"):
-        raw = raw[:-2] + b"\n"
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"byte {start + error.start} of the file (0x{raw[error.start]:02x}) is not UTF-8"
-        faults.add("TW-DATA-006", message, place=place, cure="save the file as UTF-8")
-        return None
-
-
-def _skip_line(handle: BinaryIO) -> int:
-    skipped = 0
-    while part := handle.readline(MAX_LINE_BYTES):
-        skipped += len(part)
-        if part.endswith(b"\n"):
-            break
-    return skipped
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a key stands twice in one JSON object")
-    return value
-
-
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON as RFC 8259 has it: no NaN, no infinities, and no key twice (section 4 leaves its meaning open).
-
-    Raises:
-        ValueError: where it is no JSON, or nested too deeply to be read.
-    """
-    try:
-        return _JSON.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
 def read_jsonl(file: DataFile, faults: Faults) -> Iterator[Row]:
     """One JSON object a line (jsonlines.org); blank lines are passed over."""
-    for number, line in _lines(file, faults):
+    for number, line in read_lines(file, faults):
         if line is None or not line.strip():
             continue
         place = f"{file.name}:{number}"
@@ -178,7 +92,7 @@ def read_jsonl(file: DataFile, faults: Faults) -> Iterator[Row]:
 def read_csv(file: DataFile, faults: Faults) -> Iterator[Row]:
     """CSV with a header (RFC 4180), separated by comma, semicolon or tab, whichever the header has most of."""
     csv.field_size_limit(4 * MAX_LINE_BYTES)
-    lines = _CsvLines(_lines(file, faults))
+    lines = _CsvLines(read_lines(file, faults))
     first = next(lines, "")
     lines.push_back(first)
     delimiter = max(",;\t", key=first.count)
@@ -294,4 +208,11 @@ READERS: Mapping[str, Reader] = {
     ".ndjson": read_jsonl,
     ".csv": read_csv,
     ".parquet": read_parquet,
+    ".txt": read_text,
+    ".md": read_text,
+    ".markdown": read_text,
+    ".html": read_html,
+    ".htm": read_html,
+    ".pdf": read_pdf,
+    ".docx": read_docx,
 }

@@ -1,43 +1,26 @@
-"""Records: from a row to a checked conversation with an id and a pseudonym.
+"""Records: from a row to a checked example with an id and a pseudonym.
 
 Place on the road: ``data.readers`` → here → ``data.screening``. Everything that a row can be wrong in is told with its
 line. Knows neither files nor what a text may hold.
 """
 
-import json
-import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, cast, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from tuneward.data.columns import Columns, choose_columns
+from tuneward.data.columns import Columns, choose_columns, with_optional
 from tuneward.data.config import DataConfig
+from tuneward.data.conversations import Conversations
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile
-from tuneward.data.readers import Row, parse_json, read
+from tuneward.data.lines import Row
+from tuneward.data.pairs import Pairs
+from tuneward.data.readers import read
+from tuneward.data.reading import Cells, Reading, json_type
 from tuneward.digests import canonical_json, keyed_digest
-from tuneward.domain.record import Message, Record, Role, Source, Split
-
-_ROLES: Final = frozenset(get_args(Role))
-_UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-@dataclass
-class Reading:
-    """What reading has counted so far.
-
-    Attributes:
-        rows: split → rows read.
-        repaired_characters: lone surrogates and NUL characters replaced by U+FFFD, since no tokenizer can take them.
-        without_subject: rows whose subject column is empty.
-        columns: file → what was taken from where.
-    """
-
-    rows: dict[Split, int] = field(default_factory=lambda: {"train": 0, "test": 0})
-    repaired_characters: int = 0
-    without_subject: int = 0
-    columns: dict[str, str] = field(default_factory=dict)
+from tuneward.domain.record import Form, Message, Record, Split
 
 
 @dataclass(frozen=True)
@@ -46,6 +29,7 @@ class RecordMaker:
 
     Attributes:
         config: the project's ``data`` section.
+        form: what the method learns from; test files may hold plain conversations instead.
         record_key: key of record ids and row digests.
         subject_key: key of pseudonyms.
         faults: receives what is wrong.
@@ -53,10 +37,19 @@ class RecordMaker:
     """
 
     config: DataConfig
+    form: Form
     record_key: bytes
     subject_key: bytes
     faults: Faults
     reading: Reading
+
+    @cached_property
+    def _cells(self) -> Cells:
+        return Cells(self.faults, self.reading)
+
+    @cached_property
+    def _conversations(self) -> Conversations:
+        return Conversations(self._cells)
 
     def records(self, file: DataFile) -> Iterator[Record]:
         """Read a file's usable rows; the others become faults."""
@@ -66,10 +59,15 @@ class RecordMaker:
             rows += 1
             self.reading.rows[file.split] += 1
             if columns is None:
-                columns = choose_columns(self.config, row.values.keys(), name=file.name, faults=self.faults)
+                forms: tuple[Form, ...] = (self.form,)
+                if file.split == "test" and self.form != "conversation":
+                    forms = (self.form, "conversation")
+                present = row.values.keys()
+                columns = choose_columns(self.config, present, name=file.name, faults=self.faults, forms=forms)
                 if columns is None:
                     return
-                self.reading.columns[file.name] = str(columns)
+            columns = with_optional(columns, self.config, row.values.keys())
+            self.reading.columns[file.name] = str(columns)
             record = self._record(row, columns, file.split)
             if record:
                 yield record
@@ -78,121 +76,56 @@ class RecordMaker:
 
     def _record(self, row: Row, columns: Columns, split: Split) -> Record | None:
         before = len(self.faults)
-        messages = self._conversation(row, columns) if columns.messages else self._pair(row, columns)
+        messages, further = self._parts(row, columns)
         subject = self._subject(row, columns)
+        if columns.tools:
+            value = row.values.get(columns.tools)
+            further["tools"] = self._conversations.tools(value, column=columns.tools, place=str(row.source))
         if len(self.faults) > before or messages is None:
             return None
-        if self.config.system and messages[0].role != "system":
+        if self.config.system and messages[0].role not in ("system", "document"):
             messages = (Message("system", self.config.system), *messages)
-        identifier = record_id(messages, source=row.source, split=split, key=self.record_key)
-        return Record(id=identifier, messages=messages, source=row.source, subject=subject, split=split)
+        record = Record(id="", messages=messages, source=row.source, subject=subject, split=split, **further)
+        return named(record, key=self.record_key)
 
-    def _pair(self, row: Row, columns: Columns) -> tuple[Message, ...] | None:
-        assert columns.prompt
-        assert columns.answer
-        prompt = self._text(row, columns.prompt, "prompt")
-        answer = self._text(row, columns.answer, "answer")
-        if columns.input and row.values.get(columns.input) not in (None, ""):
-            further = self._text(row, columns.input, "prompt")
-            prompt = f"{prompt}\n\n{further}" if prompt is not None and further is not None else None
-        if prompt is None or answer is None:
-            return None
-        return Message("user", prompt), Message("assistant", answer)
-
-    def _text(self, row: Row, column: str, part: str) -> str | None:
-        """A column's text; an answer that is an object or a list becomes compact JSON with its keys in order."""
-        value = row.values.get(column)
-        place = str(row.source)
-        if isinstance(value, dict | list) and part == "answer":
-            value = self._as_json(value, place, column)
-        if column not in row.values:
-            cure = "give every row the columns of the first"
-            self.faults.add("TW-DATA-015", f"the row has no `{column}`", place=place, cure=cure)
-        elif value is None or (isinstance(value, str) and not value.strip()):
-            code, cure = (
-                ("TW-DATA-018", "write the answer") if part == "answer" else ("TW-DATA-019", "write the prompt")
-            )
-            message = f"`{column}` is empty" if not value else f"`{column}` holds nothing but whitespace"
-            self.faults.add(code, message, place=place, cure=f"{cure}, or delete the row")
-        elif not isinstance(value, str):
-            wanted = "text, an object or a list" if part == "answer" else "text"
-            message = f"`{column}` is a {_json_type(value)}, not {wanted}"
-            self.faults.add("TW-DATA-016", message, place=place, cure="put it in quotes, or name another column")
-        else:
-            return self._encodable(value)
-        return None
-
-    def _as_json(self, value: Any, place: str, column: str) -> Any:
-        try:
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        except (TypeError, ValueError, RecursionError):
-            self.faults.add(
-                "TW-DATA-016", f"`{column}` has no JSON form", place=place, cure="use text, numbers, lists and objects"
-            )
-            return None
+    def _parts(self, row: Row, columns: Columns) -> tuple[tuple[Message, ...] | None, dict[str, Any]]:
+        """The conversation, and what a row of its form has besides."""
+        if columns.form == "document":
+            assert columns.text
+            text = self._cells.text(row, columns.text, "text")
+            return (None if text is None else (Message("document", text),)), {}
+        if columns.form == "pair":
+            prompt = self._prompt(row, columns) if columns.prompt else None
+            if columns.prompt and prompt is None:
+                return None, {}
+            pair = Pairs(self._conversations).read(row, columns, prompt)
+            return (None, {}) if pair is None else (pair.chosen, {"rejected": pair.rejected, "margin": pair.margin})
+        messages = self._conversation(row, columns) if columns.messages else self._answered(row, columns)
+        return messages, {"desirable": self._cells.verdict(row, columns.label)} if columns.label else {}
 
     def _conversation(self, row: Row, columns: Columns) -> tuple[Message, ...] | None:
         assert columns.messages
-        place = str(row.source)
-        turns = row.values.get(columns.messages)
-        if isinstance(turns, str):
-            try:
-                turns = parse_json(turns)
-            except ValueError:
-                turns = None
-        if not isinstance(turns, list) or not turns:
-            cure = 'write [{"role": "user", "content": …}, {"role": "assistant", "content": …}]'
-            self.faults.add("TW-DATA-016", f"`{columns.messages}` is no list of turns", place=place, cure=cure)
-            return None
-        messages = [self._turn(turn, number, place, last=number == len(turns)) for number, turn in enumerate(turns, 1)]
-        if any(message is None for message in messages):
-            return None
-        checked = tuple(cast(list[Message], messages))
-        return checked if self._in_order(checked, place) else None
+        value = row.values.get(columns.messages)
+        return self._conversations.read(value, column=columns.messages, place=str(row.source))
 
-    def _turn(self, turn: Any, number: int, place: str, *, last: bool) -> Message | None:
-        if not isinstance(turn, Mapping) or "role" not in turn or "content" not in turn:
-            message = f"turn {number} has no `role` and `content`"
-            self.faults.add("TW-DATA-016", message, place=place, cure="write both as text in every turn")
-            return None
-        role, content = turn["role"], turn["content"]
-        if role not in _ROLES if isinstance(role, str) else True:
-            message = f"turn {number} has a role other than {', '.join(sorted(_ROLES))}"
-            self.faults.add("TW-DATA-017", message, place=place, cure="rename the role, or delete the turn")
-            return None
-        if isinstance(content, dict | list) and role == "assistant":
-            content = self._as_json(content, place, "content")
-        if content is None or (isinstance(content, str) and not content.strip()):
-            code = "TW-DATA-018" if role == "assistant" else "TW-DATA-019"
-            which = "the last answer" if last and role == "assistant" else f"turn {number}"
-            self.faults.add(code, f"{which} is empty", place=place, cure="write it, or delete the row")
-            return None
-        if not isinstance(content, str):
-            message = f"`content` of turn {number} is a {_json_type(content)}, not text"
-            self.faults.add("TW-DATA-016", message, place=place, cure="write it as text")
-            return None
-        return Message(cast(Role, role), self._encodable(content))
+    def _prompt(self, row: Row, columns: Columns) -> tuple[Message, ...] | None:
+        """The messages of a prompt column: a text, with its further input, or turns."""
+        assert columns.prompt
+        value = row.values.get(columns.prompt)
+        if columns.form == "pair" and isinstance(value, list):
+            place = str(row.source)
+            return self._conversations.read(value, column=columns.prompt, place=place, answered=False)
+        prompt = self._cells.text(row, columns.prompt, "prompt")
+        if columns.input and row.values.get(columns.input) not in (None, ""):
+            further = self._cells.text(row, columns.input, "prompt")
+            prompt = f"{prompt}\n\n{further}" if prompt is not None and further is not None else None
+        return None if prompt is None else (Message("user", prompt),)
 
-    def _in_order(self, messages: tuple[Message, ...], place: str) -> bool:
-        turns = messages[1:] if messages[0].role == "system" else messages
-        expected = ["user" if index % 2 == 0 else "assistant" for index in range(len(turns))]
-        wrong = next((i for i, (m, role) in enumerate(zip(turns, expected, strict=True)) if m.role != role), None)
-        if wrong is not None:
-            number = wrong + 1 + len(messages) - len(turns)
-            message = f"turn {number} is `{turns[wrong].role}` where `{expected[wrong]}` is due"
-            self.faults.add("TW-DATA-017", message, place=place, cure="user and assistant speak in turns, user first")
-        elif not turns or turns[-1].role != "assistant":
-            cure = "end with an assistant turn: it is what is learned"
-            self.faults.add("TW-DATA-017", "the conversation does not end with an answer", place=place, cure=cure)
-        else:
-            return True
-        return False
-
-    def _encodable(self, text: str) -> str:
-        if not text.isascii() or "\x00" in text:
-            text, count = _UNENCODABLE.subn("\ufffd", text)
-            self.reading.repaired_characters += count
-        return text
+    def _answered(self, row: Row, columns: Columns) -> tuple[Message, ...] | None:
+        assert columns.answer
+        prompt = self._prompt(row, columns)
+        answer = self._cells.text(row, columns.answer, "answer")
+        return None if prompt is None or answer is None else (*prompt, Message("assistant", answer))
 
     def _subject(self, row: Row, columns: Columns) -> str | None:
         if columns.subject is None:
@@ -202,7 +135,7 @@ class RecordMaker:
             self.reading.without_subject += 1
             return None
         if isinstance(value, bool) or not isinstance(value, str | int):
-            message = f"`{columns.subject}` is a {_json_type(value)}, not text or a whole number"
+            message = f"`{columns.subject}` is a {json_type(value)}, not text or a whole number"
             self.faults.add("TW-DATA-016", message, place=str(row.source), cure="name subjects by text or number")
             return None
         return pseudonym(str(value), key=self.subject_key)
@@ -218,28 +151,21 @@ def pseudonym(subject: str, *, key: bytes) -> str:
     return "sub_" + keyed_digest(key, written.encode("utf-8", "surrogatepass"))[:40]
 
 
-def record_id(
-    messages: tuple[Message, ...], *, source: Source, split: Split, key: bytes, part: int | None = None
-) -> str:
-    """Name a record by a keyed digest of where it was read and what it says: the same on every read.
+def named(record: Record, *, key: bytes, part: int | None = None) -> Record:
+    """The record under its id: a keyed digest of where it was read and what it says, the same on every read.
 
     Args:
-        messages: the conversation.
-        source: where it was read.
-        split: train or test.
+        record: the record, its id not yet right.
         key: the site's key for records.
-        part: number of the piece where a long conversation was split.
+        part: number of the piece where a long row was split.
     """
     content: dict[str, Any] = {
-        "source": [source.path, source.file_digest, source.line],
-        "split": split,
-        "messages": [[m.role, m.content] for m in messages],
+        "source": [record.source.path, record.source.file_digest, record.source.line],
+        "split": record.split,
+        "messages": [[m.role, m.content, *([m.tool_calls] if m.tool_calls else [])] for m in record.messages],
     }
-    if part is not None:
-        content["part"] = part
-    return "rec_" + keyed_digest(key, canonical_json(content))[:40]
-
-
-def _json_type(value: Any) -> str:
-    names = {bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "object"}
-    return names.get(type(value), type(value).__name__)
+    if record.rejected:
+        content["rejected"] = record.rejected.to_json()
+    further = {"desirable": record.desirable, "margin": record.margin, "tools": record.tools, "part": part}
+    content |= {name: value for name, value in further.items() if value is not None}
+    return replace(record, id="rec_" + keyed_digest(key, canonical_json(content))[:40])

@@ -1,6 +1,6 @@
 """Screening: what the policy does with what inspection found in a record.
 
-Place on the road: ``data.records`` → here → ``data.overlap``. Each message is inspected, each finding gets the action
+Place on the road: ``data.records`` → here → ``data.overlap``. Each text is inspected, each finding gets the action
 that the policy gives its kind, and the record is kept, rewritten or left out. The texts go no further than this file:
 what is kept of a finding is its kind, place, confidence and rule.
 """
@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tuneward.data.faults import Faults
+from tuneward.data.parts import Part, parts_of, with_texts
+from tuneward.data.reading import compact_json
 from tuneward.domain.finding import Action, Finding
 from tuneward.domain.policy import Policy
-from tuneward.domain.record import Message, Record
+from tuneward.domain.record import Record
 from tuneward.inspection.detectors import inspect
 from tuneward.inspection.overlaps import clusters, resolve
 from tuneward.inspection.redaction import decide, placeholder, redact, strictest
 
 _MAX_REPEATED_VALUES: Final = 100
+_NAMES: Final = frozenset(("id", "type", "name"))
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class RowFinding:
         record: the record's id.
         split: train or test.
         source: ``file:line``.
-        field: ``messages[N].content``; the span counts characters of this text as it was read.
+        field: see :attr:`data.parts.Part.name`; the span counts characters of this text as it was read, in calls of
+            tools of their JSON with the arguments written out.
         finding: kind, span, confidence and rule.
         action: what the policy did.
     """
@@ -75,19 +79,20 @@ class Screening:
 
     def screen(self, record: Record) -> Record | None:
         """Return the record as it may train, or None where the policy drops or blocks it."""
-        found = [inspect(message.content) for message in record.messages]
+        parts = parts_of(record)
+        found = [inspect(part.text) for part in parts]
         if not any(found):
             return record
-        found = _with_repeats(record.messages, found)
-        action = strictest(self._action(finding) for in_message in found for finding in in_message)
-        for index, in_message in enumerate(found):
-            for finding in in_message:
+        found = _with_repeats(parts, found)
+        action = strictest(self._action(finding) for in_part in found for finding in in_part)
+        for part, in_part in zip(parts, found, strict=True):
+            for finding in in_part:
                 self.findings.append(
                     RowFinding(
                         record=record.id,
                         split=record.split,
                         source=str(record.source),
-                        field=f"messages[{index}].content",
+                        field=part.name,
                         finding=finding,
                         action=self._action(finding),
                     )
@@ -104,18 +109,20 @@ class Screening:
             return None
         if action == "allow":
             return record
-        messages = tuple(self._rewrite(message, spans) for message, spans in zip(record.messages, found, strict=True))
-        return dataclasses.replace(record, messages=messages)
+        texts = {part.name: self._rewrite(part, spans) for part, spans in zip(parts, found, strict=True) if spans}
+        return with_texts(record, texts)
 
     def _action(self, finding: Finding) -> Action:
         return decide(finding.kind, self.policy.on_finding)
 
-    def _rewrite(self, message: Message, findings: list[Finding]) -> Message:
-        text = redact(message.content, findings, self.policy.on_finding)
-        if message.role == "assistant" and text != message.content and _is_json(message.content) and not _is_json(text):
-            chosen = [f for f in findings if self._action(f) == "redact"]
-            text = _redact_json(message.content, chosen)
-        return Message(message.role, text)
+    def _rewrite(self, part: Part, findings: list[Finding]) -> str:
+        text = redact(part.text, findings, self.policy.on_finding)
+        chosen = [f for f in findings if self._action(f) == "redact"]
+        if part.json and chosen:
+            return _redact_values(part.text, chosen)
+        if part.answer and text != part.text and _is_json(part.text) and not _is_json(text):
+            text = _redact_json(part.text, chosen)
+        return text
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Kind → action → number of findings."""
@@ -125,26 +132,26 @@ class Screening:
         return {kind: dict(sorted(actions.items())) for kind, actions in sorted(counted.items())}
 
 
-def _with_repeats(messages: tuple[Message, ...], found: list[list[Finding]]) -> list[list[Finding]]:
+def _with_repeats(parts: list[Part], found: list[list[Finding]]) -> list[list[Finding]]:
     """Add every other place of the record where a found value stands again, so that a prompt and its answer agree.
 
     A phone number may be known by the word before it in the mail, and stand alone in the answer.
     """
     values: dict[str, Finding] = {}
-    for message, in_message in zip(messages, found, strict=True):
-        for finding in in_message:
+    for part, in_part in zip(parts, found, strict=True):
+        for finding in in_part:
             if len(values) < _MAX_REPEATED_VALUES:
-                values.setdefault(message.content[finding.start : finding.end], finding)
+                values.setdefault(part.text[finding.start : finding.end], finding)
     extended = []
-    for message, in_message in zip(messages, found, strict=True):
+    for part, in_part in zip(parts, found, strict=True):
         more = [
             dataclasses.replace(model, start=start, end=start + len(value), rule=f"{model.rule}.repeated")
             for value, model in values.items()
-            for start in _occurrences(message.content, value)
+            for start in _occurrences(part.text, value)
         ]
-        known = {(f.kind, f.start, f.end) for f in in_message}
+        known = {(f.kind, f.start, f.end) for f in in_part}
         new = [f for f in more if (f.kind, f.start, f.end) not in known]
-        extended.append(resolve([*in_message, *new]) if new else in_message)
+        extended.append(resolve([*in_part, *new]) if new else in_part)
     return extended
 
 
@@ -175,3 +182,42 @@ def _redact_json(text: str, findings: list[Finding]) -> str:
         bare = text[:start].rstrip()[-1:] in {":", ",", "["} and text[end:].lstrip()[:1] in {",", "}", "]"}
         text = text[:start] + (f'"{name}"' if bare else name) + text[end:]
     return text
+
+
+def _redact_values(text: str, findings: list[Finding]) -> str:
+    """Redact JSON text so that it stays JSON: a value that no placeholder fits into becomes one."""
+    values = {text[f.start : f.end]: placeholder(f.kind) for f in findings}
+    longest_first = sorted(values, key=len, reverse=True)
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {clean(key): clean(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [clean(item) for item in value]
+        if isinstance(value, bool | None):
+            return value
+        written = compact_json(value)
+        body = written[1:-1] if isinstance(value, str) else written
+        for found in longest_first:
+            if found in body:
+                body = body.replace(found, values[found]) if isinstance(value, str) else values[found]
+        if body == (written[1:-1] if isinstance(value, str) else written):
+            return value
+        try:
+            return json.loads(f'"{body}"')
+        except ValueError:  # the value ended inside an escape
+            return values[next(found for found in longest_first if found in written)]
+
+    cleaned = clean(json.loads(text))
+    if any(found in compact_json(cleaned) for found in longest_first):  # it spans several values
+        cleaned = _blanked(cleaned, values[longest_first[0]])
+    return compact_json(cleaned)
+
+
+def _blanked(value: Any, mark: str) -> Any:
+    """Every value replaced but those that say which function is meant."""
+    if isinstance(value, dict):
+        return {key: item if key in _NAMES else _blanked(item, mark) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_blanked(item, mark) for item in value]
+    return value if isinstance(value, bool | None) else mark

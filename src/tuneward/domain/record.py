@@ -6,6 +6,8 @@ from typing import Any, Literal
 #: ``tool`` is what a tool gave back; ``document`` is a passage without any turn, for continued pretraining.
 Role = Literal["system", "user", "assistant", "tool", "document"]
 Split = Literal["train", "test"]
+#: What a row is: a passage; a conversation; a pair of answers to one prompt; an answer and its verdict.
+Form = Literal["document", "conversation", "pair", "judged"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,15 @@ class Record:
     desirable: bool | None = None
     margin: float | None = None
     tools: str | None = None
+
+    @property
+    def form(self) -> Form:
+        """What kind of row it is."""
+        if self.rejected is not None:
+            return "pair"
+        if self.desirable is not None:
+            return "judged"
+        return "document" if self.messages[-1].role == "document" else "conversation"
 
     @property
     def prompt(self) -> tuple[Message, ...]:

@@ -13,6 +13,7 @@ Action = Literal[
     "key.revoke",
     "base.pull",
     "dataset.prepare",
+    "dataset.show",
     "approval.request",
     "approval.grant",
     "approval.refuse",

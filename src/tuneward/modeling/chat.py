@@ -49,6 +49,7 @@ class Chat:
 
     Attributes:
         stop_ids: ids at which generation ends.
+        control_ids: ids of control tokens.
         pad_id: id that fills rows; never trained for being padding.
         vocabulary: one more than the largest id that the tokenizer gives.
         digest: SHA-256 over tokenizer, template and the ids that end an answer.
@@ -64,6 +65,7 @@ class Chat:
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         probe = template.layout([Message("user", "question"), Message("assistant", "answer")])
         self.stop_ids: frozenset[int] = frozenset([self._end_of_turn(probe, probe.answers[0]), *eos_ids])
+        self.control_ids: frozenset[int] = frozenset(self._specials.values())
         self._end_of_text: int = eos_ids[-1] if eos_ids else min(self.stop_ids)
         self.pad_id: int = min(self.stop_ids) if pad_id is None else pad_id
         self.vocabulary: int = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
@@ -130,6 +132,9 @@ class Chat:
                 self._prove_calls(layout, answer, ids[start:last])
             else:
                 self._prove(turn.content, ids[start : last - 1])
+        if layout.answers[-1].calls:  # placed by what stands before it; that this is what is served is proved here
+            prompt = self.prompt_ids(messages[: messages.index(turns[-1])], tools=tools)
+            self._prove_prompt(prompt, ids[:last])
         return Example(ids=tuple(ids[:last]), labels=tuple(ids[:last] if loss_on == "all" else labels[:last]))
 
     def pair(
@@ -146,9 +151,7 @@ class Chat:
         answers = []
         for answer in (chosen, rejected):
             ids = self.example([*prompt, answer], tools=tools).ids
-            if ids[: len(opening)] != opening:
-                message = "the template or tokenizer changes a prompt where its answer is known"
-                raise ModelError(Fault("TW-BASE-025", message, "", OTHER_TEXT))
+            self._prove_prompt(opening, ids)
             answers.append(ids[len(opening) :])
         return opening, answers[0], answers[1]
 
@@ -258,6 +261,12 @@ class Chat:
         tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
         tokenizer.encode_special_tokens = True
         return tokenizer
+
+    def _prove_prompt(self, prompt: Sequence[int], ids: Sequence[int]) -> None:
+        """The prompt's ids begin the example's."""
+        if list(ids[: len(prompt)]) != list(prompt):
+            message = "the template or tokenizer writes a prompt otherwise where its answer is known"
+            raise ModelError(Fault("TW-BASE-025", message, "", OTHER_TEXT))
 
     def _prove_calls(self, layout: Layout, answer: Answer, ids: Sequence[int]) -> None:
         """The ids say what the template wrote, but for white space beside control tokens."""

@@ -7,6 +7,7 @@ from typing import Any
 from tuneward.data.dataset import read_records
 from tuneward.domain.base import Base
 from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.record import Record
 from tuneward.domain.run import Adapter, Run
 from tuneward.errors import EvaluationError, Fault, TrainingError
 from tuneward.evaluation.gate import judge, unmet
@@ -63,7 +64,9 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
         task = make_task(config, project_folder=workspace.folder)
         records = read_records(workspace.site.artifacts.tree(dataset.tree) / "test.jsonl")
         prompts = {record.id: record.prompt for record in records}
-        asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records]
+        asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records if _asks(r)]
+        if len(asked) < len(records):
+            progress.say(f"{len(records) - len(asked)} test rows ask nothing that can be compared, or call tools")
         items = choose_items(asked, limit=config.items, seed=config.seed)
         check_items(task, items)
         base_answers, tuned_answers, canary = _answers(
@@ -144,6 +147,15 @@ def _store(workspace: Workspace, report: Report) -> str:
     with workspace.site.scratch() as scratch:
         report.write(scratch)
         return workspace.site.artifacts.put_tree(scratch)
+
+
+def _asks(record: Record) -> bool:
+    """Whether a test row is a question with an answer to compare with.
+
+    A document asks nothing, an answer judged bad is no reference, and the engine is handed no tools.
+    """
+    calls = record.tools or any(message.role == "tool" or message.tool_calls for message in record.messages)
+    return bool(record.prompt) and record.desirable is not False and not calls
 
 
 def _result(workspace: Workspace, evaluation: Evaluation, *, reused: bool) -> EvaluateResult:

@@ -15,7 +15,7 @@ from tuneward.modeling.chat import Chat
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.workflows.pull import refuse_forbidden_use
-from tuneward.workflows.road import Road, dataset_inputs, survey
+from tuneward.workflows.road import Road, dataset_inputs, row_form, survey
 from tuneward.workflows.workspace import Workspace
 
 #: The command that asks for permission; it wants a justification.
@@ -67,6 +67,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             policy=office.policy,
             record_key=office.keys.secret("records"),
             subject_key=office.keys.secret("subjects"),
+            form=row_form(project.training),
             answer_tokens=project.evaluation.task.max_tokens,
             judge=task.reference_problem,
             judge_training=task.kind == "json",

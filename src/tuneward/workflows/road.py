@@ -17,11 +17,13 @@ from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.record import Form
 from tuneward.domain.run import Run
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
+from tuneward.training.config import TrainingConfig
 from tuneward.workflows.bases import base_named
 from tuneward.workflows.provenance import permission_of
 from tuneward.workflows.workspace import Workspace
@@ -74,6 +76,17 @@ _NOUN: dict[str, type[Any]] = {
 }
 
 
+#: ``training.method`` → what it learns from.
+FORMS: dict[str, Form] = {"pretrain": "document", "sft": "conversation", "dpo": "pair", "reward": "pair"}
+
+
+def row_form(training: TrainingConfig) -> Form:
+    """What the rows of a project must be; the loss ``kto`` learns from single answers with a verdict."""
+    if training.method == "dpo" and str(training.preference.loss) == "kto":
+        return "judged"
+    return FORMS[training.method]
+
+
 def dataset_inputs(workspace: Workspace, base: Base) -> str:
     """Digest of all that ``prepare`` depends on.
 
@@ -81,8 +94,10 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
         DataError: a file that the project names is missing.
     """
     policy = workspace.office.policy
+    form = row_form(workspace.project.training)
     return digest_value(
         {
+            **({} if form == "conversation" else {"form": form}),
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
             "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,

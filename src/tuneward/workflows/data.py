@@ -1,0 +1,184 @@
+"""Any time after ``prepare``: look at rows as the model will read and learn them, and at how long they are.
+
+Place on the road: between ``prepare`` and ``train``. It reads governed rows, so a role must permit it (the action
+``dataset.show``); it changes nothing. Redacted text is shown as it is stored: what was taken out is nowhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tuneward.data.census import Census, take_census
+from tuneward.data.dataset import read_records
+from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
+from tuneward.domain.record import Form, Message, Record, Split
+from tuneward.errors import ConfigError, Fault
+from tuneward.governance.change import permit
+from tuneward.modeling.chat import Chat
+from tuneward.modeling.masks import Piece, pieces_of
+from tuneward.progress import SILENT, Progress
+from tuneward.workflows.prepare import require_base
+from tuneward.workflows.road import survey
+from tuneward.workflows.train import require_dataset
+from tuneward.workflows.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A prepared row.
+
+    Attributes:
+        id: the record's id.
+        split: ``train`` or ``test``.
+        source: file and line where it was read.
+        form: ``conversation``, ``pair``, ``judged`` or ``document``.
+        tokens: tokens that pass through the model.
+        learned: tokens that the loss counts.
+        messages: the conversation, the better answer of a pair last.
+        rejected: the worse answer of a pair, or None.
+        desirable: the verdict on a judged answer, or None.
+        margin: by how much the better answer is better, or None.
+        tools: JSON text of the tools that may be called, or None.
+        pieces: the row as the model reads it, in runs of tokens that are learned or not.
+    """
+
+    id: str
+    split: Split
+    source: str
+    form: Form
+    tokens: int
+    learned: int
+    messages: tuple[Message, ...]
+    rejected: Message | None
+    desirable: bool | None
+    margin: float | None
+    tools: str | None
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class RowsShown:
+    """Rows of the current dataset.
+
+    Attributes:
+        dataset: the dataset's id.
+        rows: the rows.
+        of: how many rows the split holds.
+        loss_on: which tokens of conversations are learned: those of ``answers``, or ``all``.
+        next: the command that comes next.
+    """
+
+    dataset: str
+    rows: tuple[ShownRow, ...]
+    of: int
+    loss_on: str
+    next: str = "tuneward data lengths"
+
+
+@dataclass(frozen=True)
+class LengthsResult:
+    """How long the rows of the current dataset are.
+
+    Attributes:
+        dataset: the dataset's id.
+        context_tokens: the base's context.
+        too_long: what ``prepare`` does with longer rows.
+        train: census of the training rows, or None where there are none.
+        test: census of the test rows, or None where there are none.
+        next: the command that comes next.
+    """
+
+    dataset: str
+    context_tokens: int
+    too_long: str
+    train: Census | None
+    test: Census | None
+    next: str = "tuneward status"
+
+
+def show_rows(workspace: Workspace, *, split: Split = "train", rows: int = 3, record: str | None = None) -> RowsShown:
+    """Rows of the current dataset, with the tokens that are learned told from the others.
+
+    Args:
+        workspace: the project.
+        split: which rows.
+        rows: how many, from the first on.
+        record: the id of one row of either split; ``split`` and ``rows`` do not count then.
+
+    Raises:
+        GovernanceError: the actor may not see rows; the refusal is logged.
+        DataError: there is no current dataset.
+        ConfigError: the dataset has no row of that id.
+    """
+    base, dataset = _permitted(workspace)
+    training = workspace.project.training
+    loss_on: Literal["answers", "all"] = "all" if training.method == "pretrain" else training.loss_on
+    chat = Chat.load(workspace.site.artifacts.tree(base.id))
+    if record is None:
+        found = _records(workspace, dataset, split)
+        chosen: Sequence[Record] = found[:rows]
+    else:
+        found = [row for part in ("train", "test") for row in _records(workspace, dataset, part)]
+        chosen = [row for row in found if row.id == record]
+        if not chosen:
+            cure = "take an id from `tuneward data show --json`, or one that a fault names"
+            raise ConfigError(Fault("TW-CONF-007", f"{dataset.id} has no row {record!r}", "--id", cure))
+        found = [row for row in found if row.split == chosen[0].split]
+    return RowsShown(
+        dataset=dataset.id,
+        rows=tuple(_shown(row, pieces_of(chat, row, loss_on=loss_on)) for row in chosen),
+        of=len(found),
+        loss_on=loss_on,
+    )
+
+
+def measure_rows(workspace: Workspace, *, progress: Progress = SILENT) -> LengthsResult:
+    """Measure every row of the current dataset in tokens of the project's base.
+
+    Raises:
+        GovernanceError: the actor may not see rows; the refusal is logged.
+        DataError: there is no current dataset.
+    """
+    base, dataset = _permitted(workspace)
+    chat = Chat.load(workspace.site.artifacts.tree(base.id))
+    progress.begin("measuring rows in tokens", total=dataset.train_rows + dataset.test_rows, unit="rows")
+    train, test = (
+        take_census(chat, _records(workspace, dataset, split), context_tokens=base.context_tokens, progress=progress)
+        for split in ("train", "test")
+    )
+    progress.end()
+    return LengthsResult(
+        dataset=dataset.id,
+        context_tokens=base.context_tokens,
+        too_long=workspace.project.data.too_long,
+        train=train,
+        test=test,
+    )
+
+
+def _permitted(workspace: Workspace) -> tuple[Base, Dataset]:
+    permit(workspace.office, "dataset.show")
+    road = survey(workspace)
+    return require_base(workspace, road), require_dataset(road)
+
+
+def _records(workspace: Workspace, dataset: Dataset, split: str) -> list[Record]:
+    return read_records(workspace.site.artifacts.tree(dataset.tree) / f"{split}.jsonl")
+
+
+def _shown(record: Record, pieces: tuple[Piece, ...]) -> ShownRow:
+    return ShownRow(
+        id=record.id,
+        split=record.split,
+        source=str(record.source),
+        form=record.form,
+        tokens=sum(piece.tokens for piece in pieces),
+        learned=sum(piece.tokens for piece in pieces if piece.learned),
+        messages=record.messages,
+        rejected=record.rejected,
+        desirable=record.desirable,
+        margin=record.margin,
+        tools=record.tools,
+        pieces=pieces,
+    )
