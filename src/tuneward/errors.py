@@ -234,6 +234,8 @@ CODES: dict[str, str] = {
     "TW-SERV-050": "the gateway did not start or stopped by itself",
     "TW-SERV-051": "the request body did not arrive in time",
     "TW-SERV-052": "the engine computes in another precision than the one that was evaluated",
+    "TW-SERV-053": "the engine keeps its base in another form than the one that was evaluated",
+    "TW-SERV-054": "the model gives no answers and is not served",
     # storage: site, database, artefacts -------------------------------------------------------------------------
     "TW-STOR-001": "no site was found",
     "TW-STOR-002": "a site is already there",
@@ -281,6 +283,8 @@ CODES: dict[str, str] = {
     "TW-GOV-090": "no granted approval covers the run",
     "TW-TRAIN-020": "the training process ended without a result",
     "TW-TRAIN-021": "there is no finished run of the current inputs",
+    "TW-TRAIN-030": "what training should begin with is not known",
+    "TW-TRAIN-031": "training cannot begin with that adapter",
     "TW-EVAL-009": "the current run was not evaluated",
     "TW-PROOF-010": "there is nothing to verify yet",
     "TW-PROOF-011": "what should be verified is not known",

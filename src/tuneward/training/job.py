@@ -13,13 +13,15 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from tuneward.modeling.adapter_files import SCORE, load_adapter
+from tuneward.errors import Fault, TrainingError
+from tuneward.modeling.adapter_files import SCORE, AdapterWeights, load_adapter
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.lora import add_lora, set_weights
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
+from tuneward.modeling.whole_model import complete
 from tuneward.training.allocator import keep_freed_memory
 from tuneward.training.batches import Step, Window, fill_windows, plan_steps
 from tuneward.training.calibration import calibrate
@@ -47,7 +49,8 @@ class Job:
         config: the training section.
         folder: where checkpoints, curve and adapter go; the same folder goes on where it stopped.
         inputs_digest: digest of everything that the result depends on; checkpoints of other inputs are refused.
-        start: PEFT folder of the adapter that training begins with, or None for a new one.
+        start: PEFT folder of the adapter that training begins with, or a whole model's where every weight is trained;
+            None for the base.
         start_name: its digest.
         held_out: records of the same dataset that are not trained on, such as its ``test.jsonl``; a reward model's
             calibration is measured on them. None, or an empty file, for none.
@@ -113,7 +116,13 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     config = job.config
     check_objective(config)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    model = load_base(job.base, precision=precision, device=device, quantised=config.adapter.kind == "qlora")
+    whole = job.start is not None and config.adapter.kind == "full"
+    model = load_base(
+        job.start if job.start and whole else job.base,
+        precision=precision,
+        device=device,
+        quantised=config.adapter.kind == "qlora",
+    )
     if config.method == "reward":
         scoring_class(model)  # what cannot be saved in the end is refused at the start
     text: Any = model.config.get_text_config()
@@ -161,8 +170,16 @@ def _make_trainable(job: Job, model: PreTrainedModel) -> Trainable:
     prove(model)
     layers = add_lora(model, config.adapter, seed=config.seed)
     if job.start is not None:
-        set_weights(layers, load_adapter(job.start))
+        set_weights(layers, _starting_weights(job.start))
     return LoraTrainable(layers, config.adapter)
+
+
+def _starting_weights(folder: Path) -> AdapterWeights:
+    weights = load_adapter(folder)
+    if weights.score is not None:
+        told, cure = "the adapter scores answers and writes none", "begin with one of the method pretrain, sft or dpo"
+        raise TrainingError(Fault("TW-TRAIN-031", told, "training.start", cure))
+    return weights
 
 
 def train(
@@ -226,6 +243,8 @@ def train(
         return Outcome("stopped", {}, adapter, curve_path, picture)
     score = ready.objective.parameters.get(f"{SCORE}.weight")
     ready.trainable.save(adapter, base_name=job.base_name, score=score)
+    if job.config.adapter.kind == "full":
+        complete(adapter, base=job.start or job.base, base_name=job.start_name or job.base_name, answers=score is None)
     figures = {
         "steps": loop.done,
         "rows": len(ready.rows),
