@@ -1,4 +1,4 @@
-"""Run: one training; Checkpoint: a place to go on from; Adapter: what a run leaves, be it an update or a whole model."""
+"""Run: one training; Checkpoint: a place to go on from; Adapter: what a run leaves, an update or a whole model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -48,7 +48,11 @@ def limits(report: Mapping[str, Any]) -> list[str]:
     )
     kept = "Base and tuned were both measured, and are served, with the base's linear layers kept in four bits (NF4)."
     four_bits = [kept] if report.get("quantisation") == "nf4" else []
-    return [measured, *four_bits, *(f"Not measured: {entry['name']} ({entry['reason']})." for entry in report["not_measured"])]
+    return [
+        measured,
+        *four_bits,
+        *(f"Not measured: {entry['name']} ({entry['reason']})." for entry in report["not_measured"]),
+    ]
 
 
 def table(report: Mapping[str, Any], *, fields: bool) -> list[dict[str, str]]:

@@ -226,7 +226,9 @@ class Router:
             raise ServingError(_placed(Fault("TW-SERV-052", what, cure=cure), deployment))
         kept = evaluation.canary.get("quantisation", foundation.quantisation) if evaluation else foundation.quantisation
         if not kept == foundation.quantisation == engine.quantisation:
-            what = f"the engine's base is kept in {engine.quantisation}, it was trained beside {foundation.quantisation}"
+            what = (
+                f"the engine's base is kept in {engine.quantisation}, it was trained beside {foundation.quantisation}"
+            )
             what += f" and evaluated beside {kept}"
             cure = "start `tuneward serve` again, or evaluate again"
             raise ServingError(_placed(Fault("TW-SERV-053", what, cure=cure), deployment))

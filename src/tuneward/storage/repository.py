@@ -65,7 +65,8 @@ def canonical_noun(noun: object) -> bytes:
     values = _values(noun)
     if damaged := _damaged(TABLES[type(noun)][0], values):
         raise StorageError(damaged)
-    left_out = _later(type(noun))
+    noun_type: Any = type(noun)
+    left_out = _later(noun_type)
     values = {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
     try:
         return canonical_json(values)

@@ -1,10 +1,10 @@
 """The gateway and its engines, from a verified start to a clean end.
 
 Place on the road: step 7, after ``deploy``. It holds the site's ``serve`` lock, opens the port, has every active
-deployment checked before anything is loaded, starts one engine per foundation, loads the adapters and runs the gateway's
-web application in this process; the log is signed while it runs and when it ends. The web application is a door and
-named by its import path, as the engine's program is; this file does not import it. Adapters, aliases and checks are
-the router's matter.
+deployment checked before anything is loaded, starts one engine per foundation, loads the adapters and runs the
+gateway's web application in this process; the log is signed while it runs and when it ends. The web application is a
+door and named by its import path, as the engine's program is; this file does not import it. Adapters, aliases and
+checks are the router's matter.
 """
 
 import asyncio

@@ -172,10 +172,11 @@ def survey(workspace: Workspace) -> Road:
         if road.base:
             road = replace(road, dataset=_dataset(c, workspace, road.base))
         if road.base and road.dataset:
-            road = replace(road, start=start_of(c, workspace, road.base))
-            inputs = run_inputs(workspace, road.base, road.dataset, road.start)
+            start = start_of(c, workspace, road.base)
+            inputs = run_inputs(workspace, road.base, road.dataset, start)
             road = replace(
                 road,
+                start=start,
                 run=latest(c, Run, project=name, inputs_digest=inputs, status="finished"),
                 interrupted=latest(c, Run, project=name, inputs_digest=inputs, status="running"),
             )

@@ -9,7 +9,7 @@ them together with their rows; covered ones, when the site's checkpoints go as w
 (``kept``); and what never entered the log.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,8 +41,8 @@ class Link:
     """One link of the chain.
 
     Attributes:
-        name: ``answer``, ``deployment``, ``version``, ``adapter``, ``evaluation``, ``approval``, ``run``, ``dataset``,
-            ``base``, ``register`` or ``log``.
+        name: ``answer``, ``deployment``, ``version``, ``adapter``, ``evaluation``, ``approval``, ``run``, ``start``,
+            ``dataset``, ``base``, ``register`` or ``log``.
         subject: id or digest of what it is about.
         says: what holds, in a few words.
         faults: what does not hold; empty when all is well.
@@ -203,17 +203,32 @@ class _Chain:
         assert adapter is not None
         papers = _found(lambda: self._papers(version, approval, evaluation), "version", version.id)
         yield self._link("version", version, f"number {version.number}, signed with key {version.key_id[:12]}", papers)
-        yield self._link("adapter", adapter, f"{adapter.parameters:,} parameters", self._bytes("adapter", adapter.id))
+        says = f"{adapter.kind}, {adapter.parameters:,} parameters"
+        yield self._link("adapter", adapter, says, self._bytes("adapter", adapter.id))
         judged = _found(lambda: self._verdict(evaluation, version), "evaluation", evaluation.id)
         yield self._link("evaluation", evaluation, "gate passed", judged)
         if approval:
             says = f"granted by {approval.decided_by}" + (", who also asked for it" if approval.self_granted else "")
             given = _found(lambda: self._permission(approval, run=run, dataset=dataset), "approval", approval.id)
             yield self._link("approval", approval, says, given)
-        yield self._link("run", run, f"seed {run.seed}", _found(lambda: self._training(run, version), "run", run.id))
+        method = str(run.config.get("method", "sft")) if isinstance(run.config, Mapping) else "unknown"
+        says = f"{method}, seed {run.seed}"
+        yield self._link("run", run, says, _found(lambda: self._training(run, adapter, version), "run", run.id))
+        if run.start:
+            yield self._start(run.start, base)
         rows = _found(lambda: self._rows(dataset), "dataset", dataset.id)
         yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", rows)
         yield self._link("base", base, base.licence, self._bytes("base", base.id))
+
+    def _start(self, digest: str, base: Base) -> Link:
+        """What the run began with: an adapter of the register, or one that came as a folder and has no row."""
+        faults = self._bytes("start", digest)
+        adapter = self._noun(Adapter, digest)
+        if adapter is None:
+            return Link("start", digest, "an adapter from outside the site", tuple(faults))
+        if adapter.base != base.id:
+            faults.append(_fault("start", digest, "it belongs to another base"))
+        return self._link("start", adapter, f"the adapter of {adapter.run}", faults)
 
     def _papers(self, version: ModelVersion, approval: Approval | None, evaluation: Evaluation) -> list[Fault]:
         faults = self._bytes("version", version.papers) + self._bytes("evaluation", evaluation.report)
@@ -263,16 +278,22 @@ class _Chain:
         asked = (approval.scope["dataset"], approval.scope["base"]["id"], approval.scope["training"])
         if asked != (dataset.fingerprint, run.base, dict(run.config)):
             faults.append(_fault("approval", approval.id, "it was given for other data, base or settings"))
+        if approval.scope.get("start") != run.start:
+            faults.append(_fault("approval", approval.id, "it was given for a run that begins elsewhere"))
         if approval.decided_at is None or (run.finished_at or "") < approval.decided_at:
             faults.append(_fault("approval", approval.id, "it was given after the run had ended"))
         return faults
 
-    def _training(self, run: Run, version: ModelVersion) -> list[Fault]:
+    def _training(self, run: Run, adapter: Adapter, version: ModelVersion) -> list[Fault]:
         faults = []
         if (run.adapter, run.base, run.dataset) != (version.adapter, version.base, version.dataset):
             faults.append(_fault("run", run.id, "its adapter, base or dataset is not the version's"))
         if run.status != "finished":
             faults.append(_fault("run", run.id, f"it is {run.status}, not finished"))
+        if run.config["adapter"]["kind"] != adapter.kind:
+            faults.append(_fault("run", run.id, f"it trained {run.config['adapter']['kind']}, not {adapter.kind}"))
+        if bool(run.config.get("start")) != bool(run.start):
+            faults.append(_fault("run", run.id, "its settings and its record differ on what it began with"))
         if run.curve:
             faults += self._bytes("run", run.curve)
         return faults
