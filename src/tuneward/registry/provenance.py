@@ -126,7 +126,7 @@ class Provenance:
         yield "the run's approval", run.approval, self.approval.id if self.approval else None
         yield "the run's status", run.status, "finished"
         yield "the adapter's base", adapter.base, self.base.id
-        yield "the adapter's kind", adapter.kind, run.config["adapter"]["kind"]
+        yield "the adapter's kind", adapter.kind, run.config.get("adapter", {}).get("kind")
         yield "the dataset's base", self.dataset.base, self.base.id
         yield "the dataset's project", self.dataset.project, run.project
         yield "the evaluation's project", evaluation.project, run.project
