@@ -298,6 +298,7 @@ CODES: dict[str, str] = {
     "TW-ENV-003": "an example's script failed",
     "TW-ENV-004": "the device that is asked for is not there",
     "TW-ENV-005": "an optional package that a setting needs is not installed",
+    "TW-ENV-006": "more processes are asked for than there are devices",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.journey.conftest import ACTOR, Walked
-from tests.journey.tiny_project import make_project
+from tests.journey.tiny_project import SETTINGS, make_project
 from tuneward.errors import StorageError
 from tuneward.workflows.init import init
 from tuneward.workflows.prepare import prepare
@@ -42,10 +42,20 @@ def wait_for_checkpoint(workspace: Workspace) -> None:
 
 @pytest.fixture
 def approved(tmp_path: Path) -> Workspace:
+    return approve(make_project(tmp_path / "project"))
+
+
+@pytest.fixture
+def approved_by_two(tmp_path: Path) -> Workspace:
+    """A project that two processes train together."""
+    two = SETTINGS.replace("training:\n", "training:\n  processes: 2\n")
+    return approve(make_project(tmp_path / "project", settings=two))
+
+
+def approve(folder: Path) -> Workspace:
     from tuneward.workflows.approve import grant, request
     from tuneward.workflows.pull import pull
 
-    folder = make_project(tmp_path / "project")
     settings = folder / "tuneward.yaml"
     settings.write_text(settings.read_text().replace("checkpoint_seconds: 0.5", "checkpoint_seconds: 0.05"))
     init(folder, actor=ACTOR)
@@ -93,3 +103,16 @@ def test_a_second_process_on_the_same_site_is_refused(approved: Workspace) -> No
     finally:
         process.kill()
         process.wait(timeout=SECONDS_TO_WAIT)
+
+
+def test_a_run_of_several_processes_is_stopped_and_gone_on_with(approved_by_two: Workspace) -> None:
+    folder = approved_by_two.folder
+    process = start(folder, "train")
+    wait_for_checkpoint(approved_by_two)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SECONDS_TO_WAIT) == 130
+    result = train(approved_by_two)
+    assert result.resumed
+    assert result.run.figures["processes"] == 2
+    assert (approved_by_two.site.run_folder(result.run.id) / "process.rank1.log").is_file()
+    assert result.run.figures["final_loss"] < result.run.figures["first_loss"]

@@ -12,10 +12,11 @@ from typing import Any
 from tests.training.rows import PlainChat, write_rows
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.lora import LoraLinear, add_lora
-from tuneward.training.__main__ import STOPPED, Stop, line_writer
+from tuneward.training.__main__ import STOPPED, Stop, leave, line_writer, report
 from tuneward.training.batches import plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
+from tuneward.training.distributed import join
 from tuneward.training.job import Job, train
 from tuneward.training.loop import Loop
 from tuneward.training.objectives import make_objective
@@ -97,10 +98,16 @@ def main(arguments: list[str]) -> int:
     base, rows, folder = (Path(argument) for argument in arguments[:3])
     stop = Stop()
     stop.watch()
-    job = Job(rows, base, "tiny", TrainingConfig(**json.loads(arguments[3])), folder, "inputs")
-    outcome = train(job, PlainChat(base), emit=line_writer(sys.stdout, stop), stop=stop)
+    emit = line_writer(sys.stdout, stop)
+    config = TrainingConfig(**json.loads(arguments[3]))
+    job = Job(rows, base, "tiny", config, folder, "inputs")
+    try:
+        with join("cpu") as group:
+            outcome = train(job, PlainChat(base), emit=emit, stop=stop, group=group)
+    except Exception as error:
+        return report(error, emit, stop)
     return STOPPED if outcome.status == "stopped" else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

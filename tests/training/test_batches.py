@@ -70,3 +70,17 @@ def test_a_window_learns_the_next_token_inside_each_document_only():
     assert window.targets.tolist() == [7, 9]
     assert window.layout.lengths == (3, 2)
     assert window.records == ("a", "b")
+
+
+def test_the_windows_of_a_step_are_few_and_of_about_the_same_size():
+    rows = fake_rows([90, 10, 10, 10, 40, 40])
+    (step,) = plan_steps(rows, epochs=1, batch_tokens=200, window_tokens=100, seed=0)
+    assert sorted(sum(rows[i].size for i in window) for window in step.windows) == [100, 100]
+    (step,) = plan_steps(rows, epochs=1, batch_tokens=200, window_tokens=150, seed=0)
+    assert sorted(sum(rows[i].size for i in window) for window in step.windows) == [100, 100]  # not 150 and 50
+
+
+def test_a_number_of_rows_may_make_a_step():
+    steps = plan_steps(fake_rows([5] * 7), epochs=1, batch_tokens=1, batch_rows=3, window_tokens=10, seed=0)
+    assert [sum(len(window) for window in step.windows) for step in steps] == [3, 3, 1]
+    assert [step.weight for step in steps] == [12, 12, 4]

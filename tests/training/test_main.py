@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tuneward.errors import MachineError
+from tuneward.errors import Fault, MachineError, TrainingError
 from tuneward.modeling.chat import Chat
 from tuneward.training import __main__ as process
 from tuneward.training import job as job_module
@@ -19,7 +19,7 @@ def test_the_process_hands_the_device_on(tmp_path, monkeypatch, asked, there, ta
     job = SimpleNamespace(config=TrainingConfig(device=asked), folder=tmp_path)
     seen = []
 
-    def train(job, chat, *, emit, stop, device):
+    def train(job, chat, *, emit, stop, device, group):
         seen.append(device)
         return SimpleNamespace(status="stopped")
 
@@ -35,3 +35,32 @@ def test_the_process_hands_the_device_on(tmp_path, monkeypatch, asked, there, ta
     else:
         process._train(["run_1"], lambda event: None, process.Stop())
         assert seen == ["loaded", taken]
+
+
+FAULT = TrainingError(Fault("TW-TRAIN-007", "loss nan", "step 3", "look"))
+
+
+@pytest.mark.parametrize(
+    ("rank", "error", "ended", "spoken"),
+    [
+        (None, FAULT, False, ["TW-TRAIN-007"]),
+        (None, RuntimeError("a bug"), True, ["TW-TRAIN-012"]),
+        (0, FAULT, True, ["TW-TRAIN-007"]),  # its own fault, said at once
+        (1, FAULT, True, []),  # rank 0 has said it and was the first to go
+        (1, FAULT, False, ["TW-TRAIN-007"]),  # nobody else failed
+        (0, RuntimeError("Connection closed by peer"), True, []),
+        (0, RuntimeError("a bug"), False, ["TW-TRAIN-012"]),
+    ],
+)
+def test_of_a_group_one_says_why_it_ended(monkeypatch, rank, error, ended, spoken):
+    monkeypatch.setattr(process, "BLAME_SECONDS", 0.01)
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    stop, events = process.Stop(), []
+    if ended:
+        stop.ask()
+    assert process.report(error, events.append, stop) == TrainingError.exit_code
+    assert [fault["code"] for event in events for fault in event["faults"]] == spoken

@@ -22,6 +22,9 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 #: (docs/performance.md, "Beside other work"). Users' own wait policy comes first.
 SPINS = "10000"
 
+#: Where Linux shows a CUDA device to who may use it.
+DEVICES = Path("/dev")
+
 #: Where Linux lists the processor's instruction sets.
 PROCESSOR = Path("/proc/cpuinfo")
 
@@ -107,6 +110,15 @@ def choose_device(asked: str) -> Literal["cpu", "cuda"]:
         )
         raise MachineError(Fault("TW-ENV-004", "torch sees no CUDA device", "training.device", cure))
     return "cpu"
+
+
+def cuda_devices() -> int:
+    """Number of CUDA devices that a process may have; torch is loaded only where the kernel shows one."""
+    if not any(DEVICES.glob("nvidia[0-9]*")):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def cpu_multiplies_bf16() -> bool:

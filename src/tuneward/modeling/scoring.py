@@ -5,6 +5,7 @@ score is a bias-free product with the hidden state of the last token that is no 
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -35,12 +36,13 @@ def scoring_class(model: PreTrainedModel) -> type[PreTrainedModel]:
     return cast(type[PreTrainedModel], found)
 
 
-def scoring_model(model: PreTrainedModel, score: Tensor) -> PreTrainedModel:
+def scoring_model(model: PreTrainedModel, score: Tensor, state: Mapping[str, Tensor] | None = None) -> PreTrainedModel:
     """A sequence classifier that shares ``model``'s weights.
 
     Args:
         model: its output head is left out.
         score: (1, hidden).
+        state: ``model``'s weights by name, where it does not hold them itself.
 
     Raises:
         ModelError: see :func:`scoring_class`.
@@ -49,8 +51,9 @@ def scoring_model(model: PreTrainedModel, score: Tensor) -> PreTrainedModel:
     with torch.device("meta"):
         scoring = made(_one_label(model))
     backbone = f"{model.base_model_prefix}."
-    state = {key: value for key, value in model.state_dict().items() if key.startswith(backbone)}
-    scoring.load_state_dict({**state, f"{SCORE}.weight": score.detach()}, assign=True)
+    weights = model.state_dict() if state is None else state
+    kept = {key: value for key, value in weights.items() if key.startswith(backbone)}
+    scoring.load_state_dict({**kept, f"{SCORE}.weight": score.detach()}, assign=True)
     return scoring
 
 

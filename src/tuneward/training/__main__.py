@@ -1,11 +1,14 @@
 """The training process: ``python -m tuneward.training RUN_ID``.
 
-Place on the road: started by ``workflows.train`` (later by a queue or torchrun) for one run. Looks the run up in the
-site that ``TUNEWARD_SITE`` names, makes a Job of it, and prints one JSON object per line on stdout:
+Place on the road: started by ``workflows.train`` (later by a queue) for one run. Looks the run up in the site that
+``TUNEWARD_SITE`` names, makes a Job of it, and prints one JSON object per line on stdout:
 
-``plan``, ``resumed``, ``step``, ``checkpoint``, ``stopped``, ``done`` (with figures), ``error`` (with faults).
+``plan``, ``note``, ``resumed``, ``step``, ``checkpoint``, ``stopped``, ``done`` (with figures), ``error`` (with
+faults).
 
-SIGINT and SIGTERM stop it at a checkpoint with exit code 130; it does the same when the process that started it ends.
+Where several processes shall train the run, this one starts them (``ranks``) and ends as they do; started by it or by
+torchrun, it is one of them. SIGINT and SIGTERM stop it at a checkpoint with exit code 130; it does the same when the
+process that started it ends.
 Writes nothing but the run's folder: rows of the database are the starter's to write.
 """
 
@@ -18,7 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -30,6 +33,9 @@ from tuneward.storage.files import fault_of
 
 STOPPED = 130
 PARENT_SECONDS = 0.5
+
+#: Seconds in which a process of a group learns whether it failed only because another had failed before.
+BLAME_SECONDS = 10.0
 
 
 class Stop:
@@ -45,6 +51,10 @@ class Stop:
     def ask(self, number: int = 0, frame: FrameType | None = None) -> None:
         """End the run at the next checkpoint; fits ``signal.signal``."""
         self._asked.set()
+
+    def within(self, seconds: float) -> bool:
+        """Whether the end is asked for within ``seconds``."""
+        return self._asked.wait(seconds)
 
     def watch(self) -> None:
         """Listen to signals, and to the parent's end."""
@@ -68,20 +78,33 @@ def main(arguments: list[str]) -> int:
     emit = line_writer(output, stop)
     try:
         return _train(arguments, emit, stop)
-    except TunewardError as error:
-        emit({"event": "error", "faults": [fault.to_json() for fault in error.faults]})
-        return error.exit_code
-    except OSError as error:  # a full disk; the newest checkpoint stands
-        storage = StorageError(fault_of(error))
-        emit({"event": "error", "faults": [fault.to_json() for fault in storage.faults]})
-        return storage.exit_code
-    except Exception as error:  # the parent must learn of it in its own words
+    except Exception as error:
+        return report(error, emit, stop)
+
+
+def report(error: Exception, emit: Callable[[dict[str, Any]], None], stop: Stop) -> int:
+    """Say why the process ends, in our words; returns the exit code.
+
+    Of a group one process says it: rank 0 if the fault is its own; another, or one whose connection broke, only where
+    it is not ended within moments because somebody else failed first.
+    """
+    if isinstance(error, TunewardError):
+        known = error
+    elif isinstance(error, OSError):  # a full disk; the newest checkpoint stands
+        known = StorageError(fault_of(error))
+    else:  # the parent must learn of it in its own words
         traceback.print_exc()
-        fault = Fault(
-            "TW-TRAIN-012", f"{type(error).__name__} (see the run's log)", "tuneward.training", "run it again"
-        )
-        emit({"event": "error", "faults": [fault.to_json()]})
-        return TrainingError.exit_code
+        told = f"{type(error).__name__} (see the run's log)"
+        known = TrainingError(Fault("TW-TRAIN-012", told, "tuneward.training", "run it again"))
+    surely = isinstance(error, (TunewardError, OSError)) and int(os.environ.get("RANK", "0")) == 0
+    if surely or not started_in_group() or not stop.within(BLAME_SECONDS):
+        emit({"event": "error", "faults": [fault.to_json() for fault in known.faults]})
+    return known.exit_code
+
+
+def started_in_group() -> bool:
+    """Whether this process is one of several that train a run together."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def line_writer(output: TextIO, stop: Stop) -> Callable[[dict[str, Any]], None]:
@@ -109,16 +132,27 @@ def _train(arguments: list[str], emit: Callable[[dict[str, Any]], None], stop: S
             )
         )
     job, folder = find_job(settings.site, arguments[0])
+    if not started_in_group():
+        from tuneward.training.ranks import processes_of, run_ranks
+
+        if (count := processes_of(job.config)) > 1:
+            command = [sys.executable, "-m", "tuneward.training", *arguments]
+            return run_ranks(command, count=count, folder=job.folder, stop=stop)
     # torch takes seconds to load: what can be refused without it has been refused by now
     from tuneward.modeling.chat import Chat
     from tuneward.modeling.machine import choose_device
+    from tuneward.training.distributed import join
     from tuneward.training.job import train
 
     device = choose_device(job.config.device)
-    with alone_in(job.folder, stop) as held:
+    first = not started_in_group() or int(os.environ["RANK"]) == 0
+    with alone_in(job.folder, stop) if first else nullcontext(True) as held:
         if not held:
             return STOPPED
-        outcome = train(job, Chat.load(folder), emit=emit, stop=stop, device=device)
+        with join(device) as group:
+            outcome = train(job, Chat.load(folder), emit=emit, stop=stop, device=device, group=group)
+    if not first:
+        return STOPPED if outcome.status == "stopped" else 0
     if outcome.status == "stopped":
         emit({"event": "stopped"})
         return STOPPED
@@ -189,6 +223,13 @@ def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
     return job, base
 
 
+def leave(code: int) -> None:
+    """End with an exit code, or as the process did that a signal killed."""
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
     silence()
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -52,8 +52,9 @@ def plan_steps(
 ) -> list[Step]:
     """The whole course of a run: whole rows, each epoch in an order of its own, none cut and none left out.
 
-    A step takes rows as long as they fit into ``batch_tokens``, a window likewise; a row longer than either has one to
-    itself. An epoch's last step is as short as what is left.
+    A step takes rows as long as they fit into ``batch_tokens``. They are dealt over as few windows of at most
+    ``window_tokens`` as will do, of about the same size: the widest one sets a run's memory. A row longer than either
+    has one to itself. An epoch's last step is as short as what is left.
 
     Args:
         rows: what is trained on.
@@ -72,7 +73,7 @@ def plan_steps(
         else:
             batches = (order[at : at + batch_rows] for at in range(0, len(order), batch_rows))
         for batch in batches:
-            windows = tuple(tuple(window) for window in _fill(batch, sizes, window_tokens))
+            windows = tuple(tuple(window) for window in _balance(batch, sizes, window_tokens))
             tokens, learned, weight = (sum(part[i] for i in batch) for part in (sizes, trained, weights))
             steps.append(Step(windows, tokens, learned, weight))
     return steps
@@ -106,6 +107,22 @@ def _fill(order: Sequence[int], sizes: Sequence[int], room: int) -> Iterator[lis
         used += sizes[index]
     if batch:
         yield batch
+
+
+def _balance(batch: Sequence[int], sizes: Sequence[int], room: int) -> list[list[int]]:
+    """Deal a batch over windows, the longest rows first, each to the window that is emptiest; order is kept inside."""
+    count = -(-sum(sizes[i] for i in batch) // room)
+    while True:
+        windows: list[list[int]] = [[] for _ in range(count)]
+        used = [0] * count
+        for index in sorted(batch, key=lambda i: -sizes[i]):
+            emptiest = used.index(min(used))
+            windows[emptiest].append(index)
+            used[emptiest] += sizes[index]
+        if all(size <= room or len(window) == 1 for size, window in zip(used, windows, strict=True)):
+            place = {index: at for at, index in enumerate(batch)}
+            return [sorted(window, key=place.__getitem__) for window in windows if window]
+        count += 1
 
 
 @dataclass(frozen=True, eq=False)

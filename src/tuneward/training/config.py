@@ -3,7 +3,7 @@
 Place on the road: validated with the project, frozen into the Run as canonical JSON with its digest. Loads no torch.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -109,6 +109,10 @@ class TrainingConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the run computes; ``auto`` takes a CUDA device where there is one, ``cuda`` is refused without one."""
+
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """Processes that train together, each on a device of its own; ``auto`` takes all CUDA devices, and one process
+    where there is none. The same number ends in the same bits."""
 
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Seconds between checkpoints; a run that is stopped or killed goes on from the last."""

@@ -47,16 +47,20 @@ class Curve:
     Args:
         path: the JSON lines file; points after ``upto`` are cut off, as a resumed run makes them again.
         upto: last step to keep.
+        written: False where another process writes the file.
     """
 
-    def __init__(self, path: Path, *, upto: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, upto: int, written: bool = True) -> None:
+        self.path, self.written = path, written
         self.points = [point for point in read_curve(path) if point.step <= upto]
-        write_atomically(path, "".join(_line(point) for point in self.points).encode())
+        if written:
+            write_atomically(path, "".join(_line(point) for point in self.points).encode())
 
     def add(self, point: Point) -> None:
         """Append a point."""
         self.points.append(point)
+        if not self.written:
+            return
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(_line(point))
 

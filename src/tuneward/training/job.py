@@ -18,7 +18,7 @@ from tuneward.modeling.adapter_files import SCORE, AdapterWeights, load_adapter
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import add_lora, set_weights
+from tuneward.modeling.lora import LoraLinear, add_lora, set_weights
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
 from tuneward.modeling.whole_model import complete
@@ -28,6 +28,7 @@ from tuneward.training.calibration import calibrate
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
+from tuneward.training.distributed import ALONE, Group, Workers
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.losses.reward import Reward
@@ -35,6 +36,14 @@ from tuneward.training.objectives import check_objective, make_objective
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
+from tuneward.training.sharding import (
+    ShardedTrainable,
+    States,
+    place_small,
+    shard_frozen,
+    shard_trained,
+    states_of,
+)
 from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
 
 
@@ -70,6 +79,11 @@ class Job:
     cache: Path | None = None
 
     @property
+    def loaded(self) -> Path:
+        """Folder of the model that is loaded: the base's, or that of the whole model that training begins with."""
+        return self.start if self.start and self.config.adapter.kind == "full" else self.base
+
+    @property
     def shared(self) -> Path:
         """Where what other runs can use is kept."""
         return self.cache or self.folder
@@ -99,6 +113,7 @@ class Prepared:
     """A job whose model and rows are in memory, and that is known to fit."""
 
     model: PreTrainedModel
+    states: States
     trainable: Trainable
     objective: Objective
     rows: Rows
@@ -107,7 +122,7 @@ class Prepared:
     held_out: Rows | None = None
 
 
-def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
+def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
     """Load, check and plan a job without training.
 
     Raises:
@@ -116,22 +131,27 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
     config = job.config
     check_objective(config)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
-    whole = job.start is not None and config.adapter.kind == "full"
+    # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
+    quantised = config.adapter.kind == "qlora"
     model = load_base(
-        job.start if job.start and whole else job.base,
+        job.loaded,
         precision=precision,
-        device=device,
-        quantised=config.adapter.kind == "qlora",
+        device="cpu" if group.size > 1 and not quantised else device,
+        quantised=quantised,
     )
     if config.method == "reward":
         scoring_class(model)  # what cannot be saved in the end is refused at the start
     text: Any = model.config.get_text_config()
     objective = make_objective(config, hidden=text.hidden_size, device=device)
-    rows = _read(job, job.rows, chat, model, objective)
     held_out = None
-    if isinstance(objective, Reward) and job.held_out is not None and job.held_out.stat().st_size:
-        held_out = _read(job, job.held_out, chat, model, objective)
-    trainable = _make_trainable(job, model)
+    with group.in_turn():
+        rows = _read(job, job.rows, chat, model, objective)
+        if isinstance(objective, Reward) and job.held_out is not None and job.held_out.stat().st_size:
+            held_out = _read(job, job.held_out, chat, model, objective)
+    if isinstance(group, Workers):
+        trainable, states = _share_trainable(job, model, group, precision=precision)
+    else:
+        trainable, states = _make_trainable(job, model), states_of(model)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -141,10 +161,11 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu") -> Prepared:
         seed=config.seed,
         weigh=objective.weigh,
     )
-    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision)
+    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision, processes=group.size)
     if device == "cpu":
-        refuse_what_cannot_fit(plan, available_bytes())
-    return Prepared(model, trainable, objective, rows, steps, plan, held_out)
+        free = available_bytes(group.size)
+        refuse_what_cannot_fit(plan, free)
+    return Prepared(model, states, trainable, objective, rows, steps, plan, held_out)
 
 
 def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objective: Objective) -> Rows:
@@ -168,10 +189,32 @@ def _make_trainable(job: Job, model: PreTrainedModel) -> Trainable:
         return FullTrainable(model)
     fuse(model)
     prove(model)
-    layers = add_lora(model, config.adapter, seed=config.seed)
+    return LoraTrainable(_add_adapter(job, model), config.adapter)
+
+
+def _add_adapter(job: Job, model: PreTrainedModel) -> dict[str, LoraLinear]:
+    """An adapter as the job says that it starts."""
+    layers = add_lora(model, job.config.adapter, seed=job.config.seed)
     if job.start is not None:
         set_weights(layers, _starting_weights(job.start))
-    return LoraTrainable(layers, config.adapter)
+    return layers
+
+
+def _share_trainable(
+    job: Job, model: PreTrainedModel, workers: Workers, *, precision: Precision
+) -> tuple[Trainable, States]:
+    """The same for a model that the group holds in parts; the base is proved as it will be used."""
+    config = job.config
+    if config.adapter.kind == "full":
+        root = shard_trained(model, workers, precision)
+        root(prove)
+        return ShardedTrainable(root, workers, precision), root.states
+    place_small(model, workers.device)
+    fuse(model)
+    layers = _add_adapter(job, model)
+    root = shard_frozen(model, workers)
+    root(prove)
+    return LoraTrainable(layers, config.adapter), root.states
 
 
 def _starting_weights(folder: Path) -> AdapterWeights:
@@ -183,7 +226,13 @@ def _starting_weights(folder: Path) -> AdapterWeights:
 
 
 def train(
-    job: Job, chat: Examples, *, emit: Emit, stop: Callable[[], bool] = lambda: False, device: str = "cpu"
+    job: Job,
+    chat: Examples,
+    *,
+    emit: Emit,
+    stop: Callable[[], bool] = lambda: False,
+    device: str = "cpu",
+    group: Group = ALONE,
 ) -> Outcome:
     """Train, or go on with, one job.
 
@@ -193,6 +242,7 @@ def train(
         emit: receives the events of the process protocol as plain dicts.
         stop: asked before each window; True stops the run at a checkpoint.
         device: ``cpu`` or ``cuda``.
+        group: the processes that train together; each of them calls this function, and rank 0 alone emits and writes.
 
     Raises:
         TunewardError: see :func:`prepare` and :meth:`Loop.run`; checkpoints stay.
@@ -200,9 +250,19 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(threads())
     torch.manual_seed(job.config.seed)
-    ready = prepare(job, chat, device=device)
+    ready = prepare(job, chat, device=device, group=group)
+    torch.manual_seed(job.config.seed + group.rank)  # of dropout
+    if group.rank:
+        emit = _silent
     emit({"event": "plan", **ready.plan.to_json()})
+    if (short := sum(sum(map(len, step.windows)) < group.size for step in ready.steps)) > 0:
+        told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
+        emit({"event": "note", "text": told})
     job.folder.mkdir(parents=True, exist_ok=True)
+
+    def stop_together() -> bool:
+        return group.any(stop())
+
     loop = Loop(
         ready.model,
         ready.trainable,
@@ -212,7 +272,9 @@ def train(
         config=job.config,
         checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
         emit=emit,
-        stop=stop,
+        stop=stop_together,
+        group=group,
+        states=ready.states,
     )
     if ready.objective.needs_reference:
         kept = "nf4" if job.config.adapter.kind == "qlora" else ""
@@ -223,8 +285,9 @@ def train(
                 folder=job.shared / "reference",
                 made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
-                stop=stop,
+                stop=stop_together,
                 told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                group=group,
             )
         except Stopped:
             return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
@@ -232,35 +295,40 @@ def train(
     curves: list[Curve] = []
 
     def open_curve(upto: int) -> Curve:
-        curves.append(Curve(curve_path, upto=upto))
+        curves.append(Curve(curve_path, upto=upto, written=group.rank == 0))
         return curves[0]
 
     finished = loop.run(open_curve)
     (curve,) = curves
     title = f"Training loss, {len(curve.points)} steps"
-    picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
+    if group.rank == 0:
+        picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
-    score = ready.objective.parameters.get(f"{SCORE}.weight")
-    ready.trainable.save(adapter, base_name=job.base_name, score=score)
-    if job.config.adapter.kind == "full":
-        complete(adapter, base=job.start or job.base, base_name=job.start_name or job.base_name, answers=score is None)
+    if group.rank == 0 or ready.trainable.shards:
+        score = ready.objective.parameters.get(f"{SCORE}.weight")
+        ready.trainable.save(adapter, base_name=job.base_name, score=score)
+        if group.rank == 0 and job.config.adapter.kind == "full":
+            complete(adapter, base=job.loaded, base_name=job.start_name or job.base_name, answers=score is None)
+    group.wait()
     figures = {
         "steps": loop.done,
         "rows": len(ready.rows),
         "tokens": loop.counters.tokens,
         "trained_tokens": ready.plan.trained_tokens,
-        "trained_parameters": ready.plan.trained_parameters + (0 if score is None else score.numel()),
+        "trained_parameters": ready.plan.trained_parameters
+        + sum(p.numel() for p in ready.objective.parameters.values()),
         "first_loss": curve.points[0].loss,
         "final_loss": curve.last_loss(),
         "seconds": loop.counters.seconds,
         "tokens_per_second": loop.counters.tokens / max(loop.counters.seconds, 1e-9),
-        "peak_bytes": peak_bytes(device),
+        "peak_bytes": max(group.gather(peak_bytes(device))),
         "planned_peak_bytes": ready.plan.peak_bytes,
         "resumed": loop.counters.resumed,
         "precision": ready.plan.precision,
         "device": device,
         "threads": torch.get_num_threads(),
+        "processes": group.size,
     }
     if ready.held_out is not None and (measured := calibrate(_differences(ready.held_out, loop))) is not None:
         figures |= measured.figures()
@@ -272,12 +340,18 @@ def _differences(rows: Rows, loop: Loop) -> list[float]:
     assert isinstance(loop.objective, Reward), "only a reward model scores"
     loop.trainable.pause()
     found: list[float] = []
-    for numbers in fill_windows(rows.sizes.tolist(), loop.config.window_tokens):
-        window = Window.pack([rows[i] for i in numbers], device=loop.device)
+    sizes, room = rows.sizes.tolist(), loop.config.window_tokens
+    for share in loop.group.share(list(fill_windows(sizes, room)), sizes.__getitem__, room=room):
+        window = Window.pack([rows[i] for i in share.rows], device=loop.device)
         with torch.no_grad():
             scores = loop.objective.scores(loop.outputs(window), window)
-        found += (scores[0::2] - scores[1::2]).tolist()
-    return found
+        if share.counted:
+            found += (scores[0::2] - scores[1::2]).tolist()
+    return [difference for part in loop.group.gather(found) for difference in part]
+
+
+def _silent(event: dict[str, Any]) -> None:
+    """Rank 0 tells what there is to tell."""
 
 
 def peak_bytes(device: str) -> int:

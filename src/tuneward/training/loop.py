@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, TrainingError
-from tuneward.modeling.base_model import OutputHead, hidden_states
+from tuneward.modeling.base_model import OutputHead
 from tuneward.training.allocator import TRIM_STEPS, return_freed_memory
 from tuneward.training.batches import Step, Window
 from tuneward.training.checkpoint import Checkpoints, State
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, Point
+from tuneward.training.distributed import ALONE, Group, Share
 from tuneward.training.losses.objective import Loss, Objective, Outputs
-from tuneward.training.optimizer import clip_gradients, learning_rate, make_optimizer
+from tuneward.training.optimizer import learning_rate, make_optimizer
 from tuneward.training.plan import MIB
 from tuneward.training.rows import Row
+from tuneward.training.sharding import States, states_of
 from tuneward.training.trainable import Trainable
 
 Emit = Callable[[dict[str, Any]], None]
@@ -39,6 +41,7 @@ class Counters:
     tokens: int = 0
     seconds: float = 0.0
     resumed: int = 0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Loop:
         config: the training section.
         checkpoints: where state is kept.
         emit: receives the events ``resumed``, ``step`` and ``checkpoint``.
-        stop: asked before each window; True ends the run at a checkpoint.
+        stop: asked before each window; True ends the run at a checkpoint. The answer is the same in all of ``group``.
+        group: the processes that train together.
+        states: how windows pass through the model; None where it lies whole in this process.
     """
 
     def __init__(
@@ -78,15 +83,18 @@ class Loop:
         checkpoints: Checkpoints,
         emit: Emit,
         stop: Callable[[], bool],
+        group: Group = ALONE,
+        states: States | None = None,
     ) -> None:
         self.trainable, self.objective = trainable, objective
         self.model, self.rows, self.steps, self.config = model, rows, steps, config
         self.checkpoints, self.emit, self.stop = checkpoints, emit, stop
-        self.head = OutputHead.of(model)
+        self.group, self.states = group, states or states_of(model)
         self.device = str(model.device)
         self.parameters: dict[str, nn.Parameter] = {**trainable.parameters, **objective.parameters}
+        self.held_whole = [p for name, p in self.parameters.items() if name not in trainable.shards]
         self.optimizer = make_optimizer(self.parameters.values(), config)
-        self.counters = Counters()
+        self.counters = Counters(processes=group.size)
         self.done = 0  # optimizer steps
         self.saved = -1  # the step of the newest checkpoint
 
@@ -121,7 +129,8 @@ class Loop:
             if self.done % TRIM_STEPS == 0:
                 self.optimizer.zero_grad(set_to_none=True)
                 return_freed_memory()
-            if self.done == len(self.steps) or time.monotonic() - last_saved >= self.config.checkpoint_seconds:
+            due = time.monotonic() - last_saved >= self.config.checkpoint_seconds
+            if self.group.any(due or self.done == len(self.steps)):
                 self._save(self._random())
                 last_saved = time.monotonic()
         return True
@@ -135,23 +144,27 @@ class Loop:
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         figures: dict[str, tuple[Tensor, float]] = {}
         with memory_explained(step):
-            self.objective.survey(self._passes(step))
-            for indices in step.windows:
+            self.objective.survey(self._passes(step), self._summed)
+            for share in self._shares(step):
                 if self.stop():
                     return None
-                loss = self.loss(self._window(indices, self.objective.branches))
-                (loss.total / step.weight).backward()
+                loss = self.loss(self._window(share.rows, self.objective.branches))
+                (loss.total / step.weight * share.counted).backward()
+                if not share.counted:
+                    continue
                 total += loss.total.detach() / step.weight
                 for name, (amount, count) in loss.figures.items():
                     before, counted = figures.get(name, (torch.zeros_like(amount), 0.0))
                     figures[name] = (before + amount, counted + count)
-        value = float(total)
-        norm = float(clip_gradients(self.parameters.values(), self.config.clip_norm))
+        self.trainable.collect()
+        self.group.add_up(self.held_whole)
+        value, means = _added(self.group.gather((float(total), {k: (float(a), n) for k, (a, n) in figures.items()})))
+        norm = float(self.group.clip(self.held_whole, self.trainable.shards.values(), self.config.clip_norm))
         if not math.isfinite(value) or not math.isfinite(norm):
             raise self._not_finite(value, norm, [self.rows[i].id for window in step.windows for i in window])
         self.optimizer.step()
         self.trainable.publish()
-        return _Outcome(value, norm, rate, {name: float(sum_) / count for name, (sum_, count) in figures.items()})
+        return _Outcome(value, norm, rate, means)
 
     def loss(self, window: Window) -> Loss:
         """The objective's loss of a window."""
@@ -159,8 +172,8 @@ class Loop:
 
     def outputs(self, window: Window) -> Outputs:
         """What the model computes for a window."""
-        hidden = hidden_states(self.model, window.ids, window.layout)[0]
-        return Outputs(hidden, self.head, self.config.head_memory_mib * MIB)
+        hidden = self.states(window.ids, window.layout)[0]
+        return Outputs(hidden, OutputHead.of(self.model), self.config.head_memory_mib * MIB)
 
     def look(self, indices: Sequence[int]) -> tuple[Outputs, Window]:
         """Pass the rows of these numbers through the model as it is, without gradient."""
@@ -172,13 +185,21 @@ class Loop:
         return Window.pack([self.rows[i] for i in indices], device=self.device, branches=branches)
 
     def _passes(self, step: Step) -> Iterator[tuple[Outputs, Window]]:
-        """The step's windows without gradient and without dropout, for who asks."""
+        """This process's windows of the step, without gradient and without dropout, for who asks."""
         self.trainable.pause()
         try:
-            for indices in step.windows:
-                yield self.look(indices)
+            for share in self._shares(step):
+                looked = self.look(share.rows)
+                if share.counted:
+                    yield looked
         finally:
             self.trainable.begin()
+
+    def _shares(self, step: Step) -> Iterator[Share]:
+        return self.group.share(step.windows, lambda i: self.rows[i].size, room=self.config.window_tokens)
+
+    def _summed(self, *values: float) -> list[float]:
+        return [sum(parts) for parts in zip(*self.group.gather(values), strict=True)]
 
     def _point(self, outcome: "_Outcome") -> Point:
         return Point(
@@ -227,36 +248,68 @@ class Loop:
     def _save(self, random: Mapping[str, Tensor]) -> None:
         if self.done == self.saved:
             return
-        tensors: dict[str, Tensor] = dict(random)
+        tensors: dict[str, Tensor] = {}
+        for rank, states in enumerate(self.group.gather(dict(random))):
+            tensors |= {f"{name}/{rank}" if rank else name: state for name, state in states.items()}
         for name, parameter in self.parameters.items():
-            tensors[f"adapter/{name}"] = parameter
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{key}/{name}"] = value
-        counters = {"tokens": self.counters.tokens, "seconds": self.counters.seconds, "resumed": self.counters.resumed}
-        written = self.checkpoints.write(State(self.done, tensors, counters))
+            parts = {f"adapter/{name}": parameter.detach()}
+            parts |= {f"optimizer/{key}/{name}": x for key, x in self.optimizer.state.get(parameter, {}).items()}
+            for key, value in parts.items():
+                whole = self.trainable.whole(name, value) if name in self.trainable.shards else value
+                if self.group.rank == 0:
+                    tensors[key] = whole if whole is value else whole.cpu()
         self.saved = self.done
-        self.emit({"event": "checkpoint", "step": self.done, "digest": written.digest})
+        if self.group.rank == 0:
+            written = self.checkpoints.write(State(self.done, tensors, asdict(self.counters)))
+            self.emit({"event": "checkpoint", "step": self.done, "digest": written.digest})
+        self.group.wait()
 
     def _resume(self) -> None:
         state = self.checkpoints.newest()
         if state is None:
             return
-        tensors = dict(state.tensors)
-        torch.set_rng_state(tensors.pop("random"))
-        if (state_of_device := tensors.pop("random_cuda", None)) is not None:
-            torch.cuda.set_rng_state(state_of_device, self.device)
+        tensors = {key: value for key, value in state.tensors.items() if not key.startswith("random")}
+        self._restore_random(state)
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(tensors.pop(f"adapter/{name}"))
+                parameter.copy_(self._part(name, tensors.pop(f"adapter/{name}")))
         self.trainable.publish()
         for key, value in tensors.items():
             _, kind, name = key.split("/", 2)
             parameter = self.parameters[name]
-            self.optimizer.state[parameter][kind] = value.to(parameter.device)
+            self.optimizer.state[parameter][kind] = self._part(name, value).to(parameter.device, copy=True)
         self.counters = Counters(**state.counters)
+        before, self.counters.processes = self.counters.processes, self.group.size
         self.counters.resumed += 1
         self.done = self.saved = state.step
         self.emit({"event": "resumed", "step": self.done, "steps": len(self.steps)})
+        if before != self.group.size:
+            told = (
+                f"{before} processes trained up to step {self.done}, {self.group.size} go on: same losses, other bits"
+            )
+            self.emit({"event": "note", "text": told})
+
+    def _part(self, name: str, value: Tensor) -> Tensor:
+        return self.trainable.part(name, value) if name in self.trainable.shards else value
+
+    def _restore_random(self, state: State) -> None:
+        own = f"/{self.group.rank}" if self.group.rank else ""
+        if f"random{own}" not in state.tensors:  # there were fewer processes
+            torch.manual_seed(self.config.seed + state.step * self.group.size + self.group.rank)
+            return
+        torch.set_rng_state(state.tensors[f"random{own}"])
+        if (state_of_device := state.tensors.get(f"random_cuda{own}")) is not None:
+            torch.cuda.set_rng_state(state_of_device, self.device)
+
+
+def _added(parts: Sequence[tuple[float, Mapping[str, tuple[float, float]]]]) -> tuple[float, dict[str, float]]:
+    """What the processes of a group measured in a step, by rank → the step's loss and means."""
+    sums: dict[str, tuple[float, float]] = {}
+    for _, figures in parts:
+        for name, (amount, count) in figures.items():
+            before, counted = sums.get(name, (0.0, 0.0))
+            sums[name] = (before + amount, counted + count)
+    return sum(loss for loss, _ in parts), {name: amount / count for name, (amount, count) in sums.items()}
 
 
 @contextmanager

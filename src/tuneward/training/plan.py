@@ -20,6 +20,7 @@ from tuneward.modeling.quantisation import weight_bytes, weight_count
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
 from tuneward.training.rows import Row
+from tuneward.training.sharding import decoder_layers
 
 MIB = 2**20
 
@@ -45,6 +46,7 @@ class Plan:
         method: such as ``sft``.
         precision: ``bf16`` or ``fp32``.
         device: ``cpu`` or ``cuda``.
+        processes: that train together.
         base_parameters: parameters of the frozen base.
         trained_parameters: parameters of the adapter.
         rows: rows of the dataset.
@@ -62,6 +64,7 @@ class Plan:
     method: str
     precision: str
     device: str
+    processes: int
     base_parameters: int
     trained_parameters: int
     rows: int
@@ -85,9 +88,18 @@ class Plan:
 
 
 def make_plan(
-    model: PreTrainedModel, *, rows: Sequence[Row], steps: Sequence[Step], config: TrainingConfig, precision: str
+    model: PreTrainedModel,
+    *,
+    rows: Sequence[Row],
+    steps: Sequence[Step],
+    config: TrainingConfig,
+    precision: str,
+    processes: int = 1,
 ) -> Plan:
-    """Count parameters, tokens, operations and memory of a run whose adapter is already in ``model``."""
+    """Count parameters, tokens, operations and memory of a run whose adapter is already in ``model``.
+
+    Memory is that of one process; of ``processes``, each holds a part of the frozen base, or of all masters.
+    """
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = weight_count(model) - trained
     embedding: Any = model.get_input_embeddings()
@@ -95,11 +107,17 @@ def make_plan(
     inner = frozen - embedding.weight.numel() - (0 if head.weight is embedding.weight else head.weight.numel())
     tokens, learned = sum(step.tokens for step in steps), sum(step.trained for step in steps)
     learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    masters = trained // processes if config.adapter.kind == "full" else trained
+    held = weight_bytes(model) - learning
+    if processes > 1:  # four-bit weights are whole in each, the base's matrices are in parts
+        parts = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+        held += parts // processes - parts + gathered_bytes(model, precision)
     widest = max(sum(rows[i].size for i in window) for step in steps for window in step.windows)
     return Plan(
         method=config.method,
         precision=precision,
         device=model.device.type,
+        processes=processes,
         base_parameters=frozen,
         trained_parameters=trained,
         rows=len(rows),
@@ -112,14 +130,21 @@ def make_plan(
         floating_operations=float(tokens * (4 * inner + 6 * trained) + learned * 4 * head.weight.numel()),
         memory={
             "runtime": RUNTIME_BYTES,
-            "weights": weight_bytes(model) - learning,
-            "adapter": 4 * trained,
-            "gradients": 4 * trained,
-            "optimizer": 8 * trained,
+            "weights": held,
+            "adapter": 4 * masters,
+            "gradients": 4 * masters,
+            "optimizer": 8 * masters,
             "activations": int(SLACK * widest * _bytes_per_token(model, rows)),
             "loss_head": config.head_memory_mib * MIB + widest * embedding.weight.shape[1] * model.dtype.itemsize,
         },
     )
+
+
+def gathered_bytes(model: PreTrainedModel, precision: str) -> int:
+    """What a process of several holds whole beside its shards: what lies outside the layers, and two layers."""
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in decoder_layers(model)]
+    outside = sum(p.numel() for p in model.parameters()) - sum(layers)
+    return (outside + 2 * max(layers, default=0)) * (2 if precision == "bf16" else 4)
 
 
 def _bytes_per_token(model: nn.Module, rows: Sequence[Row]) -> float:
@@ -163,11 +188,15 @@ def refuse_what_cannot_fit(plan: Plan, available: int | None) -> None:
     raise TrainingError(Fault("TW-TRAIN-006", told, "training.window_tokens", cure))
 
 
-def available_bytes() -> int | None:
-    """Memory that this process may take in all: what it has and what can still be had; None where nothing tells."""
+def available_bytes(processes: int = 1) -> int | None:
+    """Memory that this process may take in all: what it has and what can still be had; None where nothing tells.
+
+    Args:
+        processes: how many like this one share what can be had.
+    """
     if not Path("/proc/self/status").is_file():
         return None
-    return available_memory_bytes() + resident_bytes()
+    return available_memory_bytes() // processes + resident_bytes()
 
 
 def resident_bytes() -> int:

@@ -15,6 +15,7 @@ from tuneward.digests import digest_bytes, digest_value
 from tuneward.errors import Fault, TrainingError
 from tuneward.storage.files import write_atomically
 from tuneward.training.batches import Window, fill_windows
+from tuneward.training.distributed import ALONE, Group
 from tuneward.training.losses.objective import Outputs, per_answer
 from tuneward.training.rows import Rows
 
@@ -32,6 +33,7 @@ def add_reference(
     window_tokens: int,
     stop: Callable[[], bool],
     told: Callable[[int], None],
+    group: Group = ALONE,
 ) -> None:
     """Give every row its reference log-probabilities, from the kept file or computed now.
 
@@ -43,39 +45,52 @@ def add_reference(
         window_tokens: room of a window.
         stop: asked before each window.
         told: receives the number of rows done.
+        group: the windows are dealt over it.
 
     Raises:
         Stopped: ``stop`` said so; nothing is kept.
         TrainingError: a log-probability is no finite number; names the rows. Nothing is kept.
     """
     path = folder / f"{digest_value([rows.digest, *made_from])}.f64"
-    rows.reference = _kept(path, len(rows))
-    if rows.reference is not None:
+    kept = _kept(path, len(rows))
+    if all(group.gather(kept is not None)):
+        rows.reference = kept
         told(len(rows))
         return
     found = np.zeros((len(rows), 2), dtype="<f8")
     done = 0
-    for numbers in fill_windows(rows.sizes.tolist(), window_tokens):
+    sizes = rows.sizes.tolist()
+    for share in group.share(list(fill_windows(sizes, window_tokens)), sizes.__getitem__, room=window_tokens):
         if stop():
             raise Stopped
+        numbers = share.rows
         with torch.no_grad():
             outputs, window = compute(numbers)
             values = per_answer(outputs.log_probs(window), window).double().cpu().numpy()
+        if not share.counted:
+            continue
         at = 0
         for number, row in zip(numbers, window.rows, strict=True):
             found[number, : len(row.branches)] = values[at : at + len(row.branches)]
             at += len(row.branches)
-        broken = [rows[number].id for number in numbers if not np.isfinite(found[number]).all()]
-        if broken:
-            told_rows = ", ".join(broken[:8]) + (f" and {len(broken) - 8} more" if len(broken) > 8 else "")
-            cure = "look at these rows; if every run over them ends so, the base is damaged: pull it again"
-            message = f"the reference's log-probability is not finite, rows {told_rows}"
-            raise TrainingError(Fault("TW-TRAIN-007", message, "reference", cure))
         done += len(numbers)
-        told(done)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, digest_bytes(found.tobytes()).encode() + found.tobytes())
+        told(min(len(rows), done * group.size))
+    found = np.sum(group.gather(found), axis=0)  # each row was computed by one process, and is zero in the others
+    _refuse_broken(rows, found)
+    if group.rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, digest_bytes(found.tobytes()).encode() + found.tobytes())
     rows.reference = found
+
+
+def _refuse_broken(rows: Rows, found: np.ndarray) -> None:
+    (broken,) = np.nonzero(~np.isfinite(found).all(axis=1))
+    if broken.size:
+        shown = ", ".join(rows[int(number)].id for number in broken[:8])
+        more = f" and {broken.size - 8} more" if broken.size > 8 else ""
+        told = f"the reference's log-probability is not finite, rows {shown}{more}"
+        cure = "look at these rows; if every run over them ends so, the base is damaged: pull it again"
+        raise TrainingError(Fault("TW-TRAIN-007", told, "reference", cure))
 
 
 def _kept(path: Path, rows: int) -> np.ndarray | None:

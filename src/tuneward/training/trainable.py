@@ -33,8 +33,21 @@ class Trainable(Protocol):
     def pause(self) -> None:
         """The model is asked, not trained, until the next ``begin``: dropout off."""
 
+    @property
+    def shards(self) -> Mapping[str, nn.Parameter]:
+        """Those of ``parameters`` of which this process holds a part; others are whole in every process."""
+
+    def collect(self) -> None:
+        """A step's backward passes are done: let the masters have the gradients."""
+
     def publish(self) -> None:
         """The masters have moved: let the model see it."""
+
+    def whole(self, name: str, value: Tensor) -> Tensor:
+        """A master's value, or one that lies as the master does, put together from all processes' parts."""
+
+    def part(self, name: str, value: Tensor) -> Tensor:
+        """What this process holds of such a whole value."""
 
     def save(self, folder: Path, *, base_name: str, score: Tensor | None = None) -> None:
         """Write what was trained: a PEFT folder, or a whole model's.
@@ -46,7 +59,27 @@ class Trainable(Protocol):
         """
 
 
-class LoraTrainable:
+class _HeldWhole:
+    """What is simple where each process holds every master whole; see :class:`Trainable`."""
+
+    @property
+    def shards(self) -> Mapping[str, nn.Parameter]:
+        """None."""
+        return {}
+
+    def collect(self) -> None:
+        """Gradients are where they belong."""
+
+    def whole(self, name: str, value: Tensor) -> Tensor:
+        """Unchanged."""
+        return value
+
+    def part(self, name: str, value: Tensor) -> Tensor:
+        """Unchanged."""
+        return value
+
+
+class LoraTrainable(_HeldWhole):
     """The factors of an adapter; see :class:`Trainable`.
 
     Args:
@@ -81,7 +114,7 @@ class LoraTrainable:
         save_adapter(weights, folder, base_name=base_name)
 
 
-class FullTrainable:
+class FullTrainable(_HeldWhole):
     """Every weight of a model; see :class:`Trainable`.
 
     Args:

@@ -169,8 +169,8 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
                 event = json.loads(line)
                 if event["event"] == "done":
                     figures = event["figures"]
-                elif event["event"] == "error":
-                    faults = [Fault(**fault) for fault in event["faults"]]
+                elif event["event"] == "error":  # of several processes the first to fail knows why
+                    faults = faults or [Fault(**fault) for fault in event["faults"]]
                 else:
                     _show(event, progress)
             process.wait()
@@ -201,6 +201,8 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
 def _show(event: Mapping[str, Any], progress: Progress) -> None:
     if event["event"] == "plan":
         progress.begin("training", total=event["steps"], unit="steps")
+    elif event["event"] == "note":
+        progress.say(event["text"])
     elif event["event"] == "resumed":
         progress.advance(event["step"])
     elif event["event"] == "step":

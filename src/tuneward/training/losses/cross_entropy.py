@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tuneward.training.batches import Window, learned_tokens
-from tuneward.training.losses.objective import Loss, Outputs
+from tuneward.training.losses.objective import Loss, Outputs, Summed
 from tuneward.training.rows import Form, Row
 
 
@@ -35,7 +35,7 @@ class CrossEntropy:
         """Every learned token counts alike."""
         return learned_tokens(row)
 
-    def survey(self, passes: Iterator[tuple[Outputs, Window]]) -> None:
+    def survey(self, passes: Iterator[tuple[Outputs, Window]], summed: Summed) -> None:
         """Nothing needs to be known beforehand."""
 
     def __call__(self, outputs: Outputs, window: Window) -> Loss:

@@ -10,14 +10,15 @@ A foreign answer is another row's, put behind this row's prompt. z0 carries no g
 optimizer step, so that a step of many windows is the same as one big batch; TRL takes it for each micro-batch.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tuneward.training.batches import Window
-from tuneward.training.losses.objective import Loss, Outputs, per_answer
+from tuneward.training.losses.objective import Loss, Outputs, Summed, per_answer
 from tuneward.training.rows import Form, Row
 
 
@@ -30,7 +31,7 @@ class Kto:
         desirable_weight: weight of desirable answers.
         undesirable_weight: weight of undesirable answers; the paper wants the sums of both weights over the rows to be
             between 1:1 and 4:3 (equation 8).
-        distance: z0 of the step that was last surveyed, a scalar in nats.
+        distance: z0 of the step that was last surveyed, in nats.
     """
 
     beta: float = 0.1
@@ -40,7 +41,7 @@ class Kto:
     needs_reference: bool = True
     unit: str = "per answer"
     branches: int = 1
-    distance: Tensor = field(default_factory=lambda: torch.zeros(()), init=False)
+    distance: float = field(default=0.0, init=False)
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -51,15 +52,18 @@ class Kto:
         """Every answer counts alike; its weight is part of the loss."""
         return 1.0
 
-    def survey(self, passes: Iterator[tuple[Outputs, Window]]) -> None:
+    @torch.no_grad()
+    def survey(self, passes: Iterator[tuple[Outputs, Window]], summed: Summed) -> None:
         """Measure the distance from the reference on the step's foreign answers."""
-        sums, count = [], 0
+        total, count = 0.0, 0
         for outputs, window in passes:
             ratios = per_answer(outputs.log_probs(window), window) - window.reference()
             foreign = ratios[1::2]  # (rows,)
-            sums.append(foreign.sum())
+            total += float(foreign.sum(dtype=torch.float64))
             count += foreign.shape[0]
-        self.distance = (torch.stack(sums).sum() / count).clamp(min=0)
+        total, rows = summed(total, count)
+        mean = total / rows
+        self.distance = mean if mean > 0 or math.isnan(mean) else 0.0
 
     def __call__(self, outputs: Outputs, window: Window) -> Loss:
         """The summed loss of a window's own answers, one per row; ``survey`` has seen the step."""
@@ -73,7 +77,7 @@ class Kto:
             self.undesirable_weight * torch.sigmoid(gains),
         )
         seen = rewards.detach()
-        figures = {"distance": (self.distance, 1.0)}
+        figures = {"distance": (torch.tensor(self.distance), 1.0)}
         for name, chosen in (("reward_desirable", seen[good]), ("reward_undesirable", seen[~good])):
             if chosen.shape[0]:
                 figures[name] = (chosen.sum(), float(chosen.shape[0]))

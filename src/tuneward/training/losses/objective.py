@@ -5,7 +5,7 @@ what it counts; the loop divides by the whole step's weight, so that windows of 
 accumulation cannot change the result. Knows no optimizer and no settings but its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -61,6 +61,10 @@ class Loss:
     figures: Mapping[str, tuple[Tensor, float]] = field(default_factory=dict)
 
 
+#: Figures of this process → their sums over all.
+Summed = Callable[..., list[float]]
+
+
 class Objective(Protocol):
     """A loss with its settings.
 
@@ -86,11 +90,13 @@ class Objective(Protocol):
     def weigh(self, row: Row) -> float:
         """What a row adds to its step's weight."""
 
-    def survey(self, passes: Iterator[tuple[Outputs, Window]]) -> None:
+    def survey(self, passes: Iterator[tuple[Outputs, Window]], summed: Summed) -> None:
         """Look at a whole step before its first backward pass, where the loss needs a figure of the step (KTO).
 
         Args:
-            passes: makes the step's windows one by one, without gradient, when iterated; costs nothing when not.
+            passes: makes this process's windows of the step, one by one and without gradient, when iterated; costs
+                nothing when not.
+            summed: adds figures up over the processes that train together.
         """
 
     def __call__(self, outputs: Outputs, window: Window) -> Loss:

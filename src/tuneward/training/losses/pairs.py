@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tuneward.training.batches import Window
-from tuneward.training.losses.objective import Loss, Outputs, answer_tokens, per_answer
+from tuneward.training.losses.objective import Loss, Outputs, Summed, answer_tokens, per_answer
 from tuneward.training.rows import Form, Row
 
 Figures = dict[str, tuple[Tensor, float]]
@@ -49,7 +49,7 @@ class PairLoss(ABC):
         """Every pair counts alike."""
         return 1.0
 
-    def survey(self, passes: Iterator[tuple[Outputs, Window]]) -> None:  # noqa: B027 - no pair loss needs it
+    def survey(self, passes: Iterator[tuple[Outputs, Window]], summed: Summed) -> None:  # noqa: B027 - no pair loss needs it
         """Nothing needs to be known beforehand."""
 
     def __call__(self, outputs: Outputs, window: Window) -> Loss:

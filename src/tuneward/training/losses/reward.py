@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from tuneward.modeling.adapter_files import SCORE
 from tuneward.training.batches import Window
-from tuneward.training.losses.objective import Loss, Outputs
+from tuneward.training.losses.objective import Loss, Outputs, Summed
 from tuneward.training.losses.pairs import pair_figures
 from tuneward.training.rows import Form, Row
 
@@ -49,7 +49,7 @@ class Reward:
         """Every pair counts alike."""
         return 1.0
 
-    def survey(self, passes: Iterator[tuple[Outputs, Window]]) -> None:
+    def survey(self, passes: Iterator[tuple[Outputs, Window]], summed: Summed) -> None:
         """Nothing needs to be known beforehand."""
 
     def scores(self, outputs: Outputs, window: Window) -> Tensor:
