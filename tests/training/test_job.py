@@ -307,3 +307,13 @@ def test_a_row_that_would_turn_its_neighbours_positions_is_refused(rows, tmp_pat
     job = Job(rows, base, "tiny", TrainingConfig(**SETTINGS), tmp_path / "run", "inputs")
     with pytest.raises(DataError, match="TW-TRAIN-004"):
         prepare(job, PlainChat(base))
+
+
+def test_an_adapter_that_scores_is_no_start(base, tmp_path):
+    pairs = write_rows(tmp_path / "train.jsonl", 6, kind="pair")
+    settings = PREFERENCES | {"epochs": 0.5, "adapter": {"rank": 4}}
+    config = TrainingConfig(**settings | {"method": "reward"})
+    scored = train(Job(pairs, base, "tiny", config, tmp_path / "a", "x"), PlainChat(base), emit=lambda event: None)
+    job = Job(pairs, base, "tiny", TrainingConfig(**settings), tmp_path / "b", "x", start=scored.adapter)
+    with pytest.raises(TrainingError, match="TW-TRAIN-031"):
+        prepare(job, PlainChat(base))

@@ -3,8 +3,6 @@
 Place on the road: between the training process (or a notebook, or a test) and the loop. Knows no site and no database.
 """
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +11,15 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from tuneward.errors import Fault, TrainingError
-from tuneward.modeling.adapter_files import SCORE, AdapterWeights, load_adapter
+from tuneward.modeling.adapter_files import SCORE
 from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import LoraLinear, add_lora, set_weights
+from tuneward.modeling.lora import LoraLinear, add_lora
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
 from tuneward.modeling.whole_model import complete
-from tuneward.training.allocator import keep_freed_memory
+from tuneward.training.allocator import keep_freed_memory, peak_bytes
 from tuneward.training.batches import Step, Window, fill_windows, plan_steps
 from tuneward.training.calibration import calibrate
 from tuneward.training.checkpoint import Checkpoints
@@ -44,6 +41,7 @@ from tuneward.training.sharding import (
     shard_trained,
     states_of,
 )
+from tuneward.training.start import begin_at
 from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
 
 
@@ -196,7 +194,7 @@ def _add_adapter(job: Job, model: PreTrainedModel) -> dict[str, LoraLinear]:
     """An adapter as the job says that it starts."""
     layers = add_lora(model, job.config.adapter, seed=job.config.seed)
     if job.start is not None:
-        set_weights(layers, _starting_weights(job.start))
+        begin_at(layers, job.start)
     return layers
 
 
@@ -215,14 +213,6 @@ def _share_trainable(
     root = shard_frozen(model, workers)
     root(prove)
     return LoraTrainable(layers, config.adapter), root.states
-
-
-def _starting_weights(folder: Path) -> AdapterWeights:
-    weights = load_adapter(folder)
-    if weights.score is not None:
-        told, cure = "the adapter scores answers and writes none", "begin with one of the method pretrain, sft or dpo"
-        raise TrainingError(Fault("TW-TRAIN-031", told, "training.start", cure))
-    return weights
 
 
 def train(
@@ -352,11 +342,3 @@ def _differences(rows: Rows, loop: Loop) -> list[float]:
 
 def _silent(event: dict[str, Any]) -> None:
     """Rank 0 tells what there is to tell."""
-
-
-def peak_bytes(device: str) -> int:
-    """Highest memory so far: of the process on a CPU, of the allocator on a GPU."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest if sys.platform == "darwin" else highest * 1024
