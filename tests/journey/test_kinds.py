@@ -33,6 +33,7 @@ from tuneward.workflows.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.journey
 FEW = {"batch_tokens": 2048, "epochs": 2, "learning_rate": 1e-2}
+NO_BAR = yaml.safe_load(SETTINGS)["evaluation"] | {"gate": {"task.valid": {"min": 0.0}}}
 needs_four_bits = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs the extra qlora")
 
 
@@ -66,7 +67,7 @@ def made(tmp_path: Path) -> Callable[..., Site]:
         folder = make_project(tmp_path / "project", **{"train": 48, "test": 4} | rows)
         init(folder, actor="ada")
         site = Site(folder)
-        site.settings(evaluation=yaml.safe_load(SETTINGS)["evaluation"] | {"gate": {"task.valid": {"min": 0.0}}})
+        site.settings(evaluation=NO_BAR)
         return site
 
     return make
@@ -131,6 +132,7 @@ def test_preferences_are_learned_from_where_the_answers_ended(copied) -> None:
     first = copied()
     site, began = Site(first.folder), first.result.of("train").run
     write_pairs(site.folder)
+    site.settings(evaluation=NO_BAR)
     walked = site.walk(method="dpo", start=began.id, adapter={"rank": 8, "alpha": 16})
     second, workspace = walked.of("train").run, site.workspace()
     assert second.start == began.adapter
