@@ -108,7 +108,7 @@ def test_stopped_in_the_middle_nothing_is_kept(base, rows, tmp_path, after):
 def test_what_is_not_finite_is_refused_and_names_the_rows(base, rows, tmp_path):
     loop = start(base, rows, tmp_path)
     with torch.no_grad():
-        loop.head.weight[int(rows[3].branches[0][0])] = float("nan")
+        loop.model.get_output_embeddings().weight[int(rows[3].branches[0][0])] = float("nan")
     with pytest.raises(TrainingError) as caught:
         ask(loop, tmp_path / "reference", window_tokens=1)
     (fault,) = caught.value.faults
