@@ -9,10 +9,10 @@ TUNEWARD_TEST_DATA ?= $(abspath $(wildcard ../shared/data))
 export TUNEWARD_TEST_DATA
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test unit journey real lint format types imports bench clean
+.PHONY: help quickstart test unit journey real lint format types imports bench bench-gpu clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 quickstart: $(VENV)/installed ## install, then walk the whole road on the example (about ten minutes)
 	@$(BIN)/tuneward quickstart
@@ -41,8 +41,11 @@ imports: $(VENV)/installed-test ## the floors of the house
 format: $(VENV)/installed-test ## let ruff mend and format
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: $(VENV)/installed-test ## the benchmarks that need no GPU; each prints its ratio last
-	@$(BIN)/python benchmarks/decode.py
+bench: $(VENV)/installed-test ## the benchmarks that need no GPU, against TRL and others; one table at the end
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-gpu: $(VENV)/installed-test ## the same for one CUDA device: its tests, 8B LoRA, 7B and 70B QLoRA under a cap
+	@$(BIN)/python -m pytest -m gpu && $(BIN)/python -m benchmarks.gpu.lora && $(BIN)/python -m benchmarks.gpu.qlora
 
 clean: ## remove the virtual environment and the quickstart folder
 	rm -rf $(VENV) quickstart

@@ -3,7 +3,7 @@
 Both decode greedily the same prompts to the same length in the same process, turn by turn, because a shared machine's
 speed drifts by half within minutes: only the ratio of interleaved turns counts. Prints the ratio last.
 
-    python benchmarks/decode.py --base FOLDER [--answers 25] [--rounds 2] [--whole 200]
+    python -m benchmarks.decode --base FOLDER [--answers 25] [--rounds 2] [--whole 200]
 """
 
 import argparse

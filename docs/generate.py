@@ -7,6 +7,7 @@ code says (a test runs that). Prose that is not in the code stands in the pages 
 import dataclasses
 import re
 import sys
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tuneward.workflows import (
     deploy,
     doctor,
     evaluate,
+    export,
     init,
     log,
     prepare,
@@ -64,6 +66,7 @@ RESULTS: dict[str, type[Any]] = {
     "verify": verify.VerifyResult,
     "log": log.LogResult,
     "run": run.RunResult,
+    "export": export.ExportResult,
     "status": status.StatusResult,
     "quickstart": quickstart.QuickstartResult,
     "key create": access.KeyResult,
@@ -171,11 +174,13 @@ def _type_name(hint: Any) -> str:
     if hint is type(None):
         return "null"
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _bounds(args[0], [bound for about in args[1:] for bound in getattr(about, "metadata", [about])])
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in args)
     if origin in (tuple, list):
         return f"list of {_type_name(args[0])}"
-    if origin is not None and args and type(None) in args:
+    if origin is typing.Union or origin is types.UnionType:
         return " or ".join(_type_name(arg) for arg in args)
     if (origin is not None and "Mapping" in str(origin)) or origin is dict:
         return "object"
@@ -201,6 +206,7 @@ ENVIRONMENT = {
     "TUNEWARD_API_KEY": "key that `tuneward chat` uses towards a gateway that runs already",
     "TUNEWARD_HUB_ENDPOINT": "address of the hub that `tuneward pull org/name@revision` asks; a mirror of your own",
     "TUNEWARD_HUB_TOKEN": "token for that hub; sent to it alone and never logged",
+    "MLFLOW_TRACKING_URI": "address of an MLflow server that is told figures and settings; see `training.tracking`",
     "TUNEWARD_WHEELS": "folder with the catalogue's wheels, for machines without a network",
     "TUNEWARD_TEST_DATA": "optional folder with real data, used by the `real` tests and the e2e example only",
 }
@@ -251,7 +257,7 @@ def _yaml(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    return "[]" if value == () else str(value)
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def errors_page() -> str:

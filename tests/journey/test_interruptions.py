@@ -11,7 +11,7 @@ import pytest
 
 from tests.journey.conftest import ACTOR, Walked
 from tests.journey.tiny_project import SETTINGS, make_project
-from tuneward.errors import StorageError
+from tuneward.errors import StorageError, TrainingError
 from tuneward.workflows.init import init
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.status import status
@@ -75,9 +75,20 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(approved: Workspace, walked
     assert code == (130 if end == signal.SIGINT else -signal.SIGKILL)
     interrupted = {state.step: state for state in status(approved).steps}["train"]
     assert interrupted.state == "interrupted"
-    result = train(approved)
+    result = train(approved, resume=True)
     assert result.resumed
     assert result.adapter.id == walked.result.of("train").adapter.id
+    with pytest.raises(TrainingError, match=f"{result.run.id} is finished"):
+        train(approved, resume=True)
+    assert train(approved).reused
+
+
+def test_resume_is_refused_where_no_run_was_interrupted(approved: Workspace) -> None:
+    with pytest.raises(TrainingError) as caught:
+        train(approved, resume=True)
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.cure) == ("TW-TRAIN-040", "leave out --resume to start")
+    assert not list(approved.site.folder.glob("runs/*"))
 
 
 def test_a_kill_while_preparing_leaves_nothing_half_done(tmp_path: Path) -> None:

@@ -45,6 +45,13 @@ class PlainChat:
     def digest(self) -> str:
         return "plain"
 
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        return frozenset(self._ids("<|im_end|>"))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
     def document(self, text: str) -> Example:
         ids = tuple(self._ids(text + "<|im_end|>"))
         return Example(ids, ids)
@@ -71,9 +78,18 @@ class PlainChat:
 
 
 def write_rows(
-    path: Path, count: int, *, seed: int = 0, prompt_words: int = 12, answer_words: int = 6, kind: str = "sft"
+    path: Path,
+    count: int,
+    *,
+    seed: int = 0,
+    prompt_words: int = 12,
+    answer_words: int = 6,
+    kind: str = "sft",
+    subjects: int | None = None,
 ) -> Path:
     """Random prompts; answers repeat the prompt's first words, so that there is something to learn.
+
+    With ``subjects``, so many take turns as the rows' subjects.
 
     Kinds: ``sft``; ``pair``, where the worse answer repeats the last words; ``judged``, where every other answer does.
     """
@@ -89,7 +105,7 @@ def write_rows(
             f"rec_{number:04d}",
             messages,
             Source("rows.jsonl", "0" * 64, number + 1),
-            None,
+            None if subjects is None else f"subject-{number % subjects}",
             "train",
             rejected=Message("assistant", " ".join(worse)) if kind == "pair" else None,
             desirable=good if kind == "judged" else None,

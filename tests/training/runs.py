@@ -17,12 +17,16 @@ from tuneward.training.batches import plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import join
+from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.job import Job, train
 from tuneward.training.loop import Loop
 from tuneward.training.objectives import make_objective
+from tuneward.training.recompute import recompute
 from tuneward.training.reference import add_reference
 from tuneward.training.rows import Rows, read_rows
+from tuneward.training.samples import Samples
 from tuneward.training.trainable import FullTrainable, LoraTrainable
+from tuneward.training.validation import Validation, hold_out
 
 #: Every objective with settings that make each of its terms felt.
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -71,6 +75,10 @@ def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Lo
     model = load_base(base, precision=config.precision)
     objective = make_objective(config, hidden=model.config.hidden_size)
     layers = {} if config.adapter.kind == "full" else add_lora(model, config.adapter, seed=config.seed)
+    recompute(model, config.recompute)
+    if config.neftune_alpha:
+        EmbeddingNoise(model, config.neftune_alpha)
+    learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -79,6 +87,7 @@ def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Lo
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
         weigh=objective.weigh,
+        among=learned,
     )
     loop = Loop(
         model,
@@ -90,8 +99,17 @@ def make_loop(base: Path, rows: Rows, folder: Path, **settings: Any) -> tuple[Lo
         checkpoints=Checkpoints(folder / "checkpoints", "inputs"),
         emit=lambda event: None,
         stop=lambda: False,
+        validation=make_validation(base, held, rows, steps, objective, model, config, folder) if held else None,
     )
     return loop, layers
+
+
+def make_validation(base, held, rows, steps, objective, model, config, folder) -> Validation:  # type: ignore[no-untyped-def]
+    count, tokens, samples = config.validation.samples, config.validation.sample_tokens, None
+    if count:
+        asked = [rows[number] for number in held[:count]]
+        samples = Samples(asked, model, PlainChat(base), folder=folder, tokens=tokens)
+    return Validation(held, rows, steps, objective, config=config, folder=folder, samples=samples)
 
 
 def main(arguments: list[str]) -> int:

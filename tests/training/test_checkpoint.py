@@ -100,3 +100,66 @@ def test_the_same_step_can_be_written_again(tmp_path):
     checkpoints.write(state(4))
     checkpoints.write(state(4))
     assert checkpoints.newest().step == 4
+
+
+def best(step):
+    return State(step, {"x": torch.full((3,), float(step))}, {})
+
+
+def with_best(step, best_step):
+    return State(step, state(step).tensors, {}, best_step)
+
+
+def test_the_best_is_never_swept_by_the_newest(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    checkpoints.write_best(best(3))
+    for step in (4, 5, 6, 7):
+        checkpoints.write(with_best(step, 3))
+    assert sorted(e.name for e in tmp_path.iterdir()) == ["best-00000003", "step-00000006", "step-00000007"]
+    assert torch.equal(checkpoints.best(3).tensors["x"], best(3).tensors["x"])
+    assert checkpoints.newest().best_step == 3
+
+
+def test_an_older_best_stays_while_a_checkpoint_counts_on_it(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    checkpoints.write_best(best(3))
+    checkpoints.write(with_best(5, 3))
+    for step in (8, 9):  # a run killed now goes on from step 5, whose best is that of step 3
+        checkpoints.write_best(best(step))
+    names = {entry.name for entry in tmp_path.iterdir()}
+    assert names == {"best-00000003", "best-00000009", "step-00000005"}
+    for step in (9, 10):
+        checkpoints.write(with_best(step, 9))
+    checkpoints.write_best(best(11))
+    assert {"best-00000009", "best-00000011"} == {e.name for e in tmp_path.iterdir() if e.name.startswith("best")}
+
+
+@pytest.mark.parametrize("damage", ["a byte", "gone", "other inputs"])
+def test_a_damaged_best_is_said(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    weights = tmp_path / checkpoints.write_best(best(3)).folder / "state.safetensors"
+    if damage == "a byte":
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+    elif damage == "gone":
+        weights.unlink()
+    asked = checkpoints if damage != "other inputs" else Checkpoints(tmp_path, "others")
+    with pytest.raises(TrainingError) as caught:
+        asked.best(3)
+    assert caught.value.faults[0].code == ("TW-TRAIN-008" if damage == "other inputs" else "TW-TRAIN-011")
+
+
+def test_a_full_disk_keeps_the_old_best(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, "inputs")
+    checkpoints.write_best(best(3))
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    with pytest.raises(TrainingError) as caught:
+        checkpoints.write_best(best(4))
+    assert caught.value.faults[0].code == "TW-TRAIN-009"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["best-00000003"]
+    assert checkpoints.best(3).step == 3

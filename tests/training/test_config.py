@@ -10,6 +10,9 @@ def test_canonical_comes_back_the_same():
     config = TrainingConfig(adapter=AdapterConfig(rank=8, targets=("q_proj",)), epochs=2.5)
     assert validate(config.canonical(), TrainingConfig) == config
     assert validate(TrainingConfig().canonical(), TrainingConfig) == TrainingConfig()
+    watched = TrainingConfig(recompute=3, betas=(0.8, 0.9), validation={"fraction": 0.1, "patience": 2, "samples": 4})
+    assert validate(watched.canonical(), TrainingConfig) == watched
+    assert TrainingConfig(recompute=True).canonical()["recompute"] is True
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,15 @@ def test_canonical_comes_back_the_same():
         ({"epochs": 0}, "TW-CONF-004"),
         ({"learning_rate": float("nan")}, "TW-CONF-004"),
         ({"method": "magic"}, "TW-CONF-004"),
+        ({"optimizer": "adam"}, "TW-CONF-004"),
+        ({"betas": [0.9, 1.0]}, "TW-CONF-004"),
+        ({"betas": [0.9]}, "TW-CONF-005"),
+        ({"recompute": 0}, "TW-CONF-004"),
+        ({"recompute": -2}, "TW-CONF-004"),
+        ({"recompute": "often"}, "TW-CONF-004"),
+        ({"validation": {"fraction": 1.0}}, "TW-CONF-004"),
+        ({"validation": {"fraction": 0.1, "keep": "first"}}, "TW-CONF-004"),
+        ({"validation": {"fraction": 0.1, "patience": 0}}, "TW-CONF-004"),
     ],
 )
 def test_wrong_settings_are_refused(values, code):

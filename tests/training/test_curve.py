@@ -48,6 +48,32 @@ def test_the_picture_is_whole_and_inside_its_frame(losses):
             assert 0 <= y <= height
 
 
+HELD = [(0, 3.2), (3, 2.0), (6, 2.4)]
+
+
+def test_the_held_out_loss_is_a_second_line_with_its_best_marked():
+    points = [point(step, 3.0 - step / 4) for step in range(1, 7)]
+    root = ET.fromstring(draw(points, title="Training loss", validation=HELD, best=3))
+    lines = [node for node in root.iter() if node.tag.endswith("polyline")]
+    assert len(lines) == 3
+    assert len(lines[2].attrib["points"].split()) == 3
+    rings = [n for n in root.iter() if n.tag.endswith("circle") and n.attrib["fill"] == "none"]
+    assert len(rings) == 1
+    assert f"{rings[0].attrib['cx']},{rings[0].attrib['cy']}" == lines[2].attrib["points"].split()[1]
+    assert "held out, best after step 3" in [node.text for node in root.iter()]
+    for node in root.iter():
+        if node.tag.endswith("circle"):
+            assert 0 < float(node.attrib["cx"]) < 720
+            assert 0 < float(node.attrib["cy"]) < 320
+    assert "held out" not in draw(points, title="Training loss")
+    boxes = [box(node) for node in root.iter() if node.tag.endswith("text")]
+    assert all(
+        one[2] <= two[0] or two[2] <= one[0] or one[3] <= two[1] or two[3] <= one[1]
+        for number, one in enumerate(boxes)
+        for two in boxes[number + 1 :]
+    )
+
+
 @pytest.mark.parametrize(
     "losses", [[], [2.0], [1234.5, 1200.0], [5.0, 0.001], [1e-7, 2e-7], [3.0 / (n + 1) for n in range(500)]]
 )

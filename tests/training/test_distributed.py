@@ -22,12 +22,15 @@ from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import read_curve
 from tuneward.training.distributed import ALONE, deal, join
 from tuneward.training.job import Job, train
+from tuneward.training.validation import read_measured
 
 SETTINGS = {"precision": "fp32", "batch_tokens": 300, "window_tokens": 150, "epochs": 2, "checkpoint_seconds": 1000}
 SETTINGS |= {"adapter": {"rank": 4}}
 FULL = {"adapter": {"kind": "full"}}
 KTO = {"method": "dpo", "preference": {"loss": "kto", "beta": 0.3}, "learning_rate": 3e-4}
 DROPPED = {"adapter": {"rank": 4, "dropout": 0.1}, "checkpoint_seconds": 0.02, "epochs": 3}
+
+WATCHED = {"validation": {"fraction": 0.25, "every_steps": 1}, "recompute": True, "weight_decay": 0.1}
 
 #: Run → kind of rows, base, settings.
 RUNS = {
@@ -43,6 +46,10 @@ RUNS = {
     "reward, full": ("pair", "untied", {"method": "reward", "learning_rate": 1e-4} | FULL),
     "experts, full": ("sft", "qwen3_moe", FULL),
     "fewer rows than processes": ("sft", "llama", {"batch_rows": 1, "epochs": 0.3} | FULL),
+    "watched, lora": ("sft", "llama", WATCHED),
+    "watched, full": ("sft", "untied", WATCHED | FULL),
+    "watched, dpo": ("pair", "untied", WATCHED | {"method": "dpo"}),
+    "watched, kto": ("judged", "untied", WATCHED | KTO),
     "one row a step, lora": ("sft", "llama", {"batch_rows": 1, "epochs": 0.3}),
     "bf16, full": ("sft", "llama", {"precision": "bf16"} | FULL),
     "bf16, lora": ("sft", "llama", {"precision": "bf16"}),
@@ -148,6 +155,19 @@ def test_calibration_is_measured_on_every_held_out_pair_once(one, two, name):
         assert ours["held_out_pairs"] == theirs["held_out_pairs"] == 24
         for key in ("held_out_accuracy", "held_out_margin", "calibration_error"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if "watched" in name])
+def test_what_is_held_out_is_measured_as_by_one_process(one, two, name):
+    ours, theirs = (read_measured(place / name / "validation.jsonl") for place in (two, one(name).parent))
+    assert len(ours) == len(theirs) >= 4
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.loss == pytest.approx(other.loss, rel=1e-4)
+        assert (mine.step, mine.best) == (other.step, other.best)
+    assert ours[0].loss == pytest.approx(theirs[0].loss, rel=1e-6)
+    best = max(found.step for found in ours if found.best)
+    assert (two / name / "checkpoints" / f"best-{best:08d}").is_dir()
+    assert list((two / name / "tensorboard").iterdir())
 
 
 @pytest.mark.parametrize("name", ALIKE)

@@ -101,6 +101,31 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(base, rows, whole, tmp
     assert curves[0] == curves[1]
 
 
+WATCHED = {"validation": {"fraction": 0.2, "every_steps": 1, "samples": 2, "sample_tokens": 3}, "neftune_alpha": 5.0}
+WATCHED |= {"recompute": True, "optimizer": "adamw_8bit", "learning_rate": 0.1}
+
+
+def test_killed_with_validation_it_keeps_the_same_best_bytes(base, rows, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    process = start(base, rows, tmp_path / "whole", **WATCHED)
+    events = follow(process)
+    assert process.wait(120) == 0
+    best = max((event for event in events if event["event"] == "validation"), key=lambda event: -event["loss"])
+    assert best["step"] >= 1
+    for kind, at in (("step", 2), ("validation", 4), ("validation", 7)):
+        process = start(base, rows, tmp_path / "killed", **WATCHED)
+        follow(process, lambda event, kind=kind, at=at: event["event"] == kind and event["step"] >= at)
+        process.kill()
+        process.wait(60)
+        follow(process)
+    process = start(base, rows, tmp_path / "killed", **WATCHED)
+    assert follow(process)
+    assert process.wait(120) == 0
+    assert adapter_bytes(tmp_path / "killed") == adapter_bytes(tmp_path / "whole")
+    for name in ("validation.jsonl", "samples.jsonl"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_at_a_checkpoint_with_130(base, rows, whole, tmp_path, number):
     process = start(base, rows, tmp_path, checkpoint_seconds=1000)
@@ -195,8 +220,9 @@ def test_without_held_out_pairs_nothing_is_said_of_calibration(base, tmp_path):
     empty = tmp_path / "test.jsonl"
     empty.write_text("")
     config = TrainingConfig(**PREFERENCES | {"method": "reward"})
-    for held_out in (None, empty):
-        folder = tmp_path / f"run-{held_out is None}"
+    conversations = write_rows(tmp_path / "plain.jsonl", 3, kind="sft")
+    for number, held_out in enumerate((None, empty, conversations)):
+        folder = tmp_path / f"run-{number}"
         outcome = train(
             Job(pairs, base, "tiny", config, folder, "x", held_out=held_out), PlainChat(base), emit=lambda event: None
         )
@@ -205,7 +231,9 @@ def test_without_held_out_pairs_nothing_is_said_of_calibration(base, tmp_path):
 
 def test_a_held_out_pair_that_cannot_be_used_is_refused_before_the_first_step(base, tmp_path):
     pairs = write_rows(tmp_path / "train.jsonl", 6, kind="pair")
-    broken = write_rows(tmp_path / "test.jsonl", 3, kind="sft")
+    broken = write_rows(tmp_path / "test.jsonl", 3, kind="pair")
+    lines = broken.read_text().splitlines()
+    broken.write_text("\n".join([lines[0].replace('"messages"', '"massages"'), "{", "", lines[2]]) + "\n")
     config = TrainingConfig(**PREFERENCES | {"method": "reward"})
     events = []
     with pytest.raises(DataError) as caught:
@@ -215,7 +243,7 @@ def test_a_held_out_pair_that_cannot_be_used_is_refused_before_the_first_step(ba
             emit=events.append,
         )
     assert events == []
-    assert len(caught.value.faults) == 3
+    assert [fault.place for fault in caught.value.faults] == ["test.jsonl:1", "test.jsonl:2"]
 
 
 def test_stopped_while_the_reference_is_computed_it_goes_on(base, tmp_path):

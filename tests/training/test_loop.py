@@ -68,7 +68,7 @@ def test_packed_equals_one_by_one(base, rows_by_objective, tmp_path, name):
     loop, layers = make_loop(base, rows, tmp_path, batch_tokens=10**6, window_tokens=10**6, **OBJECTIVES[name])
     with_reference(loop, tmp_path)
     fill(layers)
-    loop.objective.survey(loop._passes(loop.steps[0]), loop._summed)
+    loop.objective.survey(loop._passes(loop.steps[0]), loop.group.summed)
     packed = loop.loss(Window.pack(list(rows), branches=loop.objective.branches))
     packed.total.backward()
     ours, total = gradients(loop), 0.0

@@ -5,6 +5,7 @@ import pytest
 from tests.training.rows import write_rows
 from tests.training.runs import make_loop, rows_of
 from tuneward.errors import TrainingError
+from tuneward.training.config import TrainingConfig
 from tuneward.training.plan import available_bytes, make_plan, refuse_what_cannot_fit, resident_bytes
 
 
@@ -27,6 +28,19 @@ def test_counts_are_exact(plan):
     assert made.memory["weights"] == 4 * made.base_parameters
     assert made.memory["optimizer"] == 8 * made.trained_parameters
     assert made.peak_bytes == made.to_json()["peak_bytes"] == sum(made.memory.values())
+
+
+def test_recomputed_layers_and_smaller_moments_are_counted(base, tmp_path):
+    rows = rows_of(base, write_rows(tmp_path / "train.jsonl", 20))
+
+    def memory(**settings):
+        loop, _ = make_loop(base, rows, tmp_path, batch_tokens=400, **settings)
+        config = TrainingConfig(**{"precision": "fp32", "optimizer": "adamw_8bit"} | settings)
+        return make_plan(loop.model, rows=rows, steps=loop.steps, config=config, precision="fp32").memory
+
+    plain, whole = (memory(recompute=setting) for setting in (False, True))
+    assert whole["activations"] < plain["activations"]
+    assert plain["optimizer"] == int((2 + 8 / 256) / 8 * 2 * plain["gradients"])
 
 
 def test_what_cannot_fit_is_refused_with_the_parts_and_a_cure(plan):

@@ -74,6 +74,20 @@ def test_page_says_everything_of_a_good_run(values: dict[str, Any]) -> None:
         assert part in text, part
 
 
+def test_held_out_rows_are_shown_where_there_were_some(values: dict[str, Any]) -> None:
+    assert "held-out loss" not in render_report(values)
+    values["training"] |= {
+        "validation_rows": 31,
+        "validation_first_loss": 2.5,
+        "validation_best_loss": 0.75,
+        "kept_step": 80,
+        "stopped_early": True,
+    }
+    page = render_report(values)
+    for said in ("held-out rows", ">31<", "2.500 → 0.750", "80 (ended early)"):
+        assert said in page
+
+
 def test_chain_runs_from_answer_to_base_with_whole_digests(values: dict[str, Any]) -> None:
     page = render_report(values)
     places = [page.index(f'<span class="kind">{link["kind"]}</span>') for link in values["chain"]]

@@ -3,13 +3,16 @@ from tuneward.workflows import train
 
 class Counted:
     def __init__(self):
-        self.total, self.done = None, 0
+        self.total, self.done, self.said = None, 0, []
 
     def begin(self, title, *, total=None, unit=""):
         self.total = total
 
     def advance(self, amount=1, **figures):
         self.done += amount
+
+    def say(self, text):
+        self.said.append(text)
 
 
 def test_a_run_that_goes_on_shows_what_was_done_before():
@@ -19,3 +22,24 @@ def test_a_run_that_goes_on_shows_what_was_done_before():
     for event in events:
         train._show(event, progress)
     assert (progress.total, progress.done) == (5, 5)
+
+
+def test_measurements_and_warnings_are_lines():
+    event = {"event": "validation", "step": 0, "loss": 2.5, "figures": {}, "best": False, "misses": 0, "ended": False}
+    events = [
+        event,
+        event | {"step": 8, "loss": 1.25, "figures": {"accuracy": 0.75}, "best": True},
+        event | {"step": 16, "misses": 1},
+        event | {"step": 24, "misses": 2, "ended": True},
+        {"event": "warning", "text": "MLflow is told no more"},
+    ]
+    progress = Counted()
+    for one in events:
+        train._show(one, progress)
+    assert progress.said == [
+        "before the first step: held-out loss 2.500",
+        "after step 8: held-out loss 1.250, accuracy 0.750, the best so far",
+        "after step 16: held-out loss 2.500, 1 without improvement",
+        "after step 24: held-out loss 2.500, 2 without improvement; training ends early",
+        "MLflow is told no more",
+    ]

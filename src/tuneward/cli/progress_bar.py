@@ -1,5 +1,6 @@
 """Progress on stderr: a live bar in a terminal, a line now and then elsewhere (logs, CI)."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from tuneward.cli.output import stderr
 from tuneward.progress import Progress
 
 SECONDS_BETWEEN_LINES = 15.0
+
+#: Eighths of a cell, and how many cells the curve of a loss takes beside the bar.
+BLOCKS, CELLS = "▁▂▃▄▅▆▇█", 24
 
 
 def duration(seconds: float) -> str:
@@ -33,18 +37,51 @@ def figures_text(figures: dict[str, float | str]) -> str:
     return ", ".join(parts)
 
 
+class Sparkline:
+    """The course of a value so far, in one line of block letters."""
+
+    def __init__(self, cells: int = CELLS) -> None:
+        self._cells, self._each = cells, 1  # values per cell
+        self._means: list[tuple[float, int]] = []  # sum and count of each cell
+
+    def add(self, value: float) -> None:
+        """Add a value; twice as many go into a cell when the line is full."""
+        if not math.isfinite(value):
+            return
+        if self._means and self._means[-1][1] < self._each:
+            total, count = self._means[-1]
+            self._means[-1] = (total + value, count + 1)
+            return
+        if len(self._means) == self._cells:
+            pairs = [self._means[at : at + 2] for at in range(0, self._cells, 2)]
+            self._means = [(sum(t for t, _ in pair), sum(n for _, n in pair)) for pair in pairs]
+            self._each *= 2
+        self._means.append((value, 1))
+
+    def __str__(self) -> str:
+        """From lowest to highest; a value that never moved is a flat line."""
+        means = [total / count for total, count in self._means]
+        if len(means) < 2:
+            return ""
+        low, high = min(means), max(means)
+        steps = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
+        return "".join(BLOCKS[round((mean - low) * steps)] for mean in means)
+
+
 class Bar:
-    """A live bar with rate, figures and time left; implements :class:`tuneward.progress.Progress`."""
+    """A live bar with rate, figures, time left and the loss's curve; implements :class:`tuneward.progress.Progress`."""
 
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
         self._task: TaskID | None = None
         self._began = 0.0
+        self._curve = Sparkline()
+        self._draws = _can_show(BLOCKS, bars.console.encoding)
 
     def begin(self, title: str, *, total: int | None = None, unit: str = "") -> None:
         """See the protocol."""
-        self._began = time.monotonic()
-        self._task = self._bars.add_task(title, total=total, unit=unit, figures="")
+        self._began, self._curve = time.monotonic(), Sparkline()
+        self._task = self._bars.add_task(title, total=total, unit=unit, figures="", curve="")
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:
         """See the protocol."""
@@ -55,7 +92,9 @@ class Bar:
         if "remaining_seconds" not in figures and task.total and task.completed:
             passed = time.monotonic() - self._began
             figures["remaining_seconds"] = passed * (task.total - task.completed) / task.completed
-        self._bars.update(self._task, figures=figures_text(figures))
+        if isinstance(loss := figures.get("loss"), float) and self._draws:
+            self._curve.add(loss)
+        self._bars.update(self._task, figures=figures_text(figures), curve=str(self._curve))
 
     def say(self, text: str) -> None:
         """See the protocol."""
@@ -67,6 +106,14 @@ class Bar:
             self._bars.update(self._task, figures="")
             self._bars.stop_task(self._task)
             self._task = None
+
+
+def _can_show(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 class Lines:
@@ -116,6 +163,7 @@ def progress_on_stderr() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[curve]}", style="cyan"),
         TextColumn("{task.fields[figures]}"),
     )
     with RichProgress(*columns, console=stderr) as bars:

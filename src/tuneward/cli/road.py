@@ -1,7 +1,7 @@
 """Commands of the road itself: `prepare`, `train`, `evaluate`, `register`, `deploy`, `run`, `status`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -73,10 +73,13 @@ def said(counts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def train(project: ProjectFolder = HERE, as_json: Json = False) -> None:
+Resume = Annotated[bool, typer.Option("--resume", help="Only go on with an interrupted run; refuse where none is.")]
+
+
+def train(project: ProjectFolder = HERE, resume: Resume = False, as_json: Json = False) -> None:
     """Train the adapter; Ctrl-C keeps a checkpoint, the same command goes on."""
     with progress_on_stderr() as progress:
-        result = fit(open_workspace(project), progress=progress)
+        result = fit(open_workspace(project), resume=resume, progress=progress)
     show(result, show_trained, as_json=as_json)
 
 
@@ -89,6 +92,13 @@ def show_trained(result: TrainResult) -> None:
         f"({figures['tokens_per_second']:,.0f} tokens/s), peak memory {figures['peak_bytes'] / 1e9:.1f} GB"
         + _again(result.reused)
     )
+    if figures.get("validation_rows"):
+        best, last = figures["validation_best_loss"], figures["validation_final_loss"]
+        early = ", which ended early" if figures["stopped_early"] else ""
+        stdout.print(
+            f"held-out loss over {figures['validation_rows']} rows: {figures['validation_first_loss']:.3f} → {last:.3f}"
+            f"{early}; lowest {best:.3f} after step {figures['best_step']}; kept: step {figures['kept_step']}"
+        )
     stdout.print(f"adapter {short(result.adapter.id)}: {result.adapter.parameters:,} parameters")
     if "held_out_pairs" in figures:
         stdout.print(

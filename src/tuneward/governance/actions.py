@@ -22,6 +22,7 @@ Action = Literal[
     "run.fail",
     "evaluation.finish",
     "version.register",
+    "version.export",
     "deployment.activate",
     "gateway.start",
     "gateway.stop",

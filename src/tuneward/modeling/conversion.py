@@ -13,9 +13,21 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from tuneward.errors import Fault, ModelError
+
+#: How Qwen 2 and Llama 3 cut text, but for how many digits stay together.
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def _cut_words(digits: str) -> Any:
+    cut = pre_tokenizers.Split(Regex(_WORDS.format(digits=digits)), "isolated")
+    return pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
 
 #: ``tokenizer.ggml.pre`` → pre-tokenizer as in the models' own ``tokenizer.json`` (llama.cpp: src/llama-vocab.cpp).
 PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
@@ -23,7 +35,11 @@ PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
     "smollm": lambda: pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     ),
+    "qwen2": lambda: _cut_words(""),
+    "llama-bpe": lambda: _cut_words("{1,3}"),
 }
+#: Pre-tokenizers behind which a word that is a token stays whole, whatever the merges say; those behind a normal form.
+WHOLE_WORDS, COMPOSED = frozenset({"llama-bpe"}), frozenset({"qwen2"})
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # gguf.TokenType
 NAMED_TOKENS = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
 
@@ -45,7 +61,7 @@ def convert_gguf(file: Path, into: Path) -> None:
         raise ModelError(
             Fault("TW-BASE-021", "the GGUF file carries no chat template", file.name, "take an instruction-tuned model")
         )
-    config = _convert_weights(file, into)
+    config = convert_weights(file, into)
     names = {
         name: fields["tokenizer.ggml.tokens"][fields[f"tokenizer.ggml.{key}_token_id"]]
         for name, key in NAMED_TOKENS.items()
@@ -111,7 +127,9 @@ def build_tokenizer(fields: dict[str, Any], *, place: str) -> Tokenizer:
     tokens, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=pre in WHOLE_WORDS))
+    if pre in COMPOSED:
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = PRE_TOKENIZERS[pre]()
     tokenizer.decoder = decoders.ByteLevel()
     for token, token_kind in zip(tokens, kinds, strict=True):
@@ -123,7 +141,18 @@ def build_tokenizer(fields: dict[str, Any], *, place: str) -> Tokenizer:
     return tokenizer
 
 
-def _convert_weights(file: Path, into: Path) -> dict[str, Any]:
+def convert_weights(file: Path, into: Path, *, config: Any = None, exact: bool = False) -> dict[str, Any]:
+    """Write ``config.json`` and ``model.safetensors`` of a GGUF file into ``into``; returns the configuration.
+
+    Args:
+        file: a GGUF file.
+        into: an existing folder.
+        config: the configuration, of transformers; None for what the file says of it, which is less than some need.
+        exact: weights in fp32, with every bit of the file's; else in bf16.
+
+    Raises:
+        ModelError: transformers cannot convert it, or weights are missing.
+    """
     import numpy
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
@@ -136,9 +165,10 @@ def _convert_weights(file: Path, into: Path) -> dict[str, Any]:
                 file.parent,
                 gguf_file=file.name,
                 quantization_config=GgufConfig(dequantize=True),
-                dtype=torch.bfloat16,
+                dtype=torch.float32 if exact else torch.bfloat16,
                 local_files_only=True,
                 output_loading_info=True,
+                **({} if config is None else {"config": config}),
             )
     except (ValueError, KeyError, NotImplementedError) as error:
         cure = "pull the same model from its hub as org/name@revision, in safetensors"
@@ -149,17 +179,17 @@ def _convert_weights(file: Path, into: Path) -> dict[str, Any]:
             Fault("TW-BASE-007", f"weights are missing: {', '.join(missing[:5])}", file.name, "take another file")
         )
     model.save_pretrained(into, max_shard_size="1TB")
-    config: dict[str, Any] = json.loads((into / "config.json").read_bytes())
+    kept: dict[str, Any] = json.loads((into / "config.json").read_bytes())
     for key in (
         "_model_name_or_path",
         "transformers_version",
     ):  # the same file gives the same folder under each version
-        config.pop(key, None)
-    for key, value in config.items():  # GGUF keeps floats in 32 bits: 9.999999747378752e-06 was 1e-05
+        kept.pop(key, None)
+    for key, value in kept.items():  # GGUF keeps floats in 32 bits: 9.999999747378752e-06 was 1e-05
         if isinstance(value, float):
-            config[key] = float(str(numpy.float32(value)))
-    _write_json(into / "config.json", config)
-    return config
+            kept[key] = float(str(numpy.float32(value)))
+    _write_json(into / "config.json", kept)
+    return kept
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

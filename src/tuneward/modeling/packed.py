@@ -19,7 +19,8 @@ from tuneward.modeling.attention import Scoring
 #: Rows of queries per block of scores: a block stays small, and most of the hidden half of the square is never made.
 BLOCK_ROWS = 128
 
-#: What a segment sees is padded to a multiple of this many tokens: the products are faster on round shapes.
+#: Rows and columns of blocks are padded to a multiple of this: products are faster on round shapes, and a CPU makes new
+#: code for every new one (docs/performance.md, "Shapes").
 ROUND = 32
 
 #: Documents up to this length keep their attention weights for the backward pass.
@@ -129,14 +130,14 @@ class _Block:
     """A piece of one segment's scores: some of its rows against what they see.
 
     Attributes:
-        rows: tokens of the sequence that ask.
+        rows: number of rows, padding included.
         at: place of their queries in the plan's order: rows of head_dim.
         columns: part of the segment's context that any of them sees.
         diagonal: column that stands for the first row's own token.
         kept: whether the weights are saved for the backward pass.
     """
 
-    rows: Span
+    rows: int
     at: Span
     columns: Span
     diagonal: int
@@ -159,7 +160,7 @@ class _Plan:
         self.segments: list[list[_Block]] = []
         self.contexts: list[Span] = []  # each segment's keys: rows of head_dim
         self.shared = any(at is not None for at in layout.after)
-        order, seen, own = [], [], []
+        order, real, seen, own = [], [], [], []
         asked = keys = 0
         for spans, before, (start, stop) in zip(layout.contexts, layout._before, layout.spans, strict=True):
             places = torch.cat([torch.arange(first, end) for first, end in spans])
@@ -172,23 +173,29 @@ class _Plan:
             blocks = []
             for first in range(start, stop, BLOCK_ROWS):
                 end = min(first + BLOCK_ROWS, stop)
-                order.append(_by_head(torch.arange(first, end), heads))
+                rows = end - first + (first - end) % ROUND
+                order.append(_by_head(torch.arange(first, first + rows).clamp_max(end - 1), heads))
+                real.append((torch.arange(rows) < end - first).repeat(heads))
                 place = before + first - start  # the first row's own, in its context
                 left = 0 if window is None else max(0, place - window + 1)
                 right = min(size + pad, left + -(-(place + end - first - left) // ROUND) * ROUND)
-                at = (asked, asked + heads * (end - first))
-                asked = at[1]
-                blocks.append(_Block((first, end), at, (left, right), place - left, size <= KEPT_TOKENS))
+                blocks.append(
+                    _Block(rows, (asked, asked + heads * rows), (left, right), place - left, size <= KEPT_TOKENS)
+                )
+                asked += heads * rows
             self.segments.append(blocks)
-        self.order = torch.cat(order).to(device)  # (heads * tokens,): query row → row of (token, head)
-        self.back = torch.empty_like(self.order)
-        self.back[self.order] = torch.arange(asked, device=device)
+        every, is_real = torch.cat(order), torch.cat(real)
+        self.order = every.to(device)  # (heads * rows,): query row → row of (token, head)
+        self.padding = (~is_real).nonzero().flatten().to(device)  # query rows that nobody asked for
+        self.back = torch.empty(heads * sum(layout.lengths), dtype=torch.int64)
+        self.back[every[is_real]] = is_real.nonzero().flatten()
+        self.back = self.back.to(device)
         self.seen = torch.cat(seen).to(device)  # (keys,): key row → row of (token, kv_head)
         #: (tokens * kv_heads,): row of (token, kv_head) → the key row of its own segment
         self.own = torch.cat(own, dim=1).t().flatten().to(device)
 
     def queries(self, states: Tensor) -> Tensor:
-        """(heads, tokens, head_dim) → rows in the plan's order."""
+        """(heads, tokens, head_dim) → rows in the plan's order; padding repeats a row."""
         return _rows(states).index_select(0, self.order)
 
     def looked_at(self, states: Tensor) -> Tensor:
@@ -258,7 +265,7 @@ class _CausalAttention(torch.autograd.Function):
         plan: _Plan = ctx.plan
         scoring: Scoring = ctx.scoring
         rows, keys, values = plan.queries(query), plan.looked_at(key), plan.looked_at(value)
-        up = plan.queries(gradients[0].transpose(0, 1))
+        up = plan.queries(gradients[0].transpose(0, 1)).index_fill_(0, plan.padding, 0)
         d_rows, d_keys, d_values = (torch.empty_like(t) for t in (rows, keys, values))
         saved = iter(kept)
         for number, blocks in enumerate(plan.segments):
@@ -304,13 +311,12 @@ def _weights(
         bent = torch.tanh(scores.float() / scoring.softcap)
         slope = 1 - bent * bent
         scores = (bent * scoring.softcap).to(scores.dtype)
-    count = block.rows[1] - block.rows[0]
-    by_head = scores.view(plan.kv_heads, -1, count, scores.shape[-1])
+    by_head = scores.view(plan.kv_heads, -1, block.rows, scores.shape[-1])
     if scoring.window is None:  # only the square at the end holds tokens that a row must not see
         diagonal = by_head[..., block.diagonal :]
-        diagonal += plan.hidden.after(count, diagonal.shape[-1], scores.dtype)
+        diagonal += plan.hidden.after(block.rows, diagonal.shape[-1], scores.dtype)
     else:
-        by_head += plan.hidden.outside(count, scores.shape[-1], block.diagonal, scoring.window, scores.dtype)
+        by_head += plan.hidden.outside(block.rows, scores.shape[-1], block.diagonal, scoring.window, scores.dtype)
     return torch.softmax(scores, dim=-1), slope
 
 

@@ -13,59 +13,23 @@ Writes nothing but the run's folder: rows of the database are the starter's to w
 """
 
 import fcntl
-import json
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 from tuneward.configuration import validate
 from tuneward.errors import Fault, StorageError, TrainingError, TunewardError
+from tuneward.modeling.worker import STOPPED, Stop, line_writer
 from tuneward.settings import Settings, silence
 from tuneward.storage.files import fault_of
 
-STOPPED = 130
-PARENT_SECONDS = 0.5
-
 #: Seconds in which a process of a group learns whether it failed only because another had failed before.
 BLAME_SECONDS = 10.0
-
-
-class Stop:
-    """Whether the run shall end: a signal came, the parent is gone, or nobody reads the output."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-
-    def __call__(self) -> bool:
-        """True once the run shall end."""
-        return self._asked.is_set()
-
-    def ask(self, number: int = 0, frame: FrameType | None = None) -> None:
-        """End the run at the next checkpoint; fits ``signal.signal``."""
-        self._asked.set()
-
-    def within(self, seconds: float) -> bool:
-        """Whether the end is asked for within ``seconds``."""
-        return self._asked.wait(seconds)
-
-    def watch(self) -> None:
-        """Listen to signals, and to the parent's end."""
-        signal.signal(signal.SIGINT, self.ask)
-        signal.signal(signal.SIGTERM, self.ask)
-        threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
-
-    def _watch_parent(self, parent: int) -> None:
-        while not self._asked.wait(PARENT_SECONDS):
-            if os.getppid() != parent:
-                self._asked.set()
 
 
 def main(arguments: list[str]) -> int:
@@ -105,19 +69,6 @@ def report(error: Exception, emit: Callable[[dict[str, Any]], None], stop: Stop)
 def started_in_group() -> bool:
     """Whether this process is one of several that train a run together."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def line_writer(output: TextIO, stop: Stop) -> Callable[[dict[str, Any]], None]:
-    """A function that prints events as JSON lines, and asks ``stop`` for the end once nobody reads them."""
-
-    def emit(event: dict[str, Any]) -> None:
-        try:
-            output.write(json.dumps(event) + "\n")
-            output.flush()
-        except BrokenPipeError:
-            stop.ask()
-
-    return emit
 
 
 def _train(arguments: list[str], emit: Callable[[dict[str, Any]], None], stop: Stop) -> int:

@@ -17,6 +17,10 @@ from tuneward.digests import digest_bytes
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.rows import IGNORED, Row
 
+#: Windows are filled up to a multiple of this many tokens. For every new shape a CPU's product makes new code, in
+#: milliseconds and hundreds of kilobytes (docs/performance.md, "Shapes"); so few shapes come again and again.
+ROUND_TOKENS = 64
+
 
 @dataclass(frozen=True)
 class Step:
@@ -27,12 +31,14 @@ class Step:
         tokens: tokens of all windows.
         trained: learned tokens of all windows.
         weight: what the step's summed loss is divided by: learned tokens, pairs or answers, as the objective counts.
+        ends_epoch: whether it is the last of an epoch.
     """
 
     windows: tuple[tuple[int, ...], ...]
     tokens: int
     trained: int
     weight: float
+    ends_epoch: bool = False
 
 
 def learned_tokens(row: Row) -> float:
@@ -49,6 +55,7 @@ def plan_steps(
     seed: int,
     batch_rows: int | None = None,
     weigh: Callable[[Row], float] = learned_tokens,
+    among: Sequence[int] | None = None,
 ) -> list[Step]:
     """The whole course of a run: whole rows, each epoch in an order of its own, none cut and none left out.
 
@@ -64,10 +71,11 @@ def plan_steps(
         seed: of the order.
         batch_rows: rows of a step; when given, ``batch_tokens`` does not count.
         weigh: what a row adds to its step's weight.
+        among: numbers of the rows that take part; all when None.
     """
     sizes, trained, weights = zip(*((row.size, row.trained, weigh(row)) for row in rows), strict=True)
-    steps = []
-    for order in _orders(len(rows), epochs, seed):
+    steps: list[Step] = []
+    for order in _orders(range(len(rows)) if among is None else among, epochs, seed):
         if batch_rows is None:
             batches = _fill(order, sizes, batch_tokens)
         else:
@@ -76,6 +84,7 @@ def plan_steps(
             windows = tuple(tuple(window) for window in _balance(batch, sizes, window_tokens))
             tokens, learned, weight = (sum(part[i] for i in batch) for part in (sizes, trained, weights))
             steps.append(Step(windows, tokens, learned, weight))
+        steps[-1] = replace(steps[-1], ends_epoch=True)
     return steps
 
 
@@ -84,15 +93,15 @@ def fill_windows(sizes: Sequence[int], window_tokens: int) -> Iterator[list[int]
     yield from _fill(range(len(sizes)), sizes, window_tokens)
 
 
-def _orders(rows: int, epochs: float, seed: int) -> Iterator[list[int]]:
+def _orders(rows: Sequence[int], epochs: float, seed: int) -> Iterator[list[int]]:
     """The rows' order in each epoch; the last may hold fewer."""
-    left = math.ceil(rows * epochs - 1e-9)
+    left = math.ceil(len(rows) * epochs - 1e-9)
     epoch = 0
     while left > 0:
         # by digest and not by a generator: no library's next version may change what a seed means
-        order = sorted(range(rows), key=lambda index: digest_bytes(f"{seed}/{epoch}/{index}".encode()))
+        order = sorted(rows, key=lambda index: digest_bytes(f"{seed}/{epoch}/{index}".encode()))
         yield order[:left]
-        left -= rows
+        left -= len(rows)
         epoch += 1
 
 
@@ -152,19 +161,23 @@ class Window:
     rows: tuple[Row, ...]
 
     @classmethod
-    def pack(cls, rows: Sequence[Row], *, device: str = "cpu", branches: int | None = None) -> "Window":
+    def pack(
+        cls, rows: Sequence[Row], *, device: str = "cpu", branches: int | None = None, round_to: int = 1
+    ) -> "Window":
         """Lay ``rows`` one after another; the last token of an answer predicts nothing.
 
         Args:
-            rows: what to lay.
-            device: where the window's tensors live.
+            rows: what the window holds.
+            device: where its tensors go.
             branches: how many of each row's branches, from the first on; None for all.
+            round_to: a last document that nothing is learned from fills up to a multiple of so many tokens.
         """
         if branches is not None:
             rows = [replace(r, branches=r.branches[:branches], reference=r.reference[:branches]) for r in rows]
         packing = _Packing()
         for row in rows:
             packing.lay(row)
+        packing.fill(-packing.tokens % round_to)
         places, targets, owners, ends = (
             torch.from_numpy(np.concatenate([np.empty(0, np.int64), *parts])).to(device)
             for parts in (packing.places, packing.targets, packing.owners, packing.ends)
@@ -219,6 +232,11 @@ class _Packing:
             self._segment(branch, head)
             places = np.concatenate([[last], np.arange(begin, begin + branch.size - 1)])
             self._answer(places, branch, begin + branch.size - 1)
+
+    def fill(self, tokens: int) -> None:
+        """A document of so many tokens that no answer belongs to."""
+        if tokens:
+            self._segment(np.full(tokens, self.ids[-1][-1], dtype=np.int32), None)
 
     def _segment(self, ids: np.ndarray, after: int | None) -> None:
         self.ids.append(ids)

@@ -2,7 +2,8 @@
 
 Place on the road: inside the loop. A checkpoint is a folder ``step-00000042`` with ``state.safetensors`` (adapter,
 optimizer moments, random state) and ``checkpoint.json`` (step, counters, digest of the state file, digest of the run's
-inputs). It is written beside its place, forced to disk and renamed. Knows no model.
+inputs). It is written beside its place, forced to disk and renamed. The best weights so far lie apart from those, in
+``best-00000042``, which holds the same two files without what only going on needs. Knows no model.
 """
 
 import json
@@ -21,6 +22,7 @@ from tuneward.domain.run import Checkpoint
 from tuneward.errors import Fault, TrainingError
 
 STATE_FILE, NOTE_FILE = "state.safetensors", "checkpoint.json"
+STEP, BEST = "step-", "best-"
 KEPT = 2
 
 
@@ -32,11 +34,13 @@ class State:
         step: optimizer steps done; with rows, settings and seed it fixes what comes next.
         tensors: name → tensor.
         counters: tokens, seconds and the like, as plain JSON.
+        best_step: the step of the best weights, which the checkpoint counts on being kept; None where none are.
     """
 
     step: int
     tensors: Mapping[str, Tensor]
     counters: Mapping[str, Any]
+    best_step: int | None = None
 
 
 class Checkpoints:
@@ -52,12 +56,45 @@ class Checkpoints:
         self.inputs_digest = inputs_digest
 
     def write(self, state: State) -> Checkpoint:
-        """Write ``state``, then remove all but the newest two.
+        """Write ``state``, then remove all but the newest two; the best are not counted.
 
         Raises:
             TrainingError: it cannot be written (no space, no permission); older checkpoints are untouched.
         """
-        name = f"step-{state.step:08d}"
+        written = self._place(state, STEP)
+        for old in self._names(STEP)[:-KEPT]:
+            shutil.rmtree(self.folder / old, ignore_errors=True)
+        return written
+
+    def write_best(self, state: State) -> Checkpoint:
+        """Write the best weights so far, then remove what neither they nor a kept checkpoint counts on.
+
+        Raises:
+            TrainingError: see :meth:`write`; the best before are untouched.
+        """
+        written = self._place(state, BEST)
+        notes = [self._note(self.folder / name) for name in self._names(STEP)]
+        wanted = {written.folder, *(_name(BEST, note["best_step"]) for note in notes if note.get("best_step"))}
+        for old in self._names(BEST):
+            if old not in wanted:
+                shutil.rmtree(self.folder / old, ignore_errors=True)
+        return written
+
+    def best(self, step: int) -> State:
+        """The best weights, which are those of ``step``.
+
+        Raises:
+            TrainingError: they are damaged or gone, or belong to other inputs.
+        """
+        place = self.folder / _name(BEST, step)
+        state = self._read(place)
+        if state is None:
+            cure = f"remove {self.folder} to train again from the first step"
+            raise TrainingError(Fault("TW-TRAIN-011", f"the best weights, of step {step}", str(place), cure))
+        return state
+
+    def _place(self, state: State, kind: str) -> Checkpoint:
+        name = _name(kind, state.step)
         place, temporary = self.folder / name, self.folder / f".writing-{name}-{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +106,7 @@ class Checkpoints:
                 "digest": digest,
                 "inputs_digest": self.inputs_digest,
                 "counters": dict(state.counters),
+                "best_step": state.best_step,
             }
             temporary.mkdir()
             _write(temporary / STATE_FILE, data)
@@ -88,8 +126,6 @@ class Checkpoints:
                     "make room, then run the same command again: it goes on from the newest checkpoint",
                 )
             ) from error
-        for old in self._names()[:-KEPT]:
-            shutil.rmtree(self.folder / old, ignore_errors=True)
         return Checkpoint(step=state.step, folder=name, digest=digest)
 
     def newest(self) -> State | None:
@@ -98,7 +134,7 @@ class Checkpoints:
         Raises:
             TrainingError: a checkpoint belongs to other inputs, or there are some and every one is damaged.
         """
-        names = self._names()
+        names = self._names(STEP)
         for name in reversed(names):
             state = self._read(self.folder / name)
             if state is not None:
@@ -120,7 +156,7 @@ class Checkpoints:
             data = (place / STATE_FILE).read_bytes()
             if digest_bytes(data) != note["digest"]:
                 return None
-            state = State(step=int(note["step"]), tensors=load(data), counters=note["counters"])
+            state = State(int(note["step"]), load(data), note["counters"], note.get("best_step"))
             owner = note["inputs_digest"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -135,15 +171,26 @@ class Checkpoints:
             )
         return state
 
-    def _names(self) -> list[str]:
+    def _note(self, place: Path) -> Mapping[str, Any]:
+        try:
+            note = json.loads((place / NOTE_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) else {}
+
+    def _names(self, kind: str) -> list[str]:
         if not self.folder.is_dir():
             return []
-        return sorted(entry.name for entry in self.folder.iterdir() if entry.name.startswith("step-"))
+        return sorted(entry.name for entry in self.folder.iterdir() if entry.name.startswith(kind))
 
     def _sweep(self) -> None:
         """Remove what a killed writer left."""
         for entry in self.folder.glob(".writing-*"):
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def _name(kind: str, step: int) -> str:
+    return f"{kind}{step:08d}"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -3,9 +3,10 @@
 Place on the road: validated with the project, frozen into the Run as canonical JSON with its digest. Loads no torch.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
 from tuneward.modeling.config import AdapterConfig
@@ -49,6 +50,57 @@ class RewardConfig(Section):
     """Weight of the squared sum of a pair's scores, which keeps scores around 0; 0.01 is usual."""
 
 
+class ValidationConfig(Section):
+    """Rows held out of training, measured on the way; all else here needs a ``fraction`` above 0."""
+
+    fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rows that is held out, chosen by the seed; rows of one subject stay together. 0 for none."""
+
+    every_steps: int | None = Field(default=None, ge=1)
+    """Steps between two measurements; without it, at each epoch's end. Before the first step and after the last there
+    is one in any case."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Measurements in a row without improvement after which training ends; without it, never."""
+
+    min_delta: float = Field(default=0.0, ge=0)
+    """By how much the loss must fall to count as an improvement for ``patience``."""
+
+    keep: Literal["best", "last"] = "best"
+    """Which weights the run leaves: those of the lowest validation loss after a step, or those of the last step."""
+
+    samples: int = Field(default=0, ge=0, le=1000)
+    """Prompts of held-out rows that are answered at each measurement; the answers stay in the run's folder."""
+
+    sample_tokens: int = Field(default=64, ge=1)
+    """Most tokens of such an answer."""
+
+    @model_validator(mode="after")
+    def _needs_rows(self) -> Self:
+        asked = [name for name, value in (("patience", self.patience), ("samples", self.samples)) if value]
+        if asked and not self.fraction:
+            raise ValueError(f"{' and '.join(asked)} need held-out rows: set fraction, such as 0.05")
+        return self
+
+
+class TrackingConfig(Section):
+    """Who is told of a run's figures and settings, never of its rows. TensorBoard's files are always written."""
+
+    mlflow_uri: str | None = None
+    """Address of an MLflow server; without it ``MLFLOW_TRACKING_URI``, and without that nobody is asked. Keys belong
+    into MLflow's own environment variables."""
+
+    mlflow_experiment: str = Field(default="tuneward", min_length=1)
+    """Name of the MLflow experiment that the run belongs to; made when it is not there."""
+
+    @model_validator(mode="after")
+    def _holds_no_key(self) -> Self:  # on the whole section, so that no message repeats the address
+        if self.mlflow_uri is not None and "@" in urlsplit(self.mlflow_uri).netloc:
+            names = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            raise ValueError(f"mlflow_uri holds a name or key and would be kept with the run: put them into {names}")
+        return self
+
+
 class TrainingConfig(Section):
     """One run: what is trained, on how much at a time, and how fast it learns."""
 
@@ -76,8 +128,8 @@ class TrainingConfig(Section):
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     """Highest learning rate of the schedule."""
 
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Course of the learning rate after warm-up: half a cosine down to a tenth, or constant."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Course of the learning rate after warm-up: half a cosine down to a tenth, a line down to zero, or constant."""
 
     warmup_fraction: float = Field(default=0.05, ge=0, le=1)
     """Share of the steps in which the learning rate rises in a line."""
@@ -95,14 +147,37 @@ class TrainingConfig(Section):
     loss_on: Literal["answers", "all"] = "answers"
     """Which tokens of a conversation are learned (method ``sft``): those of the assistant's answers, or all."""
 
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"] = "adamw"
+    """AdamW in fp32, with moments in 8 bits, or with moments that leave a full GPU (``paged``). All but the first need
+    the extra ``bitsandbytes``; paged ones need CUDA."""
+
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """Decay of AdamW's two moments per step."""
+
+    eps: float = Field(default=1e-8, gt=0)
+    """Addend to the root of AdamW's second moment."""
+
     weight_decay: float = Field(default=0.0, ge=0, le=1)
-    """Decoupled weight decay of AdamW, on matrices only."""
+    """Decoupled weight decay of AdamW, on matrices only: not on vectors (norms, biases) and not on embeddings."""
 
     clip_norm: float = Field(default=1.0, gt=0)
     """Longest gradient (Euclidean norm over all trained parameters); longer ones are shortened to it."""
 
+    neftune_alpha: float = Field(default=0.0, ge=0, le=100)
+    """Strength of uniform noise on the embeddings of what is trained on (NEFTune, arXiv 2310.05914); 0 for none."""
+
+    recompute: bool | int = False
+    """Gradient checkpointing: layers whose insides are computed again in the backward pass, which takes a third more
+    time and much less memory. ``false`` for none, ``true`` for all, a number n for every n-th."""
+
+    validation: ValidationConfig = ValidationConfig()
+    """Rows held out of training, measured on the way."""
+
+    tracking: TrackingConfig = TrackingConfig()
+    """Who is told of figures and settings."""
+
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Seeds the order of rows, the adapter's start and dropout."""
+    """Seeds the order of rows, which are held out, the adapter's start, dropout and noise."""
 
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Type of frozen weights and activations; ``auto`` takes bf16 where the machine multiplies it natively."""
@@ -119,3 +194,10 @@ class TrainingConfig(Section):
 
     head_memory_mib: int = Field(default=64, ge=1)
     """Memory for a chunk of logits, in MiB; logits never exist whole."""
+
+    @field_validator("recompute")
+    @classmethod
+    def _counts(cls, value: bool | int) -> bool | int:
+        if value is not True and value is not False and value < 1:
+            raise ValueError("write false, true, or n of at least 1 for every n-th layer")
+        return value

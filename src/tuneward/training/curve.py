@@ -14,6 +14,8 @@ from tuneward.storage.files import write_atomically
 WIDTH, HEIGHT = 720, 320
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 44, 40
 TITLE_LINE = 22
+#: Colour of the held-out share, and the width of a letter, in pixels at most.
+HELD_OUT, LETTER = "#c4621f", 7.5
 #: Smallest stretch of the loss that fills the picture, in nats: less is noise, and its numbers grow long.
 LEAST_SPAN = 0.1
 
@@ -87,10 +89,27 @@ def _line(point: Point) -> str:
     return json.dumps(asdict(point)) + "\n"
 
 
-def draw(points: Sequence[Point], *, title: str, unit: str = "nats per learned token") -> str:
-    """The curve as a self-contained SVG: each step's loss thin, its running mean thick."""
+def draw(
+    points: Sequence[Point],
+    *,
+    title: str,
+    unit: str = "nats per learned token",
+    validation: Sequence[tuple[int, float]] = (),
+    best: int | None = None,
+) -> str:
+    """The curve as a self-contained SVG: each step's loss thin, its running mean thick.
+
+    Args:
+        points: the steps.
+        title: above the picture.
+        unit: what the loss is a mean over.
+        validation: (steps done, loss) of each measurement of the held-out share: a second line with dots.
+        best: the step of the lowest of them, which is marked.
+    """
     losses = [point.loss for point in points]
-    high, low = max(losses, default=1.0), min(losses, default=0.0)
+    held = [(max(step, 1), loss) for step, loss in validation]
+    every = [*losses, *(loss for _, loss in held)]
+    high, low = max(every, default=1.0), min(every, default=0.0)
     high = max(high, LEAST_SPAN)
     ticks = _ticks(min(low, max(0.0, high - LEAST_SPAN)), high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
@@ -129,6 +148,19 @@ def draw(points: Sequence[Point], *, title: str, unit: str = "nats per learned t
     if points:
         parts.append(f'<polyline fill="none" stroke="#7aa5d8" stroke-opacity=".6" points="{path(losses)}"/>')
         parts.append(f'<polyline fill="none" stroke="#1f6fc4" stroke-width="2.5" points="{path(_running(losses))}"/>')
+    if held:
+        line = " ".join(f"{x(step):.1f},{y(loss):.1f}" for step, loss in held)
+        parts.append(f'<polyline fill="none" stroke="{HELD_OUT}" stroke-width="2" points="{line}"/>')
+        parts += [f'<circle cx="{x(s):.1f}" cy="{y(v):.1f}" r="2.5" fill="{HELD_OUT}"/>' for s, v in held]
+        marked = [(step, loss) for step, loss in held if step == best]
+        parts += [
+            f'<circle cx="{x(s):.1f}" cy="{y(v):.1f}" r="6" fill="none" stroke="{HELD_OUT}" stroke-width="2"/>'
+            for s, v in marked
+        ]
+        told = "held out" + (f", best after step {best}" if marked else "")
+        parts.append(f'<text class="ink" x="{WIDTH - RIGHT}" y="{TITLE_LINE}" text-anchor="end">{told}</text>')
+        edge = WIDTH - RIGHT - LETTER * len(told)
+        parts.append(f'<circle cx="{edge - 8:.1f}" cy="{TITLE_LINE - 4}" r="4" fill="{HELD_OUT}"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -69,6 +69,10 @@ class Group:
         """The value of each process, by rank, for all of them; plain Python values."""
         return [value]
 
+    def summed(self, *values: float) -> list[float]:
+        """The sum of each value over the group, for all of them."""
+        return [sum(parts) for parts in zip(*self.gather(values), strict=True)]
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all get the same answer."""
         return flag

@@ -6,43 +6,44 @@ Place on the road: between the training process (or a notebook, or a test) and t
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from transformers import PreTrainedModel
 
 from tuneward.modeling.adapter_files import SCORE
-from tuneward.modeling.base_model import Precision, best_precision, load_base, prove
-from tuneward.modeling.fused import fuse
+from tuneward.modeling.base_model import Precision, best_precision, load_base
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import LoraLinear, add_lora
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
 from tuneward.modeling.whole_model import complete
 from tuneward.training.allocator import keep_freed_memory, peak_bytes
-from tuneward.training.batches import Step, Window, fill_windows, plan_steps
-from tuneward.training.calibration import calibrate
+from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
 from tuneward.training.distributed import ALONE, Group, Workers
+from tuneward.training.embedding_noise import EmbeddingNoise
+from tuneward.training.held_out import calibrated, make_validation, read_pairs, refuse_samples_in_parts, validated
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.losses.reward import Reward
 from tuneward.training.objectives import check_objective, make_objective
+from tuneward.training.optimizer import require_optimizer
 from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
+from tuneward.training.recompute import recompute
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
-from tuneward.training.sharding import (
-    ShardedTrainable,
-    States,
-    place_small,
-    shard_frozen,
-    shard_trained,
-    states_of,
-)
-from tuneward.training.start import begin_at
-from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
+from tuneward.training.samples import Speaker
+from tuneward.training.sharding import States, states_of
+from tuneward.training.start import make_trainable, share_trainable
+from tuneward.training.tracking import Tracked, make_trackers
+from tuneward.training.trainable import Trainable
+from tuneward.training.validation import hold_out, read_measured
+
+
+class Chat(Examples, Speaker, Protocol):
+    """Tokenizer and template of a base, both ways."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Job:
             None for the base.
         start_name: its digest.
         held_out: records of the same dataset that are not trained on, such as its ``test.jsonl``; a reward model's
-            calibration is measured on them. None, or an empty file, for none.
+            calibration is measured on the pairs among them. None for none.
         cache: folder of tokenised datasets and reference log-probabilities that runs share; ``folder`` when None. It
             holds content of rows, and everything in it can be made again.
     """
@@ -108,19 +109,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose model and rows are in memory, and that is known to fit."""
+    """A job whose model and rows are in memory, and that is known to fit; ``held`` are the numbers of rows held out."""
 
     model: PreTrainedModel
     states: States
     trainable: Trainable
     objective: Objective
     rows: Rows
+    held: list[int]
     steps: list[Step]
     plan: Plan
     held_out: Rows | None = None
 
 
-def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
+def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
     """Load, check and plan a job without training.
 
     Raises:
@@ -128,6 +130,8 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALO
     """
     config = job.config
     check_objective(config)
+    require_optimizer(config, device, processes=group.size)
+    refuse_samples_in_parts(config, processes=group.size)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
     quantised = config.adapter.kind == "qlora"
@@ -144,12 +148,13 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALO
     held_out = None
     with group.in_turn():
         rows = _read(job, job.rows, chat, model, objective)
-        if isinstance(objective, Reward) and job.held_out is not None and job.held_out.stat().st_size:
-            held_out = _read(job, job.held_out, chat, model, objective)
+        if isinstance(objective, Reward) and job.held_out is not None:
+            held_out = read_pairs(job.held_out, lambda file: _read(job, file, chat, model, objective), job.folder)
+    learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
     if isinstance(group, Workers):
-        trainable, states = _share_trainable(job, model, group, precision=precision)
+        trainable, states = share_trainable(model, config, group, start=job.start, precision=precision)
     else:
-        trainable, states = _make_trainable(job, model), states_of(model)
+        trainable, states = make_trainable(model, config, start=job.start), states_of(model)
     steps = plan_steps(
         rows,
         epochs=config.epochs,
@@ -158,12 +163,15 @@ def prepare(job: Job, chat: Examples, *, device: str = "cpu", group: Group = ALO
         window_tokens=min(config.window_tokens, config.batch_tokens),
         seed=config.seed,
         weigh=objective.weigh,
+        among=learned,
     )
     plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision, processes=group.size)
     if device == "cpu":
-        free = available_bytes(group.size)
-        refuse_what_cannot_fit(plan, free)
-    return Prepared(model, states, trainable, objective, rows, steps, plan, held_out)
+        refuse_what_cannot_fit(plan, available_bytes(group.size))
+    recompute(model, config.recompute)
+    if config.neftune_alpha:
+        EmbeddingNoise(model, config.neftune_alpha)
+    return Prepared(model, states, trainable, objective, rows, held, steps, plan, held_out)
 
 
 def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objective: Objective) -> Rows:
@@ -179,45 +187,9 @@ def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objectiv
     )
 
 
-def _make_trainable(job: Job, model: PreTrainedModel) -> Trainable:
-    """Prove the base, and put in what is trained."""
-    config = job.config
-    if config.adapter.kind == "full":
-        prove(model)
-        return FullTrainable(model)
-    fuse(model)
-    prove(model)
-    return LoraTrainable(_add_adapter(job, model), config.adapter)
-
-
-def _add_adapter(job: Job, model: PreTrainedModel) -> dict[str, LoraLinear]:
-    """An adapter as the job says that it starts."""
-    layers = add_lora(model, job.config.adapter, seed=job.config.seed)
-    if job.start is not None:
-        begin_at(layers, job.start)
-    return layers
-
-
-def _share_trainable(
-    job: Job, model: PreTrainedModel, workers: Workers, *, precision: Precision
-) -> tuple[Trainable, States]:
-    """The same for a model that the group holds in parts; the base is proved as it will be used."""
-    config = job.config
-    if config.adapter.kind == "full":
-        root = shard_trained(model, workers, precision)
-        root(prove)
-        return ShardedTrainable(root, workers, precision), root.states
-    place_small(model, workers.device)
-    fuse(model)
-    layers = _add_adapter(job, model)
-    root = shard_frozen(model, workers)
-    root(prove)
-    return LoraTrainable(layers, config.adapter), root.states
-
-
 def train(
     job: Job,
-    chat: Examples,
+    chat: Chat,
     *,
     emit: Emit,
     stop: Callable[[], bool] = lambda: False,
@@ -249,10 +221,41 @@ def train(
         told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
         emit({"event": "note", "text": told})
     job.folder.mkdir(parents=True, exist_ok=True)
+    tracked = Tracked(emit, [] if group.rank else make_trackers(job.config, job.folder))
+    finished = False
+    try:
+        tracked.settings(job.config, ready.plan.to_json())
+        outcome = _train(job, chat, ready, tracked=tracked, stop=stop, device=device, group=group)
+        finished = outcome.status == "finished"
+        return outcome
+    finally:
+        tracked.close(finished=finished)
 
+
+def _train(
+    job: Job,
+    chat: Chat,
+    ready: Prepared,
+    *,
+    tracked: Tracked,
+    stop: Callable[[], bool],
+    device: str,
+    group: Group,
+) -> Outcome:
     def stop_together() -> bool:
         return group.any(stop())
 
+    validation = make_validation(
+        ready.held,
+        ready.rows,
+        ready.steps,
+        ready.objective,
+        model=ready.model,
+        speaker=chat,
+        config=job.config,
+        folder=job.folder,
+        group=group,
+    )
     loop = Loop(
         ready.model,
         ready.trainable,
@@ -261,8 +264,9 @@ def train(
         steps=ready.steps,
         config=job.config,
         checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
-        emit=emit,
+        emit=tracked,
         stop=stop_together,
+        validation=validation,
         group=group,
         states=ready.states,
     )
@@ -276,7 +280,7 @@ def train(
                 made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
                 window_tokens=job.config.window_tokens,
                 stop=stop_together,
-                told=lambda rows: emit({"event": "reference", "rows": rows, "of": len(ready.rows)}),
+                told=lambda rows: tracked({"event": "reference", "rows": rows, "of": len(ready.rows)}),
                 group=group,
             )
         except Stopped:
@@ -292,9 +296,17 @@ def train(
     (curve,) = curves
     title = f"Training loss, {len(curve.points)} steps"
     if group.rank == 0:
-        picture.write_text(draw(curve.points, title=title, unit=ready.objective.unit), encoding="utf-8")
+        drawn = draw(
+            curve.points,
+            title=title,
+            unit=ready.objective.unit,
+            validation=[] if validation is None else [(m.step, m.loss) for m in read_measured(validation.path)],
+            best=None if validation is None else validation.course.best_step,
+        )
+        picture.write_text(drawn, encoding="utf-8")
     if not finished:
         return Outcome("stopped", {}, adapter, curve_path, picture)
+    loop.take_best()
     if group.rank == 0 or ready.trainable.shards:
         score = ready.objective.parameters.get(f"{SCORE}.weight")
         ready.trainable.save(adapter, base_name=job.base_name, score=score)
@@ -303,7 +315,7 @@ def train(
     group.wait()
     figures = {
         "steps": loop.done,
-        "rows": len(ready.rows),
+        "rows": len(ready.rows) - len(ready.held),
         "tokens": loop.counters.tokens,
         "trained_tokens": ready.plan.trained_tokens,
         "trained_parameters": ready.plan.trained_parameters
@@ -320,24 +332,11 @@ def train(
         "threads": torch.get_num_threads(),
         "processes": group.size,
     }
-    if ready.held_out is not None and (measured := calibrate(_differences(ready.held_out, loop))) is not None:
-        figures |= measured.figures()
+    if validation is not None:
+        figures |= validated(validation, done=loop.done)
+    if ready.held_out is not None:
+        figures |= calibrated(ready.held_out, loop)
     return Outcome("finished", figures, adapter, curve_path, picture)
-
-
-def _differences(rows: Rows, loop: Loop) -> list[float]:
-    """Score of the better answer less that of the worse, for each pair."""
-    assert isinstance(loop.objective, Reward), "only a reward model scores"
-    loop.trainable.pause()
-    found: list[float] = []
-    sizes, room = rows.sizes.tolist(), loop.config.window_tokens
-    for share in loop.group.share(list(fill_windows(sizes, room)), sizes.__getitem__, room=room):
-        window = Window.pack([rows[i] for i in share.rows], device=loop.device)
-        with torch.no_grad():
-            scores = loop.objective.scores(loop.outputs(window), window)
-        if share.counted:
-            found += (scores[0::2] - scores[1::2]).tolist()
-    return [difference for part in loop.group.gather(found) for difference in part]
 
 
 def _silent(event: dict[str, Any]) -> None:

@@ -19,17 +19,27 @@ from transformers import PreTrainedModel
 from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.base_model import OutputHead
 from tuneward.training.allocator import TRIM_STEPS, return_freed_memory
-from tuneward.training.batches import Step, Window
+from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.checkpoint import Checkpoints, State
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, Point
 from tuneward.training.distributed import ALONE, Group, Share
 from tuneward.training.losses.objective import Loss, Objective, Outputs
-from tuneward.training.optimizer import learning_rate, make_optimizer
+from tuneward.training.optimizer import embedding_names, learning_rate, make_optimizer
 from tuneward.training.plan import MIB
 from tuneward.training.rows import Row
 from tuneward.training.sharding import States, states_of
+from tuneward.training.state import (
+    gather_random,
+    moments_of,
+    put_moments,
+    put_random,
+    put_weights,
+    random_of,
+    weights_of,
+)
 from tuneward.training.trainable import Trainable
+from tuneward.training.validation import Validation
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -65,8 +75,9 @@ class Loop:
         steps: the course of the run over ``rows``.
         config: the training section.
         checkpoints: where state is kept.
-        emit: receives the events ``resumed``, ``step`` and ``checkpoint``.
+        emit: receives the events ``resumed``, ``step``, ``validation`` and ``checkpoint``.
         stop: asked before each window; True ends the run at a checkpoint. The answer is the same in all of ``group``.
+        validation: the held-out share, or None.
         group: the processes that train together.
         states: how windows pass through the model; None where it lies whole in this process.
     """
@@ -83,17 +94,18 @@ class Loop:
         checkpoints: Checkpoints,
         emit: Emit,
         stop: Callable[[], bool],
+        validation: Validation | None = None,
         group: Group = ALONE,
         states: States | None = None,
     ) -> None:
         self.trainable, self.objective = trainable, objective
         self.model, self.rows, self.steps, self.config = model, rows, steps, config
-        self.checkpoints, self.emit, self.stop = checkpoints, emit, stop
+        self.checkpoints, self.emit, self.stop, self.validation = checkpoints, emit, stop, validation
         self.group, self.states = group, states or states_of(model)
         self.device = str(model.device)
         self.parameters: dict[str, nn.Parameter] = {**trainable.parameters, **objective.parameters}
         self.held_whole = [p for name, p in self.parameters.items() if name not in trainable.shards]
-        self.optimizer = make_optimizer(self.parameters.values(), config)
+        self.optimizer = make_optimizer(self.parameters, config, embeddings=embedding_names(model))
         self.counters = Counters(processes=group.size)
         self.done = 0  # optimizer steps
         self.saved = -1  # the step of the newest checkpoint
@@ -105,7 +117,7 @@ class Loop:
             curve_at: opens the curve, cut off after a given step.
 
         Returns:
-            True when the last step is done, False when ``stop`` ended the run before it.
+            True when the last step is done or validation ended the run, False when ``stop`` ended the run before it.
 
         Raises:
             TrainingError: the loss or a gradient is not finite (the last good checkpoint is kept), no memory, no space.
@@ -114,7 +126,12 @@ class Loop:
         curve = curve_at(self.done)
         self.trainable.begin()
         last_saved = time.monotonic()
-        while self.done < len(self.steps):
+        while True:
+            if self.validation is not None and not self.validation.catch_up(self):
+                self._save(self._random())
+                return False
+            if self.ended:
+                break
             started, random = time.monotonic(), self._random()
             outcome = self._step(self.steps[self.done])
             if outcome is None:
@@ -133,7 +150,13 @@ class Loop:
             if self.group.any(due or self.done == len(self.steps)):
                 self._save(self._random())
                 last_saved = time.monotonic()
+        self._save(self._random())
         return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to learn: no step is left, or validation has lost its patience."""
+        return self.done == len(self.steps) or (self.validation is not None and self.validation.ended)
 
     def _step(self, step: Step) -> "_Outcome | None":
         """One optimizer step, or None when asked to stop within it."""
@@ -144,7 +167,7 @@ class Loop:
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         figures: dict[str, tuple[Tensor, float]] = {}
         with memory_explained(step):
-            self.objective.survey(self._passes(step), self._summed)
+            self.objective.survey(self._passes(step), self.group.summed)
             for share in self._shares(step):
                 if self.stop():
                     return None
@@ -175,14 +198,15 @@ class Loop:
         hidden = self.states(window.ids, window.layout)[0]
         return Outputs(hidden, OutputHead.of(self.model), self.config.head_memory_mib * MIB)
 
-    def look(self, indices: Sequence[int]) -> tuple[Outputs, Window]:
-        """Pass the rows of these numbers through the model as it is, without gradient."""
-        window = self._window(indices)
+    def look(self, indices: Sequence[int], branches: int | None = None) -> tuple[Outputs, Window]:
+        """Pass the rows of these numbers through the model as it is, without gradient; see :meth:`Window.pack`."""
+        window = self._window(indices, branches)
         with torch.no_grad():
             return self.outputs(window), window
 
     def _window(self, indices: Sequence[int], branches: int | None = None) -> Window:
-        return Window.pack([self.rows[i] for i in indices], device=self.device, branches=branches)
+        rows = [self.rows[i] for i in indices]
+        return Window.pack(rows, device=self.device, branches=branches, round_to=ROUND_TOKENS)
 
     def _passes(self, step: Step) -> Iterator[tuple[Outputs, Window]]:
         """This process's windows of the step, without gradient and without dropout, for who asks."""
@@ -197,9 +221,6 @@ class Loop:
 
     def _shares(self, step: Step) -> Iterator[Share]:
         return self.group.share(step.windows, lambda i: self.rows[i].size, room=self.config.window_tokens)
-
-    def _summed(self, *values: float) -> list[float]:
-        return [sum(parts) for parts in zip(*self.group.gather(values), strict=True)]
 
     def _point(self, outcome: "_Outcome") -> Point:
         return Point(
@@ -238,47 +259,53 @@ class Loop:
             )
         )
 
+    def keep_best(self) -> None:
+        """Write the weights as they are as the best so far."""
+        weights = weights_of(self.parameters, self.trainable, self.group)
+        if self.group.rank == 0:
+            self.checkpoints.write_best(State(self.done, weights, {}))
+        self.group.wait()
+
+    def take_best(self) -> None:
+        """Put the best weights in the place of the last, where validation found some; see ``validation.keep``."""
+        if self.validation is None or self.config.validation.keep == "last":
+            return
+        step = self.validation.course.best_step
+        if step is not None and step != self.done:
+            put_weights(self.checkpoints.best(step).tensors, self.parameters, self.trainable)
+
     def _random(self) -> dict[str, Tensor]:
-        """State of the generators that dropout draws from."""
-        states = {"random": torch.get_rng_state()}
-        if self.device.startswith("cuda"):
-            states["random_cuda"] = torch.cuda.get_rng_state(self.device)
-        return states
+        return random_of(self.device)
 
     def _save(self, random: Mapping[str, Tensor]) -> None:
         if self.done == self.saved:
             return
-        tensors: dict[str, Tensor] = {}
-        for rank, states in enumerate(self.group.gather(dict(random))):
-            tensors |= {f"{name}/{rank}" if rank else name: state for name, state in states.items()}
-        for name, parameter in self.parameters.items():
-            parts = {f"adapter/{name}": parameter.detach()}
-            parts |= {f"optimizer/{key}/{name}": x for key, x in self.optimizer.state.get(parameter, {}).items()}
-            for key, value in parts.items():
-                whole = self.trainable.whole(name, value) if name in self.trainable.shards else value
-                if self.group.rank == 0:
-                    tensors[key] = whole if whole is value else whole.cpu()
+        tensors = {
+            **gather_random(random, self.group),
+            **weights_of(self.parameters, self.trainable, self.group),
+            **moments_of(self.optimizer, self.parameters, self.trainable, self.group),
+        }
+        counters, best = asdict(self.counters), None
+        if self.validation is not None:
+            counters["validation"], best = asdict(self.validation.course), self.validation.course.best_step
         self.saved = self.done
         if self.group.rank == 0:
-            written = self.checkpoints.write(State(self.done, tensors, asdict(self.counters)))
+            written = self.checkpoints.write(State(self.done, tensors, counters, best))
             self.emit({"event": "checkpoint", "step": self.done, "digest": written.digest})
         self.group.wait()
 
     def _resume(self) -> None:
         state = self.checkpoints.newest()
+        counters = {} if state is None else dict(state.counters)
+        course = counters.pop("validation", None)
+        if self.validation is not None:
+            self.validation.resume(course)
         if state is None:
             return
-        tensors = {key: value for key, value in state.tensors.items() if not key.startswith("random")}
-        self._restore_random(state)
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self._part(name, tensors.pop(f"adapter/{name}")))
-        self.trainable.publish()
-        for key, value in tensors.items():
-            _, kind, name = key.split("/", 2)
-            parameter = self.parameters[name]
-            self.optimizer.state[parameter][kind] = self._part(name, value).to(parameter.device, copy=True)
-        self.counters = Counters(**state.counters)
+        put_random(state.tensors, self.group, self.device, seed=self.config.seed + state.step * self.group.size)
+        put_weights(state.tensors, self.parameters, self.trainable)
+        put_moments(state.tensors, self.optimizer, self.parameters, self.trainable)
+        self.counters = Counters(**counters)
         before, self.counters.processes = self.counters.processes, self.group.size
         self.counters.resumed += 1
         self.done = self.saved = state.step
@@ -288,18 +315,6 @@ class Loop:
                 f"{before} processes trained up to step {self.done}, {self.group.size} go on: same losses, other bits"
             )
             self.emit({"event": "note", "text": told})
-
-    def _part(self, name: str, value: Tensor) -> Tensor:
-        return self.trainable.part(name, value) if name in self.trainable.shards else value
-
-    def _restore_random(self, state: State) -> None:
-        own = f"/{self.group.rank}" if self.group.rank else ""
-        if f"random{own}" not in state.tensors:  # there were fewer processes
-            torch.manual_seed(self.config.seed + state.step * self.group.size + self.group.rank)
-            return
-        torch.set_rng_state(state.tensors[f"random{own}"])
-        if (state_of_device := state.tensors.get(f"random_cuda{own}")) is not None:
-            torch.cuda.set_rng_state(state_of_device, self.device)
 
 
 def _added(parts: Sequence[tuple[float, Mapping[str, tuple[float, float]]]]) -> tuple[float, dict[str, float]]:

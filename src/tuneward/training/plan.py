@@ -19,6 +19,8 @@ from tuneward.modeling.packed import KEPT_TOKENS
 from tuneward.modeling.quantisation import weight_bytes, weight_count
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
+from tuneward.training.optimizer import STATE_BYTES
+from tuneward.training.recompute import recomputed_layers
 from tuneward.training.rows import Row
 from tuneward.training.sharding import decoder_layers
 
@@ -133,8 +135,8 @@ def make_plan(
             "weights": held,
             "adapter": 4 * masters,
             "gradients": 4 * masters,
-            "optimizer": 8 * masters,
-            "activations": int(SLACK * widest * _bytes_per_token(model, rows)),
+            "optimizer": int(STATE_BYTES[config.optimizer] * masters),
+            "activations": int(SLACK * widest * _bytes_per_token(model, rows, config.recompute)),
             "loss_head": config.head_memory_mib * MIB + widest * embedding.weight.shape[1] * model.dtype.itemsize,
         },
     )
@@ -147,8 +149,11 @@ def gathered_bytes(model: PreTrainedModel, precision: str) -> int:
     return (outside + 2 * max(layers, default=0)) * (2 if precision == "bf16" else 4)
 
 
-def _bytes_per_token(model: nn.Module, rows: Sequence[Row]) -> float:
-    """Bytes that one token's forward pass leaves for its backward pass, over all layers."""
+def _bytes_per_token(model: nn.Module, rows: Sequence[Row], setting: bool | int = False) -> float:
+    """Bytes that one token's forward pass leaves for its backward pass, over all layers.
+
+    A recomputed layer leaves its input, and one of them at a time is there whole.
+    """
     short = [row.ids.size for row in rows if row.ids.size <= KEPT_TOKENS]
     kept = KEPT_SHARE * sum(size * size for size in short) / sum(row.ids.size for row in rows)
     config: Any = model.config
@@ -160,7 +165,9 @@ def _bytes_per_token(model: nn.Module, rows: Sequence[Row]) -> float:
     ranks = sum(m.a.shape[0] for m in model.modules() if isinstance(m, LoraLinear))
     dtype: torch.dtype = next(model.parameters()).dtype
     per_layer = HIDDEN_COPIES * hidden + heads * head_width + WIDE_COPIES * wide + text.num_attention_heads * kept
-    return dtype.itemsize * (layers * per_layer + ranks)
+    again = recomputed_layers(layers, setting)
+    whole = layers - max(0, again - 1)
+    return dtype.itemsize * (whole * per_layer + again * hidden + ranks * whole / layers)
 
 
 def refuse_what_cannot_fit(plan: Plan, available: int | None) -> None:

@@ -10,13 +10,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
-from tuneward.digests import digest_file, digest_value
+from tuneward.digests import digest_bytes, digest_file, digest_value
 from tuneward.domain.record import Message, Record
 from tuneward.errors import DataError, Fault, TunewardError
 from tuneward.storage.files import fault_of
@@ -31,7 +31,7 @@ _IDS, _LEARNED, _NAMES, _INDEX, _NOTE = "ids.i32", "learned.u8", "names.txt", "i
 _ENTRY = np.dtype(
     [
         *(("start", "<i8"), ("name", "<i8"), ("head", "<i4"), ("first", "<i4"), ("second", "<i4")),
-        *(("trained", "<i4"), ("name_bytes", "<i4"), ("desirable", "<i1"), ("margin", "<f4")),
+        *(("trained", "<i4"), ("name_bytes", "<i4"), ("desirable", "<i1"), ("margin", "<f4"), ("group", "<u8")),
     ]
 )
 
@@ -79,6 +79,7 @@ class Row:
         desirable: a judged answer's verdict.
         margin: how much better the chosen answer is, in units of reward; 0 where nobody said.
         reference: log-probability of each branch under the reference, in nats; empty where none is needed.
+        group: names whose row it is: rows of one subject share it, a row without a subject has its own.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Row:
     desirable: bool = True
     margin: float = 0.0
     reference: tuple[float, ...] = ()
+    group: int = 0
 
     @property
     def size(self) -> int:
@@ -106,6 +108,7 @@ class Rows(Sequence[Row]):
     Attributes:
         sizes: (rows,) tokens of each row.
         trained: (rows,) learned tokens of each row.
+        groups: (rows,) whose row each is.
         digest: names what the folder was made from.
     """
 
@@ -118,6 +121,7 @@ class Rows(Sequence[Row]):
         )
         self.sizes: np.ndarray = self._index["head"] + self._index["first"] + self._index["second"]
         self.trained: np.ndarray = self._index["trained"]
+        self.groups: np.ndarray = self._index["group"]
         self.reference: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -149,6 +153,7 @@ class Rows(Sequence[Row]):
             desirable=bool(entry["desirable"]),
             margin=float(entry["margin"]),
             reference=reference,
+            group=int(entry["group"]),
         )
 
 
@@ -183,7 +188,7 @@ def read_rows(
         raise DataError(
             Fault("TW-TRAIN-001", type(error).__name__, str(path), "run `tuneward prepare` again")
         ) from None
-    said: list[str | int] = [rows_digest, chat.digest, form, loss_on, context_tokens, vocabulary, 1]
+    said: list[str | int] = [rows_digest, chat.digest, form, loss_on, context_tokens, vocabulary, 2]
     digest = digest_value(said)
     folder = cache / digest
     if (folder / _NOTE).is_file():
@@ -220,8 +225,8 @@ def tokenise(rows: Iterable[Row], folder: Path, *, digest: str) -> int:
             name = row.id.encode()
             names.write(name)
             first, second = (row.branches[i].size if i < len(row.branches) else 0 for i in (0, 1))
-            entry = (at, named, row.ids.size, first, second, row.trained, len(name), row.desirable, row.margin)
-            index.append(entry)
+            sizes = (row.ids.size, first, second, row.trained, len(name))
+            index.append((at, named, *sizes, row.desirable, row.margin, row.group))
             at, named = at + row.size, named + len(name)
     np.save(folder / _INDEX, np.array(index, dtype=_ENTRY))
     (folder / _NOTE).write_text(json.dumps({"digest": digest, "rows": len(index), "tokens": at}) + "\n", "utf-8")
@@ -266,7 +271,7 @@ class _Maker:
                     self.faults.append(Fault("TW-TRAIN-001", told, place, "run `tuneward prepare` again"))
                     continue
                 try:
-                    row = self._row(record)
+                    row = replace(self._row(record), group=_group(record))
                 except TunewardError as error:
                     self.faults.extend(error.faults)
                     continue
@@ -325,7 +330,12 @@ def _whole(name: str, example: TokenizedExample) -> Row:
 
 
 def _with_foreign(row: Row, other: Row) -> Row:
-    return Row(row.id, row.ids, row.labels, (row.branches[0], other.branches[0]), row.desirable, row.margin)
+    return replace(row, branches=(row.branches[0], other.branches[0]))
+
+
+def _group(record: Record) -> int:
+    kind, name = ("row", record.id) if record.subject is None else ("subject", record.subject)
+    return int(digest_bytes(f"{kind}/{name}".encode())[:16], 16)
 
 
 def _array(values: Sequence[int]) -> np.ndarray:

@@ -13,6 +13,7 @@ from tuneward.configuration import Section, load_section
 from tuneward.data.config import DataConfig
 from tuneward.evaluation.config import EvaluationConfig
 from tuneward.modeling.licences import Use as Use
+from tuneward.registry.config import ExportConfig
 from tuneward.serving.config import ServingConfig
 from tuneward.training.config import TrainingConfig
 
@@ -49,6 +50,9 @@ class Project(Section):
 
     serving: ServingConfig = ServingConfig()
     """Where and how the gateway serves."""
+
+    export: ExportConfig = ExportConfig()
+    """How exported copies are checked."""
 
     policy: str = "solo"
     """`solo`, `team`, `regulated`, or the path of a policy file of the site's own."""

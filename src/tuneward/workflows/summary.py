@@ -80,7 +80,10 @@ class DataSummary(TypedDict):
 
 
 class TrainingSummary(TypedDict):
-    """Figures of the run; ``curve_svg`` is the loss curve's picture as text, from our own training."""
+    """Figures of the run; ``curve_svg`` is the loss curve's picture as text, from our own training.
+
+    What begins with ``validation`` and what follows it is there where rows were held out.
+    """
 
     rows: int
     steps: int
@@ -94,6 +97,13 @@ class TrainingSummary(TypedDict):
     precision: str
     device: str
     curve_svg: str
+    validation_rows: NotRequired[int]
+    validation_first_loss: NotRequired[float]
+    validation_final_loss: NotRequired[float]
+    validation_best_loss: NotRequired[float]
+    best_step: NotRequired[int]
+    kept_step: NotRequired[int]
+    stopped_early: NotRequired[bool]
 
 
 class GateSummary(TypedDict):

@@ -1,11 +1,6 @@
 """Step 4: start, follow and, after an interruption, go on with a run; take in the adapter that it leaves."""
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +12,12 @@ from tuneward.domain.run import Adapter, Run
 from tuneward.errors import DataError, Fault, GovernanceError, TrainingError
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
-from tuneward.modeling.machine import computing
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import get, latest
 from tuneward.workflows.approve import decide
+from tuneward.workflows.child import follow
 from tuneward.workflows.prepare import ASK, require_base
 from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
 from tuneward.workflows.starts import keep
@@ -51,11 +46,16 @@ class TrainResult:
     next: str = "tuneward evaluate"
 
 
-def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
+def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SILENT) -> TrainResult:
     """Train what the project describes, in a process of its own.
 
     Interrupted by Ctrl-C, it leaves a checkpoint; killed, the last one stands. The same call goes on from there and
     ends in the same bits.
+
+    Args:
+        workspace: the project.
+        resume: only go on with an interrupted run, and refuse where there is none.
+        progress: is told steps, losses and what was measured on held-out rows.
 
     Raises:
         DataError: there is no current dataset.
@@ -69,6 +69,11 @@ def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
         base = require_base(workspace, road)
         dataset = require_dataset(road)
         approval = require_approval(workspace, road)
+        inputs = run_inputs(workspace, base, dataset, road.start)
+        with workspace.site.database.read() as c:
+            unfinished = latest(c, Run, project=workspace.project.project, inputs_digest=inputs, status="running")
+        if resume and unfinished is None:
+            raise nothing_to_resume(workspace, road)
         if road.run and road.run.adapter and not workspace.site.artifacts.check(road.run.adapter):
             with workspace.site.database.read() as c:
                 adapter = get(c, Adapter, road.run.adapter)
@@ -76,9 +81,6 @@ def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
             return TrainResult(run=road.run, adapter=adapter, resumed=False, reused=True)
         if road.start:
             keep(workspace, road.start)
-        inputs = run_inputs(workspace, base, dataset, road.start)
-        with workspace.site.database.read() as c:
-            unfinished = latest(c, Run, project=workspace.project.project, inputs_digest=inputs, status="running")
         if unfinished:
             run = replace(unfinished, approval=approval.id if approval else None)
             progress.say(f"going on with {run.id}, which was interrupted")
@@ -110,6 +112,19 @@ def train(workspace: Workspace, *, progress: Progress = SILENT) -> TrainResult:
         figures = _follow(workspace, run, progress=progress)
         run, adapter = _take_in(workspace, run, base_id=base.id, figures=figures)
     return TrainResult(run=run, adapter=adapter, resumed=unfinished is not None, reused=False)
+
+
+def nothing_to_resume(workspace: Workspace, road: Road) -> TrainingError:
+    """Why ``resume`` finds no run, and what to do."""
+    with workspace.site.database.read() as c:
+        other = latest(c, Run, project=workspace.project.project, status="running")
+    message, place = "no run of these data, base and settings was interrupted", ""
+    if other is not None:
+        message, place = f"{message}; {other.id} was, and it had other data, base or settings", other.id
+    elif road.run is not None:
+        message, place = f"{message}: {road.run.id} is finished", road.run.id
+    cure = "leave out --resume to start" if road.run is None else "leave out --resume"
+    return TrainingError(Fault("TW-TRAIN-040", message, place, cure))
 
 
 def require_dataset(road: Road) -> Dataset:
@@ -148,50 +163,21 @@ def require_approval(workspace: Workspace, road: Road) -> Approval | None:
 
 def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[str, Any]:
     """Run the training process and pass on what it says; returns its final figures."""
-    environment = {**computing(os.environ), "TUNEWARD_SITE": str(workspace.site.folder)}
     log = workspace.site.run_folder(run.id) / "process.log"
-    figures: Mapping[str, Any] | None = None
-    faults: list[Fault] = []
-    with (
-        log.open("ab") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-m", "tuneward.training", run.id],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=environment,
-            start_new_session=True,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                event = json.loads(line)
-                if event["event"] == "done":
-                    figures = event["figures"]
-                elif event["event"] == "error":  # of several processes the first to fail knows why
-                    faults = faults or [Fault(**fault) for fault in event["faults"]]
-                else:
-                    _show(event, progress)
-            process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            raise
+    site = {"TUNEWARD_SITE": str(workspace.site.folder)}
+    ended = follow("tuneward.training", [run.id], log=log, hear=lambda event: _show(event, progress), environment=site)
     progress.end()
-    if process.returncode == 0 and figures is not None:
-        return figures
-    if process.returncode == 130:
-        raise KeyboardInterrupt
-    faults = faults or [
+    if ended.figures is not None:
+        return ended.figures
+    faults = ended.faults or (
         Fault(
             "TW-TRAIN-020",
-            f"the training process ended with status {process.returncode}",
+            f"the training process ended with status {ended.code}",
             str(log),
             "read that log; `tuneward train` goes on from the last checkpoint",
-        )
-    ]
-    if process.returncode > 0 and not all(fault.code in GOES_ON for fault in faults):
+        ),
+    )
+    if ended.code > 0 and not all(fault.code in GOES_ON for fault in faults):
         with change(workspace.office, "run.fail", run.id) as c:
             c.put(replace(run, status="failed", finished_at=now()))
             c.note(faults=[fault.code for fault in faults])
@@ -212,6 +198,21 @@ def _show(event: Mapping[str, Any], progress: Progress) -> None:
             tokens_per_second=event["tokens_per_second"],
             remaining_seconds=event["remaining_seconds"],
         )
+    elif event["event"] == "validation":
+        progress.say(measured_text(event))
+    elif event["event"] == "warning":
+        progress.say(event["text"])
+
+
+def measured_text(event: Mapping[str, Any]) -> str:
+    """A measurement of the held-out rows in one line."""
+    when = f"after step {event['step']}" if event["step"] else "before the first step"
+    figures = "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in event["figures"].items())
+    how = (
+        ", the best so far" if event["best"] else f", {event['misses']} without improvement" if event["misses"] else ""
+    )
+    end = "; training ends early" if event["ended"] else ""
+    return f"{when}: held-out loss {event['loss']:.3f}{figures}{how}{end}"
 
 
 def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[str, Any]) -> tuple[Run, Adapter]:

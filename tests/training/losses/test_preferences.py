@@ -80,7 +80,7 @@ def test_equals_the_formula_of_the_paper(base, tmp_path, name):
     loop, rows, answers, last = pieces(base, tmp_path, name)
     if name == "reward":
         rows = [replace(row, margin=0.3 * number) for number, row in enumerate(rows)]
-    loop.objective.survey(iter([loop.look(range(len(rows)))]), loop._summed)
+    loop.objective.survey(iter([loop.look(range(len(rows)))]), loop.group.summed)
     loss = loop.loss(Window.pack(rows, branches=loop.objective.branches))
     assert float(loss.total.detach()) == pytest.approx(expected(name, rows, answers, last, loop.objective), rel=2e-5)
 
@@ -105,7 +105,7 @@ def test_the_distance_of_kto_is_never_negative_and_carries_no_gradient(base, tmp
     window = Window.pack(rows)
     with torch.no_grad():
         outputs = loop.outputs(window)
-    loop.objective.survey(iter([(outputs, window)]), loop._summed)
+    loop.objective.survey(iter([(outputs, window)]), loop.group.summed)
     assert loop.objective.distance == 0.0
 
 
