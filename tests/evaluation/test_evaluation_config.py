@@ -65,7 +65,7 @@ def test_all_faults_at_once_and_unknown_keys_get_a_suggestion() -> None:
 @pytest.mark.parametrize("task", [{}, {"kind": "jsn"}, "json", None])
 def test_wrong_kind_names_the_kinds(task: object) -> None:
     (text,) = faults({"task": task})
-    assert "`kind: json` or `kind: text`" in text
+    assert "`kind: json`, `kind: text` or `kind: reward`" in text
 
 
 @pytest.mark.parametrize(

@@ -56,13 +56,18 @@ def test_same_nouns_same_bytes_and_the_serial_follows_the_content() -> None:
     [
         ({"kind": "lora"}, "lora", "LoRA, rank 16; the base"),
         ({"kind": "lora", "rslora": True, "dora": False}, "lora+rslora", "LoRA, rank 16, rsLoRA scaling"),
-        ({"kind": "qlora", "dora": True}, "qlora+dora", "DoRA, rank 16, trained beside a base kept in 4 bits"),
+        (
+            {"kind": "qlora", "dora": True},
+            "qlora+dora",
+            "DoRA, rank 16, trained, evaluated and served beside a base kept in 4 bits",
+        ),
         ({"kind": "full"}, "full", "every weight trained; from the base"),
     ],
 )
 def test_the_adapters_kind_is_the_runs(settings: dict[str, Any], kind: str, told: str) -> None:
-    run = provenance().run
-    model = bom(run=replace(run, config=run.config | {"adapter": settings}))["metadata"]["component"]
+    made = provenance()
+    run = replace(made.run, config=made.run.config | {"adapter": settings})
+    model = bom(run=run, adapter=replace(made.adapter, kind=settings["kind"]))["metadata"]["component"]
     assert {"name": "tuneward:adapter:kind", "value": kind} in model["properties"]
     assert model["pedigree"]["notes"].startswith(told)
 

@@ -9,7 +9,7 @@ from registry_nouns import AT, FILES, KEYS, OTHER_KEYS, digest, provenance, vers
 from tuneward.errors import ProofError
 from tuneward.registry.provenance import Provenance
 from tuneward.registry.signing import open_envelope, sign
-from tuneward.registry.statement import PREDICATE_TYPE
+from tuneward.registry.statement import PREDICATE_TYPE, make_statement
 from tuneward.registry.versions import Papers, check_version, make_papers
 
 
@@ -150,6 +150,8 @@ def test_each_changed_noun_is_noticed(papers: Papers) -> None:
         ("run", {"config": {"method": "sft"}}),
         ("run", {"inputs_digest": digest("x")}),
         ("run", {"status": "failed"}),
+        ("run", {"start": digest("x")}),
+        ("adapter", {"kind": "qlora"}),
         ("approval", {"status": "refused"}),
         ("approval", {"reason": "other"}),
         ("approval", {"decided_by": "mallory"}),
@@ -208,3 +210,22 @@ def test_folder_round_trip_and_missing_papers(papers: Papers, tmp_path) -> None:
 
 def test_created_at_is_the_only_time_beside_the_runs(papers: Papers) -> None:
     assert AT in papers.card.decode().replace("\\", "")
+
+
+def test_what_departs_from_a_plain_adapter_stands_in_the_statement() -> None:
+    plain = provenance()
+    settings = plain.run.config["adapter"]
+
+    def predicate(*, kind: str = "lora", method: str = "sft", start: str | None = None) -> dict[str, Any]:
+        config = plain.run.config | {"method": method, "adapter": settings | {"kind": kind}}
+        run = replace(plain.run, config=config, start=start)
+        made = replace(plain, run=run, adapter=replace(plain.adapter, kind=kind))
+        assert made.faults() == []
+        statement = make_statement(made, aibom="a", model_card="m")
+        return {"subject": statement["subject"][0]["name"], **statement["predicate"]}
+
+    assert "training" not in predicate()
+    assert predicate(kind="qlora")["training"] == {"kind": "qlora", "method": "sft", "base_kept_in": "nf4"}
+    assert predicate(start=digest("x"))["training"]["start"] == {"digest": digest("x")}
+    assert predicate(method="dpo")["training"]["method"] == "dpo"
+    assert predicate(kind="full")["subject"] == "claims-triage/3/model"

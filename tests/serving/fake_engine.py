@@ -200,7 +200,7 @@ class Running:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name in ("--base", "--name", "--port", "--precision", "--max-rows", "--adapters-root"):
+    for name in ("--base", "--name", "--port", "--precision", "--max-rows", "--adapters-root", "--quantisation"):
         parser.add_argument(name)
     options = parser.parse_args()
     mode = os.environ.get("FAKE_ENGINE_MODE", "")
@@ -219,7 +219,12 @@ def main() -> None:
     with Running(engine.app) as running:
         port = int(running.url.rsplit(":", 1)[1])
         print("chatter that is no JSON", flush=True)
-        print(json.dumps({"event": "ready", "port": port, "precision": "fp32"}), flush=True)
+        print(
+            json.dumps(
+                {"event": "ready", "port": port, "precision": "fp32", "quantisation": options.quantisation or "none"}
+            ),
+            flush=True,
+        )
         if mode == "stubborn":
             time.sleep(60)
         while sys.stdin.buffer.read(1):

@@ -56,6 +56,7 @@ class ServedSite:
         system: str | None = None,
         base: str = "",
         precision: str | None = None,
+        kind: str = "lora",
     ) -> Deployment:
         """Everything behind a deployment, and the deployment, which replaces the alias's last one."""
         site, base = self.office.site, base or self.base
@@ -88,7 +89,7 @@ class ServedSite:
             deployment = Deployment(new_id("dep"), "p", alias, version.id, "active", system, 0.5, now())
             nouns = [dataset, run, evaluation, version, deployment]
             if not find(c, Adapter, id=digest):
-                nouns.insert(2, Adapter(digest, run.id, base, 4, 8.0, 10, now()))
+                nouns.insert(2, Adapter(digest, run.id, base, 4, 8.0, 10, now(), kind))
             for old in find(c, Deployment, alias=alias, status="active"):
                 update(c, replace(old, status="replaced"))
             insert_many(c, nouns)

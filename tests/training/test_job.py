@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -14,7 +15,7 @@ from transformers import AutoModelForSequenceClassification
 
 from tests.tiny import make_tiny_base
 from tests.training.rows import PlainChat, write_rows
-from tuneward.errors import DataError, TrainingError
+from tuneward.errors import DataError, ModelError, TrainingError
 from tuneward.modeling.adapter_files import load_adapter
 from tuneward.training.config import TrainingConfig
 from tuneward.training.job import Job, prepare, train
@@ -275,6 +276,41 @@ def test_preferences_begin_at_the_adapter_that_they_are_given_and_measure_from_t
     assert adapter_bytes(tmp_path / "b") != adapter_bytes(tmp_path / "c")
 
 
+def kept_reference(folder):
+    (file,) = (folder / "reference").iterdir()
+    return np.frombuffer(file.read_bytes()[64:], dtype="<f8")
+
+
+def test_the_reference_is_the_start_and_not_the_base(base, rows, tmp_path):
+    whole = SETTINGS | {"epochs": 0.5, "adapter": {"kind": "full"}, "learning_rate": 1e-3}
+    quiet = {"emit": lambda event: None}
+    first = train(Job(rows, base, "tiny", TrainingConfig(**whole), tmp_path / "a", "x"), PlainChat(base), **quiet)
+    pairs = write_rows(tmp_path / "train.jsonl", 8, kind="pair")
+    config = TrainingConfig(**PREFERENCES | {"epochs": 0.5, "adapter": {"kind": "full"}})
+    begun = Job(pairs, base, "tiny", config, tmp_path / "begun", "x", start=first.adapter, start_name="first")
+    alone = Job(pairs, first.adapter, "first", config, tmp_path / "alone", "x")
+    bare = Job(pairs, base, "tiny", config, tmp_path / "bare", "x")
+    outcomes = [train(job, PlainChat(base), **quiet) for job in (begun, alone, bare)]
+    references = [kept_reference(job.folder) for job in (begun, alone, bare)]
+    assert np.array_equal(references[0], references[1])
+    assert not np.allclose(references[0], references[2])
+    weights = [(outcome.adapter / "model.safetensors").read_bytes() for outcome in outcomes]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_start_of_another_rank_is_told_in_one_fault(base, rows, tmp_path):
+    def job(name, rank, **start):
+        config = TrainingConfig(**SETTINGS | {"epochs": 0.2, "adapter": {"rank": rank}})
+        return Job(rows, base, "tiny", config, tmp_path / name, "x", **start)
+
+    first = train(job("a", 4), PlainChat(base), emit=lambda event: None)
+    with pytest.raises(ModelError) as caught:
+        prepare(job("b", 8, start=first.adapter, start_name="first"), PlainChat(base))
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.place) == ("TW-BASE-036", "training.adapter")
+    assert "has rank 4 and scale 8, the settings ask for rank 8 and scale 4" in fault.message
+
+
 def test_refusals_come_before_the_first_step(base, rows, tmp_path):
     events = []
     empty = tmp_path / "empty.jsonl"
@@ -298,4 +334,14 @@ def test_a_row_that_would_turn_its_neighbours_positions_is_refused(rows, tmp_pat
     base = make_tiny_base(tmp_path / "base", rope_parameters=scaling)
     job = Job(rows, base, "tiny", TrainingConfig(**SETTINGS), tmp_path / "run", "inputs")
     with pytest.raises(DataError, match="TW-TRAIN-004"):
+        prepare(job, PlainChat(base))
+
+
+def test_an_adapter_that_scores_is_no_start(base, tmp_path):
+    pairs = write_rows(tmp_path / "train.jsonl", 6, kind="pair")
+    settings = PREFERENCES | {"epochs": 0.5, "adapter": {"rank": 4}}
+    config = TrainingConfig(**settings | {"method": "reward"})
+    scored = train(Job(pairs, base, "tiny", config, tmp_path / "a", "x"), PlainChat(base), emit=lambda event: None)
+    job = Job(pairs, base, "tiny", TrainingConfig(**settings), tmp_path / "b", "x", start=scored.adapter)
+    with pytest.raises(TrainingError, match="TW-TRAIN-031"):
         prepare(job, PlainChat(base))

@@ -4,6 +4,7 @@ from tests.serving.fake_engine import FakeEngine, Running
 from tests.serving.served_site import ServedSite
 from tuneward.serving.client import AsyncEngineClient, EngineClient
 from tuneward.serving.config import ServingConfig
+from tuneward.serving.foundation import Foundation
 from tuneward.serving.router import Engine, Router
 from tuneward.web.app import create_app
 from tuneward.workflows.answer import Desk
@@ -40,7 +41,7 @@ def shared_door(tmp_path_factory):
     fake = FakeEngine(name="base", key="k", adapters_root=root)
     with Running(fake.app) as engine, EngineClient(engine.url, "k") as client:
         router = Router(served.office.site, check=lambda deployment: [])
-        router.start({served.base: Engine(client, AsyncEngineClient(engine.url, "k"), "fp32")})
+        router.start({Foundation(served.base): Engine(client, AsyncEngineClient(engine.url, "k"), "fp32")})
         desk = Desk(served.office, router=router, config=config)
         with Running(create_app(desk)) as web:
             yield Door(served, fake, desk, web.url)

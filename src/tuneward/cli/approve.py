@@ -74,7 +74,10 @@ def _one(result: ApprovalResult) -> None:
     data, adapter = scope.get("data") or {}, scope["training"]["adapter"]
     stdout.print(f"  legal basis {data.get('legal_basis') or 'not stated'}, data fingerprint {scope['dataset']}")
     what = "every weight" if adapter["kind"] == "full" else f"{adapter['kind']} of rank {adapter['rank']}"
-    stdout.print(f"  trains {what}, {scope['training']['epochs']:g} epochs")
+    method = scope["training"].get("method", "sft")
+    stdout.print(f"  trains {what} by {method}, {scope['training']['epochs']:g} epochs")
+    if start := scope.get("start"):
+        stdout.print(f"  begins with {scope['training']['start']}, digest {start}")
     bounds = {
         name: {k: v for k, v in rule.items() if v is not None} for name, rule in scope["evaluation"]["gate"].items()
     }

@@ -1,8 +1,10 @@
-"""Run: one training; Checkpoint: a place to go on from; Adapter: what a run leaves."""
+"""Run: one training; Checkpoint: a place to go on from; Adapter: what a run leaves, an update or a whole model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from tuneward.domain.later import later
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Run:
         figures: final loss, tokens, seconds, peak memory and the like; empty until finished.
         curve: digest of the artefact tree with the loss curve as numbers and as a picture, or None.
         adapter: digest of the adapter, or None until finished.
+        start: digest of the adapter (or whole model) that training began with, or None where it began at the base.
     """
 
     id: str
@@ -40,6 +43,7 @@ class Run:
     figures: Mapping[str, Any]
     curve: str | None
     adapter: str | None
+    start: str | None = later(None)
 
 
 @dataclass(frozen=True)
@@ -59,16 +63,19 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter in PEFT's on-disk format, named by the digest of its artefact tree.
+    """What a run trained, named by the digest of its artefact tree.
 
     Attributes:
-        id: digest of the artefact tree (``adapter_config.json`` and ``adapter_model.safetensors``).
+        id: digest of the artefact tree: of an update a PEFT folder (``adapter_config.json`` and
+            ``adapter_model.safetensors``), of kind ``full`` a whole model's folder, complete as a base's.
         run: the run that made it.
-        base: digest of the base it belongs to.
-        rank: rank of the update.
-        alpha: numerator of the scaling alpha / rank.
+        base: digest of the base it belongs to, or began at.
+        rank: rank of the update; 0 where every weight is trained.
+        alpha: numerator of the scaling alpha / rank; 0 where every weight is trained.
         parameters: trained parameters.
         created_at: UTC, ISO 8601.
+        kind: ``lora``, an update of the base as it is; ``qlora``, one of the base kept in four bits (NF4), which it is
+            evaluated and served beside; ``full``, a model in the base's place.
     """
 
     id: str
@@ -78,3 +85,4 @@ class Adapter:
     alpha: float
     parameters: int
     created_at: str
+    kind: str = later("lora")

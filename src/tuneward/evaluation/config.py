@@ -32,6 +32,7 @@ TASK_FIGURES: dict[str, tuple[str, ...]] = {
         "task.field_f1",
     ),
     "text": ("task.exact_match", "task.token_f1", "task.rouge_l"),
+    "reward": ("reward.accuracy", "reward.calibration_error"),
 }
 
 #: What figures of single fields begin with: ``task.fields.NAME.MEASURE``.
@@ -74,6 +75,18 @@ class TextTaskConfig(Section):
     """Longest answer in tokens; one that needs more is cut and counts as it stands."""
 
 
+class RewardTaskConfig(Section):
+    """No answers are given: a model of the method ``reward`` scores them."""
+
+    kind: Literal["reward"]
+    """Held-out pairs are scored; what is measured is how often the better answer is told, and how surely."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Nothing is answered."""
+        return 0
+
+
 def _branch(value: Any) -> str | None:
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
     return f"[{kind}]" if kind in TASK_FIGURES else None
@@ -81,11 +94,13 @@ def _branch(value: Any) -> str | None:
 
 # The tags stand in brackets so that `configuration` knows them as branches, not as keys of the file.
 TaskConfig = Annotated[
-    Annotated[JsonTaskConfig, Tag("[json]")] | Annotated[TextTaskConfig, Tag("[text]")],
+    Annotated[JsonTaskConfig, Tag("[json]")]
+    | Annotated[TextTaskConfig, Tag("[text]")]
+    | Annotated[RewardTaskConfig, Tag("[reward]")],
     Discriminator(
         _branch,
         custom_error_type="task_kind",
-        custom_error_message="Must be a mapping with `kind: json` or `kind: text`",
+        custom_error_message="Must be a mapping with `kind: json`, `kind: text` or `kind: reward`",
     ),
 ]
 

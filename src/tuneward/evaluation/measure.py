@@ -33,6 +33,9 @@ FORMAT = 1
 #: How a tuned answer stands to the base's, in the order in which examples are dealt.
 OUTCOMES = ("improved", "still wrong", "worse", "still right")
 
+#: The note on figures of such models.
+FOUR_BITS = "Base and tuned both answered with the base's linear layers kept in four bits (NF4), as they are served."
+
 #: Suites that this version measures: none yet. The others stand in every report as not measured.
 MEASURED_SUITES: frozenset[Suite] = frozenset()
 
@@ -86,6 +89,7 @@ class Report:
         outcomes: outcome → number of items.
         failures: ``base`` and ``tuned`` → reason → number of answers that could not be used.
         not_measured: suites asked for that this version cannot measure, the figures this leaves out, and why.
+        quantisation: ``nf4`` where both models answered with a base whose linear layers are kept in four bits.
         side_by_side: examples drawn at random with the seed, one outcome after the other.
         examples: every item with both answers, in the test set's order.
     """
@@ -98,6 +102,7 @@ class Report:
     outcomes: Mapping[str, int]
     failures: Mapping[str, Mapping[str, int]]
     not_measured: tuple[Mapping[str, Any], ...]
+    quantisation: str
     side_by_side: tuple[Example, ...]
     examples: tuple[Example, ...]
 
@@ -114,6 +119,7 @@ class Report:
             "outcomes": dict(self.outcomes),
             "failures": {model: dict(counts) for model, counts in self.failures.items()},
             "not_measured": [dict(entry) for entry in self.not_measured],
+            "quantisation": self.quantisation,
             "side_by_side": {
                 "chosen": f"drawn at random with seed {self.seed}, in turn from the items "
                 f"{', '.join(OUTCOMES)}; nobody picked them",
@@ -122,6 +128,7 @@ class Report:
             "notes": [
                 "Values of 0 to 1; differences are tuned minus base on the same items.",
                 "p-values of single fields are not corrected for their number.",
+                *([FOUR_BITS] if self.quantisation == "nf4" else []),
             ],
         }
 
@@ -154,6 +161,7 @@ def measure(
     seed: int = 0,
     samples: int = 4,
     suites: Sequence[Suite] = (),
+    quantisation: str = "none",
 ) -> Report:
     """Compare the answers of base and tuned, item by item.
 
@@ -165,6 +173,7 @@ def measure(
         seed: of resampling and of the choice of examples.
         samples: side-by-side examples wanted.
         suites: further suites asked for.
+        quantisation: how the base was kept while both answered: ``none`` or ``nf4``.
 
     Raises:
         EvaluationError: when there are no items, answers do not pair up, or reference answers are themselves wrong.
@@ -187,6 +196,7 @@ def measure(
         outcomes={outcome: counted[outcome] for outcome in OUTCOMES},
         failures={"base": _failures(before), "tuned": _failures(after)},
         not_measured=not_measured(suites),
+        quantisation=quantisation,
         side_by_side=_side_by_side(examples, samples=samples, seed=seed),
         examples=examples,
     )

@@ -209,6 +209,36 @@ class TextTask:
         return Score(parts=parts, points=agreement, failure=None if answer.strip() else "empty")
 
 
+@dataclass(frozen=True)
+class RewardTask:
+    """Which of two answers is better; the training process scored the held-out pairs (:mod:`evaluation.reward`)."""
+
+    kind: str = "reward"
+
+    @property
+    def digest(self) -> str:
+        """See :class:`Task`."""
+        return digest_value({"kind": self.kind})
+
+    @property
+    def figures(self) -> Mapping[str, Kind]:
+        """See :class:`Task`."""
+        return {"reward.accuracy": "rate", "reward.calibration_error": "mean"}
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """See :class:`Task`."""
+        return {}
+
+    def reference_problem(self, reference: str) -> str | None:
+        """See :class:`Task`; any answer can be the better one."""
+        return None
+
+    def score(self, answer: str, reference: str) -> Score:
+        """See :class:`Task`; a model that scores gives no answer."""
+        return Score(parts=dict.fromkeys(self.figures, (0.0, 1.0)), points=0.0, failure="empty")
+
+
 def _json_task(config: EvaluationConfig, folder: Path) -> Task:
     assert isinstance(config.task, JsonTaskConfig)
     schema = load_schema(folder / config.task.schema_file, shown=config.task.schema_file)
@@ -226,8 +256,16 @@ def _text_task(config: EvaluationConfig, folder: Path) -> Task:
     return TextTask()
 
 
+def _reward_task(config: EvaluationConfig, folder: Path) -> Task:
+    return RewardTask()
+
+
 #: Kind → how the task is made from its settings. A further kind of task is one line here and one branch in ``config``.
-TASKS: dict[str, Callable[[EvaluationConfig, Path], Task]] = {"json": _json_task, "text": _text_task}
+TASKS: dict[str, Callable[[EvaluationConfig, Path], Task]] = {
+    "json": _json_task,
+    "text": _text_task,
+    "reward": _reward_task,
+}
 
 
 def make_task(config: EvaluationConfig, *, project_folder: Path) -> Task:

@@ -18,12 +18,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tuneward.errors import Fault, ModelError
-from tuneward.modeling.config import update_scale
+from tuneward.modeling.config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, update_scale
 
 #: Name of the module that turns a hidden state into a score, as sequence classifiers of transformers have it.
 SCORE = "score"
 
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"^base_model\.model\.(?P<path>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_(?P<m>m)agnitude_vector)$")
 _SCORE_KEY = f"base_model.model.{SCORE}.weight"
 
@@ -117,9 +116,9 @@ def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> No
     if weights.score is not None:
         config |= {"task_type": "SEQ_CLS", "modules_to_save": [SCORE]}
         tensors[_SCORE_KEY] = weights.score.detach().float().cpu().contiguous()
-    (folder / WEIGHTS_FILE).write_bytes(save(tensors, metadata={"format": "pt"}))  # `save_file` hides a full disk
+    (folder / ADAPTER_WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))  # `save_file` hides a full disk
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
 
 
 def load_adapter(folder: Path) -> AdapterWeights:
@@ -187,8 +186,8 @@ def _misfit(parts: Mapping[str, Tensor], *, rank: int, dora: bool) -> str | None
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
+        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
         if not isinstance(config, dict):
             raise ValueError("adapter_config.json holds no object")
     except (OSError, ValueError, SafetensorError) as error:

@@ -11,6 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
 
+#: The files of an adapter's folder, in PEFT's format.
+ADAPTER_FILES = ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
 ALL_LINEAR: Literal["all-linear"] = "all-linear"
 
 

@@ -233,12 +233,17 @@ def set_weights(layers: Mapping[str, LoraLinear], weights: AdapterWeights) -> No
     """
     cure = "take training.adapter from the run that made the adapter"
     faults = []
+    ranks, scales = {layer.a.shape[0] for layer in layers.values()}, {layer.scale for layer in layers.values()}
+    if ranks != {weights.rank} or scales != {weights.scale}:
+        told = f"the adapter has rank {weights.rank} and scale {weights.scale:g}, the settings ask for rank"
+        told += f" {', '.join(map(str, sorted(ranks)))} and scale {', '.join(f'{scale:g}' for scale in sorted(scales))}"
+        raise ModelError(Fault("TW-BASE-036", told, "training.adapter", cure))
     for path in sorted(layers.keys() ^ weights.pairs.keys()):
         faults.append(Fault("TW-BASE-036", "is a target of the adapter or of the settings, not of both", path, cure))
     for path in layers.keys() & weights.pairs.keys():
         layer, (a, b) = layers[path], weights.pairs[path]
-        if (layer.a.shape, layer.b.shape) != (a.shape, b.shape) or layer.scale != weights.scale:
-            faults.append(Fault("TW-BASE-036", "the adapter has another rank, alpha or size", path, cure))
+        if (layer.a.shape, layer.b.shape) != (a.shape, b.shape):
+            faults.append(Fault("TW-BASE-036", "the adapter has another size", path, cure))
         elif (layer.magnitude is None) != (path not in weights.magnitudes):
             faults.append(Fault("TW-BASE-036", "one of adapter and settings is DoRA, the other is not", path, cure))
     if faults:

@@ -75,6 +75,8 @@ def _model(provenance: Provenance) -> dict[str, Any]:
         "adapter:rank": adapter.rank,
         "adapter:alpha": adapter.alpha,
         "adapter:parameters": adapter.parameters,
+        "method": provenance.method,
+        "served:base_kept_in": provenance.quantisation,
         "adapter:digest": "SHA-256 over the canonical manifest of the adapter folder (path, digest, bytes)",
         "approval": "none asked by the policy" if approval is None else approval.id,
         "evaluation": provenance.evaluation.id,
@@ -88,8 +90,10 @@ def _model(provenance: Provenance) -> dict[str, Any]:
             "approval:policy": approval.policy or "",
             "approval:self_granted": approval.self_granted,
         }
-    whole = provenance.adapter_kind == "full"
-    notes = f"{provenance.adapter_words}; {'from the base' if whole else 'the base and its weights are unchanged'}"
+    if provenance.run.start is not None:
+        facts["start"] = provenance.run.start
+    weights = "from the base" if provenance.is_whole else "the base and its weights are unchanged"
+    notes = f"{provenance.adapter_words}; {weights}; learned {provenance.method_words}"
     model: dict[str, Any] = {
         "type": "machine-learning-model",
         "bom-ref": _MODEL,
@@ -117,8 +121,8 @@ def _model_card(provenance: Provenance) -> dict[str, Any]:
     return {
         "bom-ref": "model-card",
         "modelParameters": {
-            "approach": {"type": "supervised"},
-            "task": "text-generation",
+            "approach": {"type": "self-supervised" if provenance.method == "pretrain" else "supervised"},
+            "task": "text-classification" if provenance.method == "reward" else "text-generation",
             "architectureFamily": "transformer",
             "modelArchitecture": provenance.base.architecture,
             "datasets": [{"ref": _DATA}],

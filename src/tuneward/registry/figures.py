@@ -46,7 +46,13 @@ def limits(report: Mapping[str, Any]) -> list[str]:
     measured = (
         f"Measured on {report['items']} held-out items of one dataset; intervals are 95% and speak of items like these."
     )
-    return [measured, *(f"Not measured: {entry['name']} ({entry['reason']})." for entry in report["not_measured"])]
+    kept = "Base and tuned were both measured, and are served, with the base's linear layers kept in four bits (NF4)."
+    four_bits = [kept] if report.get("quantisation") == "nf4" else []
+    return [
+        measured,
+        *four_bits,
+        *(f"Not measured: {entry['name']} ({entry['reason']})." for entry in report["not_measured"]),
+    ]
 
 
 def table(report: Mapping[str, Any], *, fields: bool) -> list[dict[str, str]]:

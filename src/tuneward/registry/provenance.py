@@ -70,6 +70,34 @@ class Provenance:
         return "+".join([settings["kind"], *(name for name in ("rslora", "dora") if settings.get(name))])
 
     @property
+    def method(self) -> str:
+        """What was learned, as the run's settings name it: ``pretrain``, ``sft``, ``dpo``, ``reward``."""
+        return str(self.run.config.get("method", "sft"))
+
+    @property
+    def method_words(self) -> str:
+        """The method for a reader, with the loss of preferences."""
+        if self.method == "dpo":
+            loss = str(self.run.config.get("preference", {}).get("loss", "dpo"))
+            return f"preferences between answers (dpo{'' if loss == 'dpo' else f', loss {loss}'})"
+        words = {
+            "pretrain": "every token of documents (pretrain)",
+            "sft": "answers of conversations (sft)",
+            "reward": "a score that tells the better of two answers (reward)",
+        }
+        return words.get(self.method, self.method)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every weight was trained, so that the model takes its base's place."""
+        return self.adapter.kind == "full"
+
+    @property
+    def quantisation(self) -> str:
+        """How the base's linear layers are kept where the model is evaluated and served: ``none`` or ``nf4``."""
+        return "nf4" if self.adapter.kind == "qlora" else "none"
+
+    @property
     def adapter_words(self) -> str:
         """The kind for a reader, with its rank."""
         kind, *variants = self.adapter_kind.split("+")
@@ -77,7 +105,7 @@ class Provenance:
             return "every weight trained"
         name = "DoRA" if "dora" in variants else "LoRA"
         scaled = ", rsLoRA scaling" if "rslora" in variants else ""
-        beside = ", trained beside a base kept in 4 bits (NF4)" if kind == "qlora" else ""
+        beside = ", trained, evaluated and served beside a base kept in 4 bits (NF4)" if kind == "qlora" else ""
         return f"{name}, rank {self.adapter.rank}{scaled}{beside}"
 
     def faults(self) -> list[Fault]:
@@ -98,6 +126,7 @@ class Provenance:
         yield "the run's approval", run.approval, self.approval.id if self.approval else None
         yield "the run's status", run.status, "finished"
         yield "the adapter's base", adapter.base, self.base.id
+        yield "the adapter's kind", adapter.kind, run.config.get("adapter", {}).get("kind")
         yield "the dataset's base", self.dataset.base, self.base.id
         yield "the dataset's project", self.dataset.project, run.project
         yield "the evaluation's project", evaluation.project, run.project

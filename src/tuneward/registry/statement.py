@@ -1,4 +1,4 @@
-"""The statement that is signed: this adapter came from these rows, this approval, this run and this evaluation.
+"""The statement that is signed: this adapter, or whole model, came from these rows, this approval, run and evaluation.
 
 Place on the road: made by ``register``, made again from the records by ``verify`` and compared. Holds ids, digests,
 names and the verdict; no text of any row and no name of any person.
@@ -28,14 +28,18 @@ def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> di
     Returns:
         Plain JSON without floating-point numbers, so that every language agrees on its canonical bytes. The subject's
         digest is that of the adapter's artefact tree: SHA-256 over its manifest (path → digest and bytes) as
-        canonical JSON.
+        canonical JSON. What departs from a LoRA adapter made by ``sft`` from nothing stands under ``training``, and is
+        left out where nothing does, as statements of before had it.
     """
     base, dataset, run, evaluation = provenance.base, provenance.dataset, provenance.run, provenance.evaluation
     approval = provenance.approval
     return {
         "_type": STATEMENT_TYPE,
         "subject": [
-            {"name": f"{provenance.project}/{provenance.number}/adapter", "digest": {"sha256": provenance.adapter.id}}
+            {
+                "name": f"{provenance.project}/{provenance.number}/{'model' if provenance.is_whole else 'adapter'}",
+                "digest": {"sha256": provenance.adapter.id},
+            }
         ],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
@@ -50,6 +54,7 @@ def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> di
                 "inputs": run.inputs_digest,
                 "seed": run.seed,
             },
+            **_departures(provenance),
             "approval": None if approval is None else {"id": approval.id, "digest": noun_digest(approval)},
             "evaluation": {
                 "id": evaluation.id,
@@ -62,6 +67,13 @@ def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> di
             "tool": {"name": "tuneward", "version": provenance.tool_version},
         },
     }
+
+
+def _departures(provenance: Provenance) -> dict[str, Any]:
+    told = {"kind": provenance.adapter.kind, "method": provenance.method, "base_kept_in": provenance.quantisation}
+    plain = {"kind": "lora", "method": "sft", "base_kept_in": "none"}
+    start = {} if provenance.run.start is None else {"start": {"digest": provenance.run.start}}
+    return {"training": {**told, **start}} if start or told != plain else {}
 
 
 def compare_statements(signed: Mapping[str, Any], expected: Mapping[str, Any], *, place: str) -> list[Fault]:

@@ -22,7 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from tuneward.errors import CODES, Fault, ServingError
+from tuneward.error_codes import CODES
+from tuneward.errors import Fault, ServingError
 from tuneward.modeling.machine import computing
 from tuneward.settings import SILENCE
 
@@ -40,6 +41,7 @@ class EngineProcess:
         adapters_root: the only folder from which the engine may load adapters.
         log_file: receives everything that the engine prints; appended to.
         precision: ``auto | bf16 | fp32``.
+        quantisation: ``nf4`` for a base whose linear layers are kept in four bits, else ``none``.
         max_rows: most answers decoded at the same time.
         start_seconds: how long loading the base may take.
         command: program and first arguments.
@@ -48,6 +50,7 @@ class EngineProcess:
         url: ``http://127.0.0.1:PORT`` once started.
         key: bearer key that only this process and its child know; never printed.
         precision: after the start, the precision that the engine reported.
+        quantisation: likewise; an engine that reports none keeps no layer in four bits.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class EngineProcess:
         adapters_root: Path,
         log_file: Path,
         precision: str = "auto",
+        quantisation: str = "none",
         max_rows: int = 64,
         start_seconds: float = 300.0,
         command: Sequence[str] = ENGINE_COMMAND,
@@ -66,11 +70,13 @@ class EngineProcess:
             *command,
             *("--base", str(base_folder), "--name", name, "--port", "0", "--precision", precision),
             *("--max-rows", str(max_rows), "--adapters-root", str(adapters_root)),
+            *(() if quantisation == "none" else ("--quantisation", quantisation)),
         ]
         self._start_seconds = start_seconds
         self.log_file = log_file
         self.name = name
         self.precision = precision
+        self.quantisation = quantisation
         self.key = secrets.token_urlsafe(32)
         self.url = ""
         self._child: subprocess.Popen[bytes] | None = None
@@ -129,6 +135,7 @@ class EngineProcess:
             ready = self._first_event(lines)
             self.url = f"http://127.0.0.1:{int(ready['port'])}"
             self.precision = str(ready.get("precision", self.precision))
+            self.quantisation = str(ready.get("quantisation", "none"))
         except BaseException:
             self.stop(grace_seconds=1.0)
             raise

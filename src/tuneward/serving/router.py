@@ -14,15 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.run import Adapter
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError, TunewardError
 from tuneward.serving.client import AsyncEngineClient, EngineClient
-from tuneward.storage.repository import find, get
+from tuneward.serving.foundation import Foundation, loads_adapter
+from tuneward.storage.repository import find, get, require
 from tuneward.storage.site import Site
 
 #: All faults of a deployment: signature, approval, gate, digests. Empty means that it may be served.
 Check = Callable[[Deployment], list[Fault]]
 
+#: Name under which an engine offers its foundation, without any adapter.
+BASE_NAME = "base"
 _PREFIX = "adapter-"
 #: A refused deployment is not checked again for every request: checking hashes files.
 _REFUSED_SECONDS = 5.0
@@ -41,11 +45,13 @@ class Engine:
         manage: loads and unloads its adapters.
         answer: answers through it.
         precision: the number format in which it computes.
+        quantisation: ``nf4`` where its base's linear layers are kept in four bits, else ``none``.
     """
 
     manage: EngineClient
     answer: AsyncEngineClient
     precision: str
+    quantisation: str = "none"
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,14 @@ class Route:
     Attributes:
         deployment: under the alias that the client named.
         version: the model version behind it.
-        engine: the engine that holds the version's base.
-        model: the adapter's name there.
+        foundation: what the version is served on.
+        engine: the engine that holds it.
+        model: the adapter's name there, or that of the foundation where it is the whole model.
     """
 
     deployment: Deployment
     version: ModelVersion
+    foundation: Foundation
     engine: Engine
     model: str
 
@@ -76,13 +84,13 @@ class Router:
     def __init__(self, site: Site, *, check: Check) -> None:
         self._site = site
         self._check = check
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[Foundation, Engine] = {}
         self._lock = threading.RLock()  # held while adapters load
         self._count = threading.Lock()  # held for a moment; an answer's end never waits for a load
         self._verified: dict[str, ModelVersion] = {}  # deployment id → its version, checked but not loaded yet
         self._routes: dict[str, Route] = {}  # deployment id → route, checked and loaded
         self._refused: dict[str, tuple[float, TunewardError]] = {}  # deployment id → when and why
-        self._under_way: Counter[tuple[str, str]] = Counter()  # (base, adapter) → answers being written
+        self._under_way: Counter[tuple[Foundation, str]] = Counter()  # where, adapter → answers being written
 
     def verify(self) -> list[tuple[Deployment, ModelVersion]]:
         """Check every active deployment, before any engine is started for it.
@@ -103,11 +111,17 @@ class Router:
             raise kind(found)
         return [(deployment, self._verified[deployment.id]) for deployment in deployments]
 
-    def start(self, engines: Mapping[str, Engine]) -> list[Route]:
+    def foundation(self, version: ModelVersion) -> tuple[Adapter, Foundation]:
+        """The adapter of a version, and what it is served on."""
+        with self._site.database.read() as connection:
+            adapter = require(connection, Adapter, version.adapter)
+        return adapter, Foundation.of(adapter)
+
+    def start(self, engines: Mapping[Foundation, Engine]) -> list[Route]:
         """Load the adapters of every active deployment, and unload what no deployment names.
 
         Args:
-            engines: base digest → engine.
+            engines: foundation → engine.
 
         Raises:
             TunewardError: what forbids or hinders one of them; then nothing must be served.
@@ -145,7 +159,7 @@ class Router:
             route = self._routes.get(deployment.id) or self._admit_late(deployment)
             if self._routes.keys() - {d.id for d in active}:
                 self._unload_dropped(active)
-            place = (route.version.base, route.version.adapter)
+            place = (route.foundation, route.version.adapter)
             with self._count:  # last: whatever fails above has counted nothing
                 self._under_way[place] += 1
         try:
@@ -180,12 +194,14 @@ class Router:
     def _admit(self, deployment: Deployment) -> Route:
         """Check a deployment and load its adapter where the engine does not hold it."""
         version = self._verified.pop(deployment.id, None) or self._version(deployment)
-        engine = self._engines.get(version.base)
+        adapter, foundation = self.foundation(version)
+        engine = self._engines.get(foundation)
         if engine is None:
-            fault = Fault("TW-SERV-040", "its base is not loaded in any engine", cure="start `tuneward serve` again")
+            what = f"its base {foundation} is not loaded in any engine"
+            fault = Fault("TW-SERV-040", what, cure="start `tuneward serve` again")
             raise ServingError(_placed(fault, deployment))
-        self._same_precision(deployment, version, engine)
-        name = engine_name(version.adapter)
+        self._same_numbers(deployment, version, foundation, engine)
+        name = engine_name(version.adapter) if loads_adapter(adapter) else BASE_NAME
         if name not in engine.manage.models():
             changed = self._site.artifacts.check(version.adapter)
             if changed:
@@ -193,11 +209,13 @@ class Router:
                 fault = Fault("TW-SERV-037", what, cure="restore the artefact store, or train again")
                 raise ProofError(_placed(fault, deployment))
             engine.manage.load_adapter(name, self._site.artifacts.tree(version.adapter))
-        route = Route(deployment=deployment, version=version, engine=engine, model=name)
+        route = Route(deployment, version, foundation, engine, model=name)
         self._routes[deployment.id] = route
         return route
 
-    def _same_precision(self, deployment: Deployment, version: ModelVersion, engine: Engine) -> None:
+    def _same_numbers(
+        self, deployment: Deployment, version: ModelVersion, foundation: Foundation, engine: Engine
+    ) -> None:
         """Evaluated is what is served: weights in another number format are another model."""
         with self._site.database.read() as connection:
             evaluation = get(connection, Evaluation, version.evaluation)
@@ -206,6 +224,14 @@ class Router:
             what = f"the engine computes in {engine.precision}, evaluated was {evaluated}"
             cure = f"set serving.precision: {evaluated}, or evaluate again on this machine"
             raise ServingError(_placed(Fault("TW-SERV-052", what, cure=cure), deployment))
+        kept = evaluation.canary.get("quantisation", foundation.quantisation) if evaluation else foundation.quantisation
+        if not kept == foundation.quantisation == engine.quantisation:
+            what = (
+                f"the engine's base is kept in {engine.quantisation}, it was trained beside {foundation.quantisation}"
+            )
+            what += f" and evaluated beside {kept}"
+            cure = "start `tuneward serve` again, or evaluate again"
+            raise ServingError(_placed(Fault("TW-SERV-053", what, cure=cure), deployment))
 
     def _unload_dropped(self, active: list[Deployment]) -> None:
         """Unload what neither an active deployment nor an answer under way needs; what fails is tried again."""
@@ -213,12 +239,12 @@ class Router:
         kept = {
             identity: route
             for identity, route in self._routes.items()
-            if identity in ids or self._under_way[route.version.base, route.version.adapter]
+            if identity in ids or self._under_way[route.foundation, route.version.adapter]
         }
-        wanted = {(route.version.base, route.model) for route in kept.values()}
-        for base, engine in self._engines.items():
+        wanted = {(route.foundation, route.model) for route in kept.values()}
+        for foundation, engine in self._engines.items():
             for name in engine.manage.models():
-                if name.startswith(_PREFIX) and (base, name) not in wanted:
+                if name.startswith(_PREFIX) and (foundation, name) not in wanted:
                     engine.manage.unload_adapter(name)
         self._routes = kept
 

@@ -20,6 +20,7 @@ from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset, RecordEntry
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.finding import FindingEntry
+from tuneward.domain.later import is_later
 from tuneward.domain.policy import Member
 from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ApiKey, Deployment, ModelVersion
@@ -56,7 +57,7 @@ def kind_of(noun: object) -> str:
 
 
 def canonical_noun(noun: object) -> bytes:
-    """Canonical JSON of a noun's fields.
+    """Canonical JSON of a noun's fields; see :mod:`tuneward.domain.later` for those that are left out.
 
     Raises:
         StorageError: when a value has no JSON form (NaN, infinity, an object), or was read as damaged JSON.
@@ -64,6 +65,9 @@ def canonical_noun(noun: object) -> bytes:
     values = _values(noun)
     if damaged := _damaged(TABLES[type(noun)][0], values):
         raise StorageError(damaged)
+    noun_type: Any = type(noun)
+    left_out = _later(noun_type)
+    values = {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
     try:
         return canonical_json(values)
     except (ValueError, TypeError) as error:
@@ -209,6 +213,12 @@ def _fields(noun_type: Any) -> dict[str, bool]:
     """Field → whether it is a tuple, which JSON brings back as a list."""
     hints = get_type_hints(noun_type)
     return {field.name: get_origin(hints[field.name]) is tuple for field in fields(noun_type)}
+
+
+@cache
+def _later(noun_type: Any) -> dict[str, Any]:
+    """Field that came later → the value with which earlier rows read."""
+    return {field.name: field.default for field in fields(noun_type) if is_later(field)}
 
 
 def _values(noun: object) -> dict[str, Any]:

@@ -142,6 +142,7 @@ run = Table(
     _json("figures"),
     _text("curve", optional=True),
     _text("adapter", optional=True, index=True),  # the adapter references the run; a circle cannot be created in order
+    _text("start", optional=True),  # an adapter of the register, or one that came as a folder
 )
 
 adapter = Table(
@@ -154,6 +155,7 @@ adapter = Table(
     Column("alpha", Double, nullable=False),
     _number("parameters"),
     _text("created_at"),
+    Column("kind", Text, nullable=False, server_default="lora"),
 )
 
 evaluation = Table(

@@ -166,6 +166,8 @@ def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
         config=validate(run.config, TrainingConfig),
         folder=site.run_folder(run.id),
         inputs_digest=run.inputs_digest,
+        start=site.artifacts.tree(run.start) if run.start else None,
+        start_name=run.start,
         held_out=site.artifacts.tree(dataset.tree) / "test.jsonl",
         cache=site.folder / "cache",
     )

@@ -108,6 +108,11 @@ class TrainingConfig(Section):
     """What is learned: ``pretrain``, every token of documents; ``sft``, the answers of conversations; ``dpo``, to give
     the better of two answers; ``reward``, to tell which of two answers is better."""
 
+    start: str | None = Field(default=None, min_length=1)
+    """What training begins with, such as the adapter of a ``sft`` run for ``dpo``: a run (``run_…``), the digest of an
+    adapter in the site, or a PEFT folder beside ``tuneward.yaml``. Kind and sizes must be those of ``adapter``; with
+    kind ``full`` it is a run that trained every weight. Left out: the base, with an update that is zero."""
+
     preference: PreferenceConfig = PreferenceConfig()
     """How the model learns from preferences; read by the method ``dpo``."""
 

@@ -11,12 +11,12 @@ from typing import Any, Literal, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.adapter_files import SCORE
 from tuneward.modeling.base_model import Precision, best_precision, load_base
 from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
+from tuneward.modeling.whole_model import complete
 from tuneward.training.allocator import keep_freed_memory, peak_bytes
 from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
@@ -57,7 +57,8 @@ class Job:
         config: the training section.
         folder: where checkpoints, curve and adapter go; the same folder goes on where it stopped.
         inputs_digest: digest of everything that the result depends on; checkpoints of other inputs are refused.
-        start: PEFT folder of the adapter that training begins with, or None for a new one.
+        start: PEFT folder of the adapter that training begins with, or a whole model's where every weight is trained;
+            None for the base.
         start_name: its digest.
         held_out: records of the same dataset that are not trained on, such as its ``test.jsonl``; a reward model's
             calibration is measured on the pairs among them. None for none.
@@ -75,6 +76,11 @@ class Job:
     start_name: str | None = None
     held_out: Path | None = None
     cache: Path | None = None
+
+    @property
+    def loaded(self) -> Path:
+        """Folder of the model that is loaded: the base's, or that of the whole model that training begins with."""
+        return self.start if self.start and self.config.adapter.kind == "full" else self.base
 
     @property
     def shared(self) -> Path:
@@ -124,16 +130,13 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) 
     """
     config = job.config
     check_objective(config)
-    if job.start is not None and config.adapter.kind == "full":
-        told, cure = "a full training begins at its base, at no adapter", "merge the adapter into the base first"
-        raise TrainingError(Fault("TW-TRAIN-013", told, "training.adapter.kind", cure))
     require_optimizer(config, device, processes=group.size)
     refuse_samples_in_parts(config, processes=group.size)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
     quantised = config.adapter.kind == "qlora"
     model = load_base(
-        job.base,
+        job.loaded,
         precision=precision,
         device="cpu" if group.size > 1 and not quantised else device,
         quantised=quantised,
@@ -307,6 +310,8 @@ def _train(
     if group.rank == 0 or ready.trainable.shards:
         score = ready.objective.parameters.get(f"{SCORE}.weight")
         ready.trainable.save(adapter, base_name=job.base_name, score=score)
+        if group.rank == 0 and job.config.adapter.kind == "full":
+            complete(adapter, base=job.loaded, base_name=job.start_name or job.base_name, answers=score is None)
     group.wait()
     figures = {
         "steps": loop.done,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.adapter_files import load_adapter
 from tuneward.modeling.base_model import Precision, prove
 from tuneward.modeling.fused import fuse
@@ -23,10 +24,12 @@ def make_trainable(model: PreTrainedModel, config: TrainingConfig, *, start: Pat
     Args:
         model: the base.
         config: the training section.
-        start: PEFT folder of the adapter that training begins with, or None for a new one.
+        start: PEFT folder of the adapter that training begins with, or None for a new one; a whole model that training
+            begins with is loaded in the base's place.
 
     Raises:
         ModelError: the base is computed wrongly, or the adapter fits neither it nor the settings.
+        TrainingError: the adapter is a reward model's, whose score would be lost.
     """
     if config.adapter.kind == "full":
         prove(model)
@@ -39,7 +42,11 @@ def make_trainable(model: PreTrainedModel, config: TrainingConfig, *, start: Pat
 def _add_adapter(model: PreTrainedModel, config: TrainingConfig, start: Path | None) -> dict[str, LoraLinear]:
     layers = add_lora(model, config.adapter, seed=config.seed)
     if start is not None:
-        set_weights(layers, load_adapter(start))
+        weights = load_adapter(start)
+        if weights.score is not None:
+            told, cure = "the adapter scores answers and writes none", "begin with one of another method than reward"
+            raise TrainingError(Fault("TW-TRAIN-031", told, "training.start", cure))
+        set_weights(layers, weights)
     return layers
 
 

@@ -61,7 +61,7 @@ def request(workspace: Workspace, justification: str) -> ApprovalResult:
         workspace.office,
         project=workspace.project.project,
         dataset=road.dataset.id,
-        scope=approval_scope(workspace, base, road.dataset),
+        scope=approval_scope(workspace, base, road.dataset, road.start),
         justification=justification,
         risk_class=workspace.project.risk_class,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError
 from tuneward.governance.audit import checkpoint
@@ -12,8 +13,8 @@ from tuneward.progress import SILENT, Progress
 from tuneward.serving.canary import difference, faults
 from tuneward.serving.canary import measure as measure_canary
 from tuneward.storage.database import now
-from tuneward.storage.repository import find, get
-from tuneward.workflows.engine import BASE_NAME, engine_with
+from tuneward.storage.repository import find, require
+from tuneward.workflows.engine import ask_both
 from tuneward.workflows.road import survey
 from tuneward.workflows.verify import check_registered
 from tuneward.workflows.workspace import Workspace
@@ -39,7 +40,8 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
 
     Raises:
         ProofError: no version, or its digest, signature, approval or verdict does not check out (all faults).
-        ServingError: the adapter does not change its base's log-probabilities, or not as it did at evaluation.
+        ServingError: the adapter does not change its base's log-probabilities, or not as it did at evaluation; or the
+            model scores answers and gives none.
     """
     permit(workspace.office, "deployment.activate")
     with workspace.site.lock("deploy"):
@@ -48,6 +50,7 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
             raise ProofError(
                 Fault("TW-PROOF-013", "there is no version of the current run", "", "run `tuneward register`")
             )
+        refuse_scores(workspace, road.version)
         if broken := check_registered(workspace.office, road.version):
             raise ProofError(broken)
         if road.deployment:
@@ -77,13 +80,25 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
     return DeployResult(deployment=deployment, reused=False)
 
 
+def refuse_scores(workspace: Workspace, version: ModelVersion) -> None:
+    """Refuse to serve what gives no answers.
+
+    Raises:
+        ServingError: the version is a reward model.
+    """
+    with workspace.site.database.read() as c:
+        method = require(c, Run, version.run).config.get("method")
+    if method == "reward":
+        what = "a reward model scores answers and gives none, so it is registered and not served"
+        cure = "load it as a sequence classifier; deploy a run of the method sft or dpo"
+        raise ServingError(Fault("TW-SERV-054", what, f"version {version.number} ({version.id})", cure))
+
+
 def _canary(workspace: Workspace, version: ModelVersion) -> float:
     """Load the version into an engine and measure; returns its difference from the base."""
     with workspace.site.database.read() as c:
-        evaluation = get(c, Evaluation, version.evaluation)
-    assert evaluation is not None, "the chain was checked"
-    with engine_with(workspace, base_id=version.base, adapter_id=version.adapter) as (client, _):
-        of_base, of_tuned = measure_canary(client, BASE_NAME), measure_canary(client, version.adapter)
-    if found := faults(base=of_base, adapter=of_tuned, reference=evaluation.canary["tuned"]):
+        evaluation, adapter = require(c, Evaluation, version.evaluation), require(c, Adapter, version.adapter)
+    both = ask_both(workspace, adapter, lambda client, model, _: measure_canary(client, model))
+    if found := faults(base=both.base, adapter=both.tuned, reference=evaluation.canary["tuned"]):
         raise ServingError(found)
-    return difference(of_base, of_tuned)
+    return difference(both.base, both.tuned)

@@ -1,39 +1,78 @@
-"""The engine as every step opens it: on the project's base, confined to verified adapters, at the serving precision.
+"""The engine as every step opens it: on a model's foundation, confined to verified adapters, at the serving precision.
 
 Place on the road: under ``evaluate`` and ``deploy``; ``serve`` starts its own, which lives longer. One way to start it
 is why the evaluated model and the served one run the same program.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from tuneward.domain.run import Adapter
 from tuneward.serving.client import EngineClient
+from tuneward.serving.foundation import Foundation, loads_adapter
 from tuneward.serving.process import EngineProcess
+from tuneward.serving.router import BASE_NAME
 from tuneward.workflows.workspace import Workspace
 
-#: Name under which an engine offers the bare base.
-BASE_NAME = "base"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Both(Generic[T]):
+    """What base and tuned gave to the same question.
+
+    Attributes:
+        base: the base's; kept in four bits where the adapter was trained beside such a one.
+        tuned: the tuned model's.
+        precision: in which both computed.
+        quantisation: ``nf4`` where the base's linear layers were kept in four bits, else ``none``.
+    """
+
+    base: T
+    tuned: T
+    precision: str
+    quantisation: str
+
+
+def ask_both(workspace: Workspace, adapter: Adapter, ask: Callable[[EngineClient, str, str], T]) -> Both[T]:
+    """Put the same question to a base and to what was trained from it, in engines that serve such models.
+
+    An adapter is asked beside its base, in one engine. A model whose every weight was trained takes its base's place:
+    the two are asked one after the other, each alone in memory.
+
+    Args:
+        workspace: the project.
+        adapter: what was trained.
+        ask: given a client, the model's name there, and ``base`` or ``tuned``.
+
+    Raises:
+        ServingError: an engine cannot start, or refuses the adapter.
+    """
+    foundation = Foundation.of(adapter)
+    beside = foundation if loads_adapter(adapter) else Foundation(adapter.base)
+    with _engine(workspace, beside) as (client, engine):
+        if loads_adapter(adapter):  # before anything is asked: a refusal should not cost the base's answers
+            client.load_adapter(adapter.id, workspace.site.artifacts.tree(adapter.id))
+        of_base = ask(client, BASE_NAME, "base")
+        if loads_adapter(adapter):
+            return Both(of_base, ask(client, adapter.id, "tuned"), engine.precision, engine.quantisation)
+    with _engine(workspace, foundation) as (client, engine):
+        return Both(of_base, ask(client, BASE_NAME, "tuned"), engine.precision, engine.quantisation)
 
 
 @contextmanager
-def engine_with(workspace: Workspace, *, base_id: str, adapter_id: str) -> Iterator[tuple[EngineClient, str]]:
-    """Start an engine on a base, load one adapter under its digest, and end the engine afterwards.
-
-    Yields:
-        The client and the precision that the engine computes in.
-
-    Raises:
-        ServingError: the engine cannot start, or refuses the adapter.
-    """
+def _engine(workspace: Workspace, foundation: Foundation) -> Iterator[tuple[EngineClient, EngineProcess]]:
     artifacts, serving = workspace.site.artifacts, workspace.project.serving
     engine = EngineProcess(
-        artifacts.tree(base_id),
+        artifacts.tree(foundation.model),
         name=BASE_NAME,
         adapters_root=artifacts.trees_folder,
         log_file=workspace.site.folder / "engine.log",
         precision=serving.precision,
+        quantisation=foundation.quantisation,
         max_rows=serving.max_rows,
     )
     with engine, EngineClient(engine.url, engine.key, concurrency=serving.max_rows) as client:
-        client.load_adapter(adapter_id, artifacts.tree(adapter_id))
-        yield client, engine.precision
+        yield client, engine

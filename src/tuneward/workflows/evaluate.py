@@ -1,26 +1,31 @@
-"""Step 5: base and tuned answer the same held-out items through the engine that will serve; the gate judges."""
+"""Step 5: base and tuned answer the same held-out items through the engine that will serve; the gate judges.
+
+A reward model answers nothing: its report is made of what the training process measured on the held-out pairs.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tuneward.data.dataset import read_records
-from tuneward.domain.base import Base
+from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.record import Record
 from tuneward.domain.run import Adapter, Run
 from tuneward.errors import EvaluationError, Fault, TrainingError
 from tuneward.evaluation.gate import judge, unmet
 from tuneward.evaluation.measure import Item, Report, check_items, choose_items, measure, read_report
-from tuneward.evaluation.tasks import make_task
+from tuneward.evaluation.reward import RewardReport, report_reward
+from tuneward.evaluation.tasks import Task, make_task
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.canary import measure as measure_canary
+from tuneward.serving.client import EngineClient
 from tuneward.serving.wire import Answer
 from tuneward.storage.database import now
-from tuneward.storage.repository import get
-from tuneward.workflows.engine import BASE_NAME, engine_with
+from tuneward.storage.repository import require
+from tuneward.workflows.engine import ask_both
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.road import Road, evaluation_inputs, survey
 from tuneward.workflows.train import require_dataset
@@ -45,9 +50,10 @@ class EvaluateResult:
 
 
 def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateResult:
-    """Measure the current run's adapter against its own base.
+    """Measure what the current run trained against its own base.
 
-    Greedy decoding of every held-out item, both models through one engine process, at the precision that serves.
+    Greedy decoding of every held-out item, both models through the engine, as they are served: in the same precision,
+    on a base kept in four bits where the adapter was trained beside such a one.
 
     Raises:
         TrainingError: there is no finished run of the current inputs.
@@ -62,31 +68,20 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
             return _result(workspace, road.evaluation, reused=True)
         config = workspace.project.evaluation
         task = make_task(config, project_folder=workspace.folder)
-        records = read_records(workspace.site.artifacts.tree(dataset.tree) / "test.jsonl")
-        prompts = {record.id: record.prompt for record in records}
-        asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records if _asks(r)]
-        if len(asked) < len(records):
-            progress.say(f"{len(records) - len(asked)} test rows ask nothing that can be compared, or call tools")
-        items = choose_items(asked, limit=config.items, seed=config.seed)
-        check_items(task, items)
-        base_answers, tuned_answers, canary = _answers(
-            workspace, base=base, adapter_id=_adapter_of(run), prompts=[prompts[i.id] for i in items], progress=progress
-        )
-        report = measure(
-            task,
-            items,
-            [answer.text for answer in base_answers],
-            [answer.text for answer in tuned_answers],
-            seed=config.seed,
-            samples=config.samples,
-            suites=config.suites,
-        )
+        with workspace.site.database.read() as c:
+            adapter = require(c, Adapter, _adapter_of(run))
+        report: Report | RewardReport
+        if run.config["method"] == "reward":
+            report = report_reward(task, run.figures, seed=config.seed, suites=config.suites)
+            canary: Mapping[str, Any] = {}
+        else:
+            report, canary = _compare(workspace, task, adapter, dataset, progress=progress)
         verdict = judge(report.to_json(), config.gate)
         evaluation = Evaluation(
             id=new_id("evl"),
             project=workspace.project.project,
             run=run.id,
-            adapter=_adapter_of(run),
+            adapter=adapter.id,
             base=base.id,
             dataset=dataset.id,
             inputs_digest=evaluation_inputs(workspace, run, dataset),
@@ -97,8 +92,6 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
             canary=canary,
             created_at=now(),
         )
-        with workspace.site.database.read() as c:
-            adapter = get(c, Adapter, evaluation.adapter)
         with change(workspace.office, "evaluation.finish", evaluation.id) as c:
             c.put(evaluation)
             c.link(adapter, evaluation)
@@ -127,23 +120,48 @@ def _adapter_of(run: Run) -> str:
     return run.adapter
 
 
-def _answers(
-    workspace: Workspace, *, base: Base, adapter_id: str, prompts: Any, progress: Progress
-) -> tuple[list[Answer], list[Answer], Mapping[str, Any]]:
-    """Both models' answers and canary figures, from one engine process."""
-    most = workspace.project.evaluation.task.max_tokens
-    with engine_with(workspace, base_id=base.id, adapter_id=adapter_id) as (client, precision):
-        of_base = client.answers(BASE_NAME, prompts, max_tokens=most, progress=progress, title="base answers")
-        of_tuned = client.answers(adapter_id, prompts, max_tokens=most, progress=progress, title="tuned answers")
-        canary = {
-            "base": measure_canary(client, BASE_NAME),
-            "tuned": measure_canary(client, adapter_id),
-            "precision": precision,
-        }
-    return of_base, of_tuned, canary
+def _compare(
+    workspace: Workspace, task: Task, adapter: Adapter, dataset: Dataset, *, progress: Progress
+) -> tuple[Report, Mapping[str, Any]]:
+    """Both models' answers, compared, and their canary figures."""
+    config = workspace.project.evaluation
+    records = read_records(workspace.site.artifacts.tree(dataset.tree) / "test.jsonl")
+    prompts = {record.id: record.prompt for record in records}
+    asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records if _asks(r)]
+    if records and not asked:
+        told = f"none of {len(records)} test rows is a question with an answer to compare with"
+        raise EvaluationError(Fault("TW-EVAL-005", told, "data.test", "hold out questions with good answers"))
+    if len(asked) < len(records):
+        progress.say(f"{len(records) - len(asked)} test rows ask nothing that can be compared, or call tools")
+    items = choose_items(asked, limit=config.items, seed=config.seed)
+    check_items(task, items)
+
+    def ask(client: EngineClient, model: str, which: str) -> tuple[list[Answer], Mapping[str, Any]]:
+        answers = client.answers(
+            model,
+            [prompts[item.id] for item in items],
+            max_tokens=config.task.max_tokens,
+            progress=progress,
+            title=f"{which} answers",
+        )
+        return answers, measure_canary(client, model)
+
+    both = ask_both(workspace, adapter, ask)
+    report = measure(
+        task,
+        items,
+        [answer.text for answer in both.base[0]],
+        [answer.text for answer in both.tuned[0]],
+        seed=config.seed,
+        samples=config.samples,
+        suites=config.suites,
+        quantisation=both.quantisation,
+    )
+    canary = {"base": both.base[1], "tuned": both.tuned[1], "precision": both.precision}
+    return report, canary | ({"quantisation": both.quantisation} if both.quantisation != "none" else {})
 
 
-def _store(workspace: Workspace, report: Report) -> str:
+def _store(workspace: Workspace, report: Report | RewardReport) -> str:
     with workspace.site.scratch() as scratch:
         report.write(scratch)
         return workspace.site.artifacts.put_tree(scratch)

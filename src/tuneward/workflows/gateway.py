@@ -1,10 +1,10 @@
 """The gateway and its engines, from a verified start to a clean end.
 
 Place on the road: step 7, after ``deploy``. It holds the site's ``serve`` lock, opens the port, has every active
-deployment checked before anything is loaded, starts one engine per base, loads the adapters and runs the gateway's
-web application in this process; the log is signed while it runs and when it ends. The web application is a door and
-named by its import path, as the engine's program is; this file does not import it. Adapters, aliases and checks are
-the router's matter.
+deployment checked before anything is loaded, starts one engine per foundation, loads the adapters and runs the
+gateway's web application in this process; the log is signed while it runs and when it ends. The web application is a
+door and named by its import path, as the engine's program is; this file does not import it. Adapters, aliases and
+checks are the router's matter.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from uvicorn.importer import import_from_string
 
 from tuneward.domain.audit import AuditEvent
-from tuneward.domain.version import Deployment, ModelVersion
+from tuneward.domain.version import Deployment
 from tuneward.errors import Fault, ProofError, ServingError, TunewardError
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
@@ -33,8 +33,9 @@ from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.client import AsyncEngineClient, EngineClient
 from tuneward.serving.config import LOOPBACK, ServingConfig
+from tuneward.serving.foundation import Foundation
 from tuneward.serving.process import ENGINE_COMMAND, EngineProcess
-from tuneward.serving.router import Engine, Route, Router
+from tuneward.serving.router import BASE_NAME, Engine, Route, Router
 from tuneward.storage.repository import latest
 from tuneward.storage.site import Site
 from tuneward.workflows.answer import Desk
@@ -48,7 +49,6 @@ MakeApp = Callable[[Desk], ASGIApp]
 _APP = "tuneward.web.app:create_app"
 _STOP_SECONDS = 10
 _CHECKPOINT_SECONDS = 300.0
-_BASE_NAME = "base"
 
 
 @dataclass(frozen=True)
@@ -157,31 +157,34 @@ def gateway(
             listening = held.enter_context(_listen(config))
             progress.say("checking the active deployments")
             served = router.verify()
-            folders = {version.base: _base_folder(site, version) for _, version in served}
+            needed = {router.foundation(version)[1] for _, version in served}
+            folders = {foundation: _model_folder(site, foundation) for foundation in sorted(needed, key=str)}
             if not served:
                 raise ServingError(
                     Fault("TW-SERV-040", "no deployment is active", str(site.folder), "run `tuneward deploy` first")
                 )
-            engines: dict[str, EngineProcess] = {}
-            for base, folder in folders.items():
-                progress.say(f"starting the engine for base {base[:12]}")
+            engines: dict[Foundation, EngineProcess] = {}
+            for foundation, folder in folders.items():
+                progress.say(f"starting the engine for base {foundation}")
                 process = EngineProcess(
                     folder,
-                    name=_BASE_NAME,
+                    name=BASE_NAME,
                     adapters_root=site.artifacts.folder / "trees",
-                    log_file=site.run_folder(identity) / f"engine-{base[:12]}.log",
+                    log_file=site.run_folder(identity) / f"engine-{foundation.file_name}.log",
                     precision=config.precision,
+                    quantisation=foundation.quantisation,
                     max_rows=config.max_rows,
                     command=engine_command,
                 )
-                engines[base] = held.enter_context(process)
+                engines[foundation] = held.enter_context(process)
             clients = {
-                base: Engine(
+                foundation: Engine(
                     manage=held.enter_context(EngineClient(process.url, process.key)),
                     answer=AsyncEngineClient(process.url, process.key, timeout_seconds=config.request_timeout_seconds),
                     precision=process.precision,
+                    quantisation=process.quantisation,
                 )
-                for base, process in engines.items()
+                for foundation, process in engines.items()
             }
             routes = tuple(router.start(clients))
             desk = Desk(office, router=router, config=config)
@@ -301,12 +304,13 @@ def _listen(config: ServingConfig) -> socket.socket:
     return listening
 
 
-def _base_folder(site: Site, version: ModelVersion) -> Path:
-    changed = site.artifacts.check(version.base)
+def _model_folder(site: Site, foundation: Foundation) -> Path:
+    changed = site.artifacts.check(foundation.model)
     if changed:
         what = f"base files are missing, changed or extra: {', '.join(changed)}"
-        raise ProofError(Fault("TW-SERV-040", what, f"base {version.base[:12]}", "pull the base again"))
-    return site.artifacts.tree(version.base)
+        cure = "pull the base again; train again where the run trained every weight"
+        raise ProofError(Fault("TW-SERV-040", what, f"base {foundation.model[:12]}", cure))
+    return site.artifacts.tree(foundation.model)
 
 
 def _refuse(office: Office, identity: str, error: TunewardError) -> NoReturn:

@@ -7,7 +7,7 @@ stand in the room that owns it.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tuneward.configuration import Section, load_section
 from tuneward.data.config import DataConfig
@@ -56,6 +56,12 @@ class Project(Section):
 
     policy: str = "solo"
     """`solo`, `team`, `regulated`, or the path of a policy file of the site's own."""
+
+    @model_validator(mode="after")
+    def _scores_are_measured_as_scores(self) -> "Project":
+        if (self.training.method == "reward") != (self.evaluation.task.kind == "reward"):
+            raise ValueError("`training.method: reward` and `evaluation.task.kind: reward` go together")
+        return self
 
 
 def load_project(folder: Path) -> Project:

@@ -19,7 +19,7 @@ from tuneward.storage.repository import find, get, require
 from tuneward.workflows.evaluate import gate_says_no, require_run
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.provenance import provenance_of
-from tuneward.workflows.road import survey
+from tuneward.workflows.road import steps_of, survey
 from tuneward.workflows.train import require_approval, require_dataset
 from tuneward.workflows.workspace import Workspace
 
@@ -31,7 +31,7 @@ class RegisterResult:
     Attributes:
         version: the registered version.
         papers: folder with AIBOM, model card and signed statement.
-        adapter: folder with the adapter in PEFT's format.
+        adapter: folder with the adapter in PEFT's format, or with the whole model.
         reused: True when this evaluation was registered already.
         next: the command that comes next.
     """
@@ -119,6 +119,7 @@ def next_number(connection: Connection, project: str) -> int:
 def _result(workspace: Workspace, version: ModelVersion, *, reused: bool) -> RegisterResult:
     artifacts = workspace.site.artifacts
     return RegisterResult(
+        next="tuneward deploy" if "deploy" in steps_of(workspace) else "tuneward verify",
         version=version,
         papers=str(artifacts.tree(version.papers)),
         adapter=str(artifacts.tree(version.adapter)),

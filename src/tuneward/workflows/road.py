@@ -26,8 +26,10 @@ from tuneward.storage.repository import find, latest
 from tuneward.training.config import TrainingConfig
 from tuneward.workflows.bases import base_named
 from tuneward.workflows.provenance import permission_of
+from tuneward.workflows.starts import start_of
 from tuneward.workflows.workspace import Workspace
 
+#: Every step in order; ``approve`` and ``deploy`` are not everybody's, see :func:`steps_of`.
 STEPS = ("pull", "prepare", "approve", "train", "evaluate", "register", "deploy")
 
 
@@ -36,6 +38,7 @@ class Road:
     """The current result of each step, None where there is none for the inputs of today.
 
     Attributes:
+        start: digest of what training begins with; None where it begins at the base, or none is known yet.
         requested: a request for exactly this run that waits for its decision.
         interrupted: a run of these inputs that started and neither finished nor failed.
         stale: steps that have a result, but of inputs that changed since.
@@ -48,6 +51,7 @@ class Road:
     evaluation: Evaluation | None = None
     version: ModelVersion | None = None
     deployment: Deployment | None = None
+    start: str | None = None
     requested: Approval | None = None
     interrupted: Run | None = None
     stale: frozenset[str] = frozenset()
@@ -108,7 +112,7 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
     )
 
 
-def approval_scope(workspace: Workspace, base: Base, dataset: Dataset) -> dict[str, Any]:
+def approval_scope(workspace: Workspace, base: Base, dataset: Dataset, start: str | None) -> dict[str, Any]:
     """What an approver says yes or no to; a run is covered only by an approval of exactly this."""
     project = workspace.project
     return {
@@ -122,14 +126,19 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset) -> dict[s
         "training": project.training.canonical(),
         "evaluation": project.evaluation.canonical(),
         "task": make_task(project.evaluation, project_folder=workspace.folder).digest,  # its schema's content, too
+        **_begun(start),
     }
 
 
-def run_inputs(workspace: Workspace, base: Base, dataset: Dataset) -> str:
+def run_inputs(workspace: Workspace, base: Base, dataset: Dataset, start: str | None) -> str:
     """Digest of all that a run's weights depend on."""
-    return digest_value(
-        {"dataset": dataset.fingerprint, "base": base.id, "training": workspace.project.training.canonical()}
-    )
+    training = workspace.project.training.canonical()
+    return digest_value({"dataset": dataset.fingerprint, "base": base.id, "training": training, **_begun(start)})
+
+
+def _begun(start: str | None) -> dict[str, str]:
+    """What training begins with, by its digest: the settings name a run or a folder."""
+    return {} if start is None else {"start": start}
 
 
 def evaluation_inputs(workspace: Workspace, run: Run, dataset: Dataset) -> str:
@@ -148,7 +157,12 @@ def evaluation_inputs(workspace: Workspace, run: Run, dataset: Dataset) -> str:
 
 
 def survey(workspace: Workspace) -> Road:
-    """See how far the project has come with the inputs of today."""
+    """See how far the project has come with the inputs of today.
+
+    Raises:
+        DataError: a file that the project names is missing.
+        TrainingError: ``training.start`` names nothing that training can begin with.
+    """
     project = workspace.project
     name = project.project
     road = Road()
@@ -158,9 +172,11 @@ def survey(workspace: Workspace) -> Road:
         if road.base:
             road = replace(road, dataset=_dataset(c, workspace, road.base))
         if road.base and road.dataset:
-            inputs = run_inputs(workspace, road.base, road.dataset)
+            start = start_of(c, workspace, road.base)
+            inputs = run_inputs(workspace, road.base, road.dataset, start)
             road = replace(
                 road,
+                start=start,
                 run=latest(c, Run, project=name, inputs_digest=inputs, status="finished"),
                 interrupted=latest(c, Run, project=name, inputs_digest=inputs, status="running"),
             )
@@ -168,7 +184,7 @@ def survey(workspace: Workspace) -> Road:
             inputs = evaluation_inputs(workspace, road.run, road.dataset)
             road = replace(road, evaluation=latest(c, Evaluation, project=name, inputs_digest=inputs))
     if road.base and road.dataset:
-        scope = digest_value(approval_scope(workspace, road.base, road.dataset))
+        scope = digest_value(approval_scope(workspace, road.base, road.dataset, road.start))
         road = replace(road, approval=covering(workspace.office, scope), requested=waiting(workspace.office, scope))
     with workspace.site.database.read() as c:
         if road.evaluation:
@@ -204,11 +220,17 @@ def _version(connection: Connection, workspace: Workspace, road: Road) -> ModelV
     return next(iter(versions), None)
 
 
+def steps_of(workspace: Workspace) -> tuple[str, ...]:
+    """The project's steps: a policy may ask for no approval, and a reward model is not deployed."""
+    left_out = set() if workspace.office.policy.approval_required else {"approve"}
+    if workspace.project.training.method == "reward":
+        left_out.add("deploy")
+    return tuple(step for step in STEPS if step not in left_out)
+
+
 def next_step(workspace: Workspace, road: Road) -> str | None:
     """The first step that has no current result, or None at the end of the road."""
-    for step in STEPS:
-        if step == "approve" and not workspace.office.policy.approval_required:
-            continue
+    for step in steps_of(workspace):
         if not road.done(step):
             return step
     return None

@@ -13,6 +13,7 @@ from tuneward.workflows.evaluate import evaluate, gate_says_no
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.pull import pull
 from tuneward.workflows.register import register
+from tuneward.workflows.road import steps_of
 from tuneward.workflows.train import train
 from tuneward.workflows.workspace import Workspace
 
@@ -94,13 +95,15 @@ def run(
         ),
     )
     step("prepare", lambda: prepare(workspace, progress=progress))
-    if workspace.office.policy.approval_required:
+    if "approve" in steps_of(workspace):
         step("approve", lambda: _approve(workspace))
     step("train", lambda: train(workspace, progress=progress))
     evaluated = step("evaluate", lambda: evaluate(workspace, progress=progress))
     if not evaluated.evaluation.passed:
         raise gate_says_no(evaluated.evaluation)
     step("register", lambda: register(workspace, progress=progress))
+    if "deploy" not in steps_of(workspace):
+        return RunResult(steps=tuple(steps), next="tuneward verify")
     step("deploy", lambda: deploy(workspace, progress=progress))
     return RunResult(steps=tuple(steps))
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from tuneward.workflows.approve import decide
 from tuneward.workflows.prepare import ASK
-from tuneward.workflows.road import STEPS, Road, next_step, survey
+from tuneward.workflows.road import STEPS, Road, next_step, steps_of, survey
 from tuneward.workflows.workspace import Workspace
 
 State = Literal["done", "stale", "open", "waiting", "interrupted", "not needed"]
@@ -52,19 +52,19 @@ def status(workspace: Workspace) -> StatusResult:
     """
     road = survey(workspace)
     following = next_step(workspace, road)
-    policy = workspace.office.policy
+    policy, wanted = workspace.office.policy, steps_of(workspace)
     return StatusResult(
         project=workspace.project.project,
         policy=f"{policy.name} {policy.version}",
-        steps=tuple(StepState(step, _state(step, road, policy.approval_required), _says(step, road)) for step in STEPS),
+        steps=tuple(StepState(step, _state(step, road, wanted), _says(step, road)) for step in STEPS),
         next=_command(following, road, workspace),
     )
 
 
-def _state(step: str, road: Road, approval_required: bool) -> State:
+def _state(step: str, road: Road, wanted: tuple[str, ...]) -> State:
     if road.done(step):
         return "done"
-    if step == "approve" and not approval_required:
+    if step not in wanted:
         return "not needed"
     if step == "approve" and road.requested:
         return "waiting"
@@ -99,7 +99,7 @@ def _says(step: str, road: Road) -> str:
 
 def _command(step: str | None, road: Road, workspace: Workspace) -> str:
     if step is None:
-        return "tuneward serve"
+        return "tuneward serve" if "deploy" in steps_of(workspace) else "tuneward verify"
     if step == "approve":
         return decide(road.requested) if road.requested else ASK
     if step == "pull":

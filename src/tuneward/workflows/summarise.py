@@ -15,9 +15,10 @@ from tuneward.evaluation.measure import read_report, read_side_by_side
 from tuneward.modeling.machine import available_memory_bytes
 from tuneward.storage.database import now
 from tuneward.workflows.chat import ChatResult
+from tuneward.workflows.links import Link
 from tuneward.workflows.run import StepDone
 from tuneward.workflows.summary import LinkSummary, StepSummary, Summary
-from tuneward.workflows.verify import Link, VerifyResult
+from tuneward.workflows.verify import VerifyResult
 from tuneward.workflows.workspace import Workspace
 
 HEADLINE = "task.exact_match"

@@ -14,11 +14,13 @@ from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
+from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import get, latest
 from tuneward.workflows.approve import decide
 from tuneward.workflows.child import follow
 from tuneward.workflows.prepare import ASK, require_base
 from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
+from tuneward.workflows.starts import keep
 from tuneward.workflows.workspace import Workspace
 
 #: Faults that lie outside the run: mended, the same command goes on from the newest checkpoint.
@@ -67,7 +69,7 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
         base = require_base(workspace, road)
         dataset = require_dataset(road)
         approval = require_approval(workspace, road)
-        inputs = run_inputs(workspace, base, dataset)
+        inputs = run_inputs(workspace, base, dataset, road.start)
         with workspace.site.database.read() as c:
             unfinished = latest(c, Run, project=workspace.project.project, inputs_digest=inputs, status="running")
         if resume and unfinished is None:
@@ -77,6 +79,8 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
                 adapter = get(c, Adapter, road.run.adapter)
             assert adapter is not None, "a finished run has its adapter in the same transaction"
             return TrainResult(run=road.run, adapter=adapter, resumed=False, reused=True)
+        if road.start:
+            keep(workspace, road.start)
         if unfinished:
             run = replace(unfinished, approval=approval.id if approval else None)
             progress.say(f"going on with {run.id}, which was interrupted")
@@ -96,10 +100,14 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
                 figures={},
                 curve=None,
                 adapter=None,
+                start=road.start,
             )
         with change(workspace.office, "run.start", run.id) as c:
             c.put(run)
             c.link(dataset, run)
+            if run.start:
+                c.link(Ref("adapter", run.start), run)
+                c.note(start=run.start)
             c.note(inputs=inputs, scope=digest_of_scope(approval), resumed=unfinished is not None)
         figures = _follow(workspace, run, progress=progress)
         run, adapter = _take_in(workspace, run, base_id=base.id, figures=figures)
@@ -141,7 +149,7 @@ def require_approval(workspace: Workspace, road: Road) -> Approval | None:
     if road.requested:
         message, cure = f"{road.requested.id} waits for its decision", decide(road.requested)
         raise GovernanceError(Fault("TW-GOV-090", message, road.requested.id, f"an approver runs `{cure}`"))
-    scope = approval_scope(workspace, require_base(workspace, road), require_dataset(road))
+    scope = approval_scope(workspace, require_base(workspace, road), require_dataset(road), road.start)
     stale = " An earlier approval was for other data or settings." if "approve" in road.stale else ""
     raise GovernanceError(
         Fault(
@@ -210,7 +218,7 @@ def measured_text(event: Mapping[str, Any]) -> str:
 def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[str, Any]) -> tuple[Run, Adapter]:
     """Store adapter and curve by digest and commit the finished run."""
     folder = workspace.site.run_folder(run.id)
-    artifacts = workspace.site.artifacts
+    artifacts, kind = workspace.site.artifacts, str(run.config["adapter"]["kind"])
     adapter_id = artifacts.put_tree(folder / "adapter")
     finished = replace(
         run,
@@ -224,10 +232,11 @@ def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[s
         id=adapter_id,
         run=run.id,
         base=base_id,
-        rank=run.config["adapter"]["rank"],
-        alpha=run.config["adapter"]["alpha"],
+        rank=0 if kind == "full" else run.config["adapter"]["rank"],
+        alpha=0.0 if kind == "full" else run.config["adapter"]["alpha"],
         parameters=figures["trained_parameters"],
         created_at=now(),
+        kind=kind,
     )
     with change(workspace.office, "run.finish", run.id) as c:
         c.put(finished)

@@ -9,20 +9,19 @@ them together with their rows; covered ones, when the site's checkpoints go as w
 (``kept``); and what never entered the log.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tuneward.data.dataset import fingerprint_of_folder
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
-from tuneward.domain.audit import AuditEvent
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import Deployment, ModelVersion
-from tuneward.errors import Fault, ProofError, TunewardError
+from tuneward.errors import Fault, ProofError
 from tuneward.evaluation.gate import judge
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.audit import check_log, events, newest_events
@@ -31,32 +30,10 @@ from tuneward.governance.row_check import check_rows
 from tuneward.registry.versions import Papers, check_version
 from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import kind_of, latest, sift
+from tuneward.workflows.links import Link, broken, found, id_in
 from tuneward.workflows.provenance import permission_of, provenance_of
 
 N = TypeVar("N")
-
-
-@dataclass(frozen=True)
-class Link:
-    """One link of the chain.
-
-    Attributes:
-        name: ``answer``, ``deployment``, ``version``, ``adapter``, ``evaluation``, ``approval``, ``run``, ``dataset``,
-            ``base``, ``register`` or ``log``.
-        subject: id or digest of what it is about.
-        says: what holds, in a few words.
-        faults: what does not hold; empty when all is well.
-    """
-
-    name: str
-    subject: str
-    says: str
-    faults: tuple[Fault, ...] = ()
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing was found against it."""
-        return not self.faults
 
 
 @dataclass(frozen=True)
@@ -170,17 +147,17 @@ class _Chain:
             raise ProofError(Fault("TW-PROOF-011", f"the log knows no answer {event_id!r}", "", "see `tuneward log`"))
         if started.decision != "done":
             raise ProofError(Fault("TW-PROOF-011", "was refused: there is no answer", event_id, "see `tuneward log`"))
-        faults = [] if finished else [_fault("answer", event_id, "was started but no outcome was logged")]
+        faults = [] if finished else [broken("answer", event_id, "was started but no outcome was logged")]
         if not isinstance(started.detail, dict):
-            faults.append(_fault("answer", event_id, "its event is not of the form that was written"))
-        deployment = self._noun(Deployment, _named(started, "deployment"))
+            faults.append(broken("answer", event_id, "its event is not of the form that was written"))
+        deployment = self._noun(Deployment, id_in(started, "deployment"))
         version = self._noun(ModelVersion, deployment.version) if deployment else None
         if version:
-            given = tuple(_named(started, what) for what in ("version", "adapter", "base"))
+            given = tuple(id_in(started, what) for what in ("version", "adapter", "base"))
             if given != (version.id, version.adapter, version.base):
-                faults.append(_fault("answer", event_id, "another version, adapter or base gave it than is deployed"))
+                faults.append(broken("answer", event_id, "another version, adapter or base gave it than is deployed"))
         says = f"event {started.seq}, asked with {started.actor}"
-        return Link("answer", started.id, says, tuple(faults)), _named(started, "deployment")
+        return Link("answer", started.id, says, tuple(faults)), id_in(started, "deployment")
 
     def _version(self, version: ModelVersion) -> Iterable[Link]:
         run, dataset = self._noun(Run, version.run), self._noun(Dataset, version.dataset)
@@ -192,7 +169,7 @@ class _Chain:
         if version.approval and approval is None:
             missing.append(Ref("approval", version.approval))
         if missing:
-            faults = [_fault(name, version.id, f"no {name} as it names one can be read") for name, _ in missing]
+            faults = [broken(name, version.id, f"no {name} as it names one can be read") for name, _ in missing]
             yield Link("version", version.id, "", tuple(faults))
             yield from (self._absent(wanted, version.id) for wanted in missing)
             return
@@ -201,19 +178,34 @@ class _Chain:
         assert evaluation is not None
         assert base is not None
         assert adapter is not None
-        papers = _found(lambda: self._papers(version, approval, evaluation), "version", version.id)
+        papers = found(lambda: self._papers(version, approval, evaluation), "version", version.id)
         yield self._link("version", version, f"number {version.number}, signed with key {version.key_id[:12]}", papers)
-        yield self._link("adapter", adapter, f"{adapter.parameters:,} parameters", self._bytes("adapter", adapter.id))
-        judged = _found(lambda: self._verdict(evaluation, version), "evaluation", evaluation.id)
+        says = f"{adapter.kind}, {adapter.parameters:,} parameters"
+        yield self._link("adapter", adapter, says, self._bytes("adapter", adapter.id))
+        judged = found(lambda: self._verdict(evaluation, version), "evaluation", evaluation.id)
         yield self._link("evaluation", evaluation, "gate passed", judged)
         if approval:
             says = f"granted by {approval.decided_by}" + (", who also asked for it" if approval.self_granted else "")
-            given = _found(lambda: self._permission(approval, run=run, dataset=dataset), "approval", approval.id)
+            given = found(lambda: self._permission(approval, run=run, dataset=dataset), "approval", approval.id)
             yield self._link("approval", approval, says, given)
-        yield self._link("run", run, f"seed {run.seed}", _found(lambda: self._training(run, version), "run", run.id))
-        rows = _found(lambda: self._rows(dataset), "dataset", dataset.id)
+        method = str(run.config.get("method", "sft")) if isinstance(run.config, Mapping) else "unknown"
+        says = f"{method}, seed {run.seed}"
+        yield self._link("run", run, says, found(lambda: self._training(run, adapter, version), "run", run.id))
+        if run.start:
+            yield self._start(run.start, base)
+        rows = found(lambda: self._rows(dataset), "dataset", dataset.id)
         yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", rows)
         yield self._link("base", base, base.licence, self._bytes("base", base.id))
+
+    def _start(self, digest: str, base: Base) -> Link:
+        """What the run began with: an adapter of the register, or one that came as a folder and has no row."""
+        faults = self._bytes("start", digest)
+        adapter = self._noun(Adapter, digest)
+        if adapter is None:
+            return Link("start", digest, "an adapter from outside the site", tuple(faults))
+        if adapter.base != base.id:
+            faults.append(broken("start", digest, "it belongs to another base"))
+        return self._link("start", adapter, f"the adapter of {adapter.run}", faults)
 
     def _papers(self, version: ModelVersion, approval: Approval | None, evaluation: Evaluation) -> list[Fault]:
         faults = self._bytes("version", version.papers) + self._bytes("evaluation", evaluation.report)
@@ -225,7 +217,7 @@ class _Chain:
             "granted",
             permission.scope_digest,
         ):
-            return [_fault("approval", permission.id, "the version was registered under it, and it is not granted")]
+            return [broken("approval", permission.id, "the version was registered under it, and it is not granted")]
         provenance = provenance_of(
             self._office,
             evaluation,
@@ -249,30 +241,36 @@ class _Chain:
         report = read_report(self._artifacts.tree(evaluation.report))
         verdict = judge(report, evaluation.gate)
         if not verdict.passed or not evaluation.passed:
-            faults.append(_fault("evaluation", evaluation.id, "the gate says no to the figures of its report"))
+            faults.append(broken("evaluation", evaluation.id, "the gate says no to the figures of its report"))
         if (evaluation.adapter, evaluation.base) != (version.adapter, version.base):
-            faults.append(_fault("evaluation", evaluation.id, "it measured another adapter or base"))
+            faults.append(broken("evaluation", evaluation.id, "it measured another adapter or base"))
         return faults
 
     def _permission(self, approval: Approval, *, run: Run, dataset: Dataset) -> list[Fault]:
         faults = []
         if approval.status != "granted":
-            faults.append(_fault("approval", approval.id, f"it is {approval.status}, not granted"))
+            faults.append(broken("approval", approval.id, f"it is {approval.status}, not granted"))
         if digest_value(dict(approval.scope)) != approval.scope_digest:
-            faults.append(_fault("approval", approval.id, "its scope was changed after the request"))
+            faults.append(broken("approval", approval.id, "its scope was changed after the request"))
         asked = (approval.scope["dataset"], approval.scope["base"]["id"], approval.scope["training"])
         if asked != (dataset.fingerprint, run.base, dict(run.config)):
-            faults.append(_fault("approval", approval.id, "it was given for other data, base or settings"))
+            faults.append(broken("approval", approval.id, "it was given for other data, base or settings"))
+        if approval.scope.get("start") != run.start:
+            faults.append(broken("approval", approval.id, "it was given for a run that begins elsewhere"))
         if approval.decided_at is None or (run.finished_at or "") < approval.decided_at:
-            faults.append(_fault("approval", approval.id, "it was given after the run had ended"))
+            faults.append(broken("approval", approval.id, "it was given after the run had ended"))
         return faults
 
-    def _training(self, run: Run, version: ModelVersion) -> list[Fault]:
+    def _training(self, run: Run, adapter: Adapter, version: ModelVersion) -> list[Fault]:
         faults = []
         if (run.adapter, run.base, run.dataset) != (version.adapter, version.base, version.dataset):
-            faults.append(_fault("run", run.id, "its adapter, base or dataset is not the version's"))
+            faults.append(broken("run", run.id, "its adapter, base or dataset is not the version's"))
         if run.status != "finished":
-            faults.append(_fault("run", run.id, f"it is {run.status}, not finished"))
+            faults.append(broken("run", run.id, f"it is {run.status}, not finished"))
+        if run.config["adapter"]["kind"] != adapter.kind:
+            faults.append(broken("run", run.id, f"it trained {run.config['adapter']['kind']}, not {adapter.kind}"))
+        if bool(run.config.get("start")) != bool(run.start):
+            faults.append(broken("run", run.id, "its settings and its record differ on what it began with"))
         if run.curve:
             faults += self._bytes("run", run.curve)
         return faults
@@ -282,7 +280,7 @@ class _Chain:
         if not faults:
             key = self._office.keys.secret("records")
             if fingerprint_of_folder(self._artifacts.tree(dataset.tree), key) != dataset.fingerprint:
-                faults.append(_fault("dataset", dataset.id, "its rows do not give its fingerprint"))
+                faults.append(broken("dataset", dataset.id, "its rows do not give its fingerprint"))
         return faults
 
     def _log(self) -> Link:
@@ -299,7 +297,7 @@ class _Chain:
         return nouns[0] if nouns else None
 
     def _bytes(self, name: str, digest: str) -> list[Fault]:
-        return _found(lambda: [_fault(name, digest, wrong) for wrong in self._artifacts.check(digest)], name, digest)
+        return found(lambda: [broken(name, digest, wrong) for wrong in self._artifacts.check(digest)], name, digest)
 
     def _link(self, name: str, noun: Any, says: str, faults: Iterable[Fault]) -> Link:
         """A link over a row, which must read as the log last wrote it."""
@@ -312,33 +310,9 @@ class _Chain:
         if removed is None and wanted.id == subject:
             message = f"the register knows no {wanted.kind} {subject!r}"
             raise ProofError(Fault("TW-PROOF-011", message, "", "see `tuneward status` and `tuneward log`"))
-        return Link(wanted.kind, wanted.id, "", (removed or _fault(wanted.kind, wanted.id, "is not in the register"),))
+        return Link(wanted.kind, wanted.id, "", (removed or broken(wanted.kind, wanted.id, "is not in the register"),))
 
     def _register(self) -> Link:
         """All rows that are no link of this chain: the site's other nouns, record entries, findings, lineage."""
         others = tuple(self._changed.values())
         return Link("register", self._office.site.id, "every other governed row is as the log wrote it", others)
-
-
-def _found(check: Callable[[], list[Fault]], name: str, subject: str) -> list[Fault]:
-    """What a check finds; a row that was edited until it can no longer be checked is a finding too."""
-    try:
-        return check()
-    except TunewardError as error:
-        return [
-            _fault(
-                name, subject, f"{fault.place}: {fault.message}" if fault.place not in {"", subject} else fault.message
-            )
-            for fault in error.faults
-        ]
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return [_fault(name, subject, "its row is not of the form that was written")]
-
-
-def _named(event: AuditEvent, what: str) -> str:
-    """An id that an event's detail names; empty where the event was edited."""
-    return str(event.detail.get(what, "")) if isinstance(event.detail, dict) else ""
-
-
-def _fault(name: str, subject: str, message: str) -> Fault:
-    return Fault("TW-PROOF-012", f"{name}: {message}", subject, "do not serve it; restore a backup or make it anew")

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import signal
@@ -9,6 +10,12 @@ from pathlib import Path
 
 import openai
 import pytest
+import torch
+
+from tuneward.domain.record import Message
+from tuneward.modeling.base_model import load_base
+from tuneward.modeling.chat import Chat
+from tuneward.modeling.packed import PackedDocuments
 
 KEY = "correct-horse-battery"
 
@@ -76,6 +83,20 @@ def test_answers_the_official_client_and_ends_when_its_input_closes(started):
     engine.process.stdin.close()
     assert engine.process.wait(10) == 0
     assert time.monotonic() - ended < 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs the extra qlora")
+def test_a_base_in_four_bits_gives_other_numbers_and_says_so(started, base_folder):
+    engine = started("--precision", "fp32", "--quantisation", "nf4")
+    assert engine.first["quantisation"] == "nf4"
+    asked = {"logprobs": True, "top_logprobs": 1, "max_tokens": 1}
+    first = ask(engine.client(), **asked).choices[0].logprobs.content[0].top_logprobs[0].logprob
+    model, chat = load_base(base_folder, precision="fp32", quantised=True), Chat.load(base_folder)
+    ids = chat.prompt_ids([Message("user", "the road")])
+    layout = PackedDocuments((len(ids),))
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids]), position_ids=layout.position_ids(), layout=layout).logits[0, -1]
+    assert first == pytest.approx(float(logits.log_softmax(-1).max()), abs=1e-4)
 
 
 def test_a_caller_that_hangs_up_in_a_stream_frees_its_row(started):

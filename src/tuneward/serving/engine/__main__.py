@@ -49,6 +49,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", help="the base's name in `model`; the folder's name if not given")
     parser.add_argument("--port", type=int, default=0, help="0 for any that is free")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
+    parser.add_argument("--quantisation", choices=("none", "nf4"), default="none", help="of the base's linear layers")
     parser.add_argument("--max-rows", type=int, default=64, help="answers at once")
     parser.add_argument("--cache-mib", type=int, default=1536, help="memory for keys and values")
     parser.add_argument("--adapters-root", type=Path, help="folder below which adapters may lie")
@@ -95,7 +96,8 @@ def _serve(options: argparse.Namespace, key: str, listener: socket.socket, endin
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = best_precision(device) if options.precision == "auto" else options.precision
     chat = Chat.load(options.base)
-    model = load_base(options.base, precision=precision, device=device)
+    quantised = options.quantisation == "nf4"
+    model = load_base(options.base, precision=precision, device=device, quantised=quantised)
     prove(model)
     bank = AdapterBank(model)
     scheduler = Scheduler(
@@ -122,7 +124,8 @@ def _serve(options: argparse.Namespace, key: str, listener: socket.socket, endin
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            _say({"event": "ready", "port": listener.getsockname()[1], "precision": precision, "name": name})
+            told = {"precision": precision, "quantisation": options.quantisation, "name": name}
+            _say({"event": "ready", "port": listener.getsockname()[1], **told})
 
     server = Server(config)
 

@@ -9,9 +9,9 @@ import stat
 from pathlib import Path
 
 from tuneward.errors import Fault, ServingError
+from tuneward.modeling.config import ADAPTER_FILES
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
-_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -45,7 +45,7 @@ def confine(root: Path | None, path: str) -> Path:
         raise ServingError(faults)
     if folder.resolve() != folder:
         faults.append(_fault("the path passes through a symbolic link", "name the real folder"))
-    for name in _FILES:
+    for name in ADAPTER_FILES:
         file = folder / name
         if not file.exists():
             faults.append(_fault(f"{name} is missing", "copy the whole adapter folder"))
