@@ -16,7 +16,7 @@ from tuneward.training.selfcheck.statement import Measured, Statement
 from tuneward.training.selfcheck.subject import Subject
 
 #: Learned tokens that the plain head sees at once, and memory of its weight; of a larger one the first rows are taken.
-MOST_TOKENS, MOST_BYTES = 48, 2**29
+MOST_TOKENS, MOST_BYTES = 24, 2**29
 TOLERANCE = 1e-6
 
 
