@@ -62,6 +62,12 @@ class PackedDocuments:
         plan = self._plan(query.shape[1], key.shape[1], scoring.window, query.device)
         return cast(Tensor, _CausalAttention.apply(query[0], key[0], value[0], plan, scoring)).unsqueeze(0)
 
+    def kept_values(self, heads: int, kv_heads: int, scoring: Scoring) -> int:
+        """How many attention weights :meth:`attend` keeps for the backward pass of one layer on a CPU."""
+        plan = self._plan(heads, kv_heads, scoring.window, torch.device("cpu"))
+        kept = [block for blocks in plan.segments for block in blocks if _is_kept(block, scoring)]
+        return sum(heads * block.rows * (block.columns[1] - block.columns[0]) for block in kept)
+
     def attend_fused(self, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """The same with ``scaled_dot_product_attention``, segment by segment; no sliding window, no softcap.
 
@@ -261,9 +267,7 @@ class _CausalAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, key, value, *kept = ctx.saved_tensors
-        plan: _Plan = ctx.plan
-        scoring: Scoring = ctx.scoring
+        plan, scoring, (query, key, value, *kept) = cast(_Plan, ctx.plan), cast(Scoring, ctx.scoring), ctx.saved_tensors
         rows, keys, values = plan.queries(query), plan.looked_at(key), plan.looked_at(value)
         up = plan.queries(gradients[0].transpose(0, 1)).index_fill_(0, plan.padding, 0)
         d_rows, d_keys, d_values = (torch.empty_like(t) for t in (rows, keys, values))
