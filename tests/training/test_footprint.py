@@ -20,7 +20,7 @@ IDS = list(range(3, 60))
 def make(folder: Path, architecture: str, **settings):
     make_tiny_base(folder, architecture=architecture)
     model = load_base(folder, precision="fp32")
-    config = AdapterConfig(**{"rank": 4} | settings)
+    config = AdapterConfig(**settings if "kind" in settings else {"rank": 4} | settings)
     if config.kind == "full":
         model.requires_grad_(True)
     else:

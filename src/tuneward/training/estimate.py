@@ -133,7 +133,7 @@ def _timed(loop: Loop, indices: Sequence[int]) -> float:
     rows = [_with_reference(loop.rows[i]) if loop.objective.needs_reference else loop.rows[i] for i in indices]
     started = time.perf_counter()
     window = Window.pack(rows, device=loop.device, round_to=ROUND_TOKENS)
-    loop.objective.survey(loop.look(indices) for _ in range(1))
+    loop.objective.survey((loop.look(indices) for _ in range(1)), loop.group.summed)
     loss = loop.loss(window)
     loss.total.backward()
     float(loss.total.detach())  # waits for the device

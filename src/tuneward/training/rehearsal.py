@@ -1,7 +1,7 @@
 """A rehearsal: everything that a run does before its first step, and a few windows for the clock; nothing is trained.
 
-Place on the road: what ``tuneward train --plan`` starts as ``python -m tuneward.training.rehearsal FILE``, with a job as
-JSON in the file. It plans for one process. Leaves no checkpoint, no adapter and no row of the database.
+Place on the road: what ``tuneward train --plan`` starts as ``python -m tuneward.training.rehearsal FILE``, with a job
+as JSON in the file. It plans for one process. Leaves no checkpoint, no adapter and no row of the database.
 """
 
 import json
