@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from tuneward import errors
 from tuneward.cli.main import app
 from tuneward.configuration import Section
+from tuneward.error_codes import CODES
 from tuneward.workflows import (
     access,
     approve,
@@ -34,6 +35,7 @@ from tuneward.workflows import (
     quickstart,
     register,
     run,
+    selfcheck,
     serve,
     status,
     train,
@@ -58,6 +60,7 @@ RESULTS: dict[str, type[Any]] = {
     "approve show": approve.ApprovalResult,
     "approve list": approve.ApprovalList,
     "train": train.TrainResult,
+    "selfcheck": selfcheck.SelfcheckResult,
     "evaluate": evaluate.EvaluateResult,
     "register": register.RegisterResult,
     "deploy": deploy.DeployResult,
@@ -268,7 +271,7 @@ def errors_page() -> str:
     for kind in errors.TunewardError.__subclasses__():
         lines.append(f"| `{kind.__name__}` | {kind.exit_code} | {_first_sentence(kind.__doc__)} |")
     lines += ["\n| code | meaning |", "|---|---|"]
-    lines += [f"| `{code}` | {meaning} |" for code, meaning in sorted(errors.CODES.items())]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tuneward.errors import CODES, StorageError
+from tuneward.error_codes import CODES
+from tuneward.errors import StorageError
 from tuneward.workflows.init import init
 from tuneward.workflows.workspace import open_workspace
 
@@ -82,7 +83,7 @@ def test_every_dependency_has_its_line_and_its_pin() -> None:
 def test_every_error_code_is_used_and_none_is_used_unlisted() -> None:
     used: set[str] = set()
     for path in (ROOT / "src").rglob("*.py"):
-        if path.name != "errors.py" or path.parent.name != "tuneward":
+        if path.name != "error_codes.py" or path.parent.name != "tuneward":
             used |= set(re.findall(r"TW-[A-Z]+-\d{3}", path.read_text(encoding="utf-8")))
     assert used == set(CODES)
 

@@ -65,7 +65,7 @@ def assert_shared_equals_separate(model, families):
     assert len(expected) > 8
     for name, gradient in expected.items():
         difference = (gradients[name] - gradient).norm() / gradient.norm().clamp(min=1e-3)
-        assert difference < 1e-6, (name, float(difference))
+        assert difference < 3e-6, (name, float(difference))  # sums of many roundings, in another order
 
 
 @pytest.mark.usefixtures("blocks")

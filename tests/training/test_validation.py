@@ -216,7 +216,7 @@ def test_a_best_that_cannot_be_written_keeps_the_one_before(base, rows, tmp_path
 def test_a_validation_loss_that_is_no_number_ends_the_run(base, rows, tmp_path):
     loop, _ = make_loop(base, rows, tmp_path, validation=HELD)
     loop.objective = loop.validation.objective
-    loop.look = lambda numbers, look=loop.look: (_spoilt(look(numbers)[0]), look(numbers)[1])
+    loop.look = lambda numbers, branches=None, look=loop.look: (_spoilt(look(numbers)[0]), look(numbers)[1])
     with pytest.raises(TrainingError) as caught:
         loop.run(lambda upto: Curve(tmp_path / "curve.jsonl", upto=upto))
     assert caught.value.faults[0].code == "TW-TRAIN-007"

@@ -5,7 +5,8 @@ Place on the road: handed through every step of ``data.dataset.build``. Counts e
 
 from collections import Counter
 
-from tuneward.errors import CODES, DataError, Fault
+from tuneward.error_codes import CODES
+from tuneward.errors import DataError, Fault
 
 LISTED_FAULTS = 50
 

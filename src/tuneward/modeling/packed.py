@@ -340,10 +340,14 @@ class _Hidden:
         return self.known[shape]
 
     def outside(self, rows: int, columns: int, diagonal: int, window: int, dtype: torch.dtype) -> Tensor:
-        """Row r stands at column ``diagonal + r`` and sees itself and ``window - 1`` before it."""
+        """Row r stands at column ``diagonal + r`` and sees itself and ``window - 1`` before it.
+
+        Padding rows may stand behind the last column; they see what it sees, because a row that saw nothing would have
+        weights that are no number, and so would the gradients of all.
+        """
         shape = (rows, columns, diagonal)
         if shape not in self.known:
-            place = torch.arange(rows, device=self.device)[:, None] + diagonal
+            place = (torch.arange(rows, device=self.device)[:, None] + diagonal).clamp_max(columns - 1)
             distance = place - torch.arange(columns, device=self.device)
             addend = torch.zeros((rows, columns), dtype=dtype, device=self.device)
             self.known[shape] = addend.masked_fill_((distance < 0) | (distance >= window), float("-inf"))

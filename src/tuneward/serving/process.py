@@ -22,7 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from tuneward.errors import CODES, Fault, ServingError
+from tuneward.error_codes import CODES
+from tuneward.errors import Fault, ServingError
 from tuneward.modeling.machine import computing
 from tuneward.settings import SILENCE
 
