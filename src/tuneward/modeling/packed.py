@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 
 from tuneward.modeling.attention import Scoring
+from tuneward.modeling.hidden import Hidden
 
 #: Rows of queries per block of scores: a block stays small, and most of the hidden half of the square is never made.
 BLOCK_ROWS = 128
@@ -162,7 +163,7 @@ class _Plan:
         self, layout: PackedDocuments, heads: int, kv_heads: int, window: int | None, device: torch.device
     ) -> None:
         self.heads, self.kv_heads = heads, kv_heads
-        self.hidden = _Hidden(device)
+        self.hidden = Hidden(device)
         self.segments: list[list[_Block]] = []
         self.contexts: list[Span] = []  # each segment's keys: rows of head_dim
         self.shared = any(at is not None for at in layout.after)
@@ -322,33 +323,3 @@ def _weights(
     else:
         by_head += plan.hidden.outside(block.rows, scores.shape[-1], block.diagonal, scoring.window, scores.dtype)
     return torch.softmax(scores, dim=-1), slope
-
-
-class _Hidden:
-    """Addends that hide tokens: 0 where a row may look, minus infinity where not. Made once per shape."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.known: dict[tuple[int, ...], Tensor] = {}
-
-    def after(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """Row r sees columns 0 … r: (rows, columns)."""
-        shape = (rows, columns)
-        if shape not in self.known:
-            full = torch.full(shape, float("-inf"), dtype=dtype, device=self.device)
-            self.known[shape] = full.triu_(1)
-        return self.known[shape]
-
-    def outside(self, rows: int, columns: int, diagonal: int, window: int, dtype: torch.dtype) -> Tensor:
-        """Row r stands at column ``diagonal + r`` and sees itself and ``window - 1`` before it.
-
-        Padding rows may stand behind the last column; they see what it sees, because a row that saw nothing would have
-        weights that are no number, and so would the gradients of all.
-        """
-        shape = (rows, columns, diagonal)
-        if shape not in self.known:
-            place = (torch.arange(rows, device=self.device)[:, None] + diagonal).clamp_max(columns - 1)
-            distance = place - torch.arange(columns, device=self.device)
-            addend = torch.zeros((rows, columns), dtype=dtype, device=self.device)
-            self.known[shape] = addend.masked_fill_((distance < 0) | (distance >= window), float("-inf"))
-        return self.known[shape]

@@ -5,6 +5,7 @@ Everything lies on torch's meta device, so shapes of 70B take seconds and no mem
 made.
 """
 
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,7 @@ from tuneward.modeling.base_model import DTYPES, Precision
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.lora import LoraLinear, add_lora
-from tuneward.training.footprint import Footprint, measure
+from tuneward.training.footprint import Footprint, Line, measure
 
 #: Bytes per weight of a four-bit layer: half a byte, and a byte and a bit per 64 and 256 of them (benchmarks).
 FOUR_BIT_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
@@ -44,8 +45,31 @@ def on_paper(config: PreTrainedConfig, adapter: AdapterConfig, *, precision: Pre
 
 
 def paper_footprint(config: PreTrainedConfig, adapter: AdapterConfig, *, precision: Precision) -> Footprint:
-    """What windows of such a run would leave in memory."""
-    return measure(on_paper(config, adapter, precision=precision), IDS)
+    """What windows of such a run would leave in memory.
+
+    Some products of experts exist on the meta device in bf16 only; in fp32 everything is then taken to be twice as
+    large.
+    """
+    try:
+        return measure(on_paper(config, adapter, precision=precision), IDS)
+    except RuntimeError:
+        if precision == "bf16":
+            raise
+        return _doubled(measure(on_paper(config, adapter, precision="bf16"), IDS))
+
+
+def _doubled(footprint: Footprint) -> Footprint:
+    def twice(line: Line) -> Line:
+        return Line(2 * line.fixed, 2 * line.per_token)
+
+    return replace(
+        footprint,
+        layers=tuple(map(twice, footprint.layers)),
+        outside=twice(footprint.outside),
+        entry=2 * footprint.entry,
+        working=twice(footprint.working),
+        attention=tuple(replace(attention, bytes=2 * attention.bytes) for attention in footprint.attention),
+    )
 
 
 def four_bit_saving(model: nn.Module) -> int:
