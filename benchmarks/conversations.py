@@ -28,16 +28,21 @@ def read_conversations(base: Path, into: Path, *, count: int, form: Form) -> Row
         count: rows wanted.
         form: ``conversation`` (every assistant turn is learned) or ``pair``.
     """
-    records = [*_pairs()] or [*_stand_ins(2000)]
-    random.Random(0).shuffle(records)
-    if count > len(records):
-        raise SystemExit(f"{count} rows asked for, there are {len(records)}")
-    path = into / f"{form}-{count}.jsonl"
-    path.write_text("".join(json.dumps(record.to_json()) + "\n" for record in records[:count]), encoding="utf-8")
+    path = write_conversations(into / f"{form}-{count}.jsonl", count=count)
     chat = Chat.load(base)
     return read_rows(
         path, chat, cache=into / "tokens", context_tokens=CONTEXT_TOKENS, vocabulary=chat.vocabulary, form=form
     )
+
+
+def write_conversations(path: Path, *, count: int) -> Path:
+    """Write the first ``count`` conversations as prepared rows, each with a worse answer beside its last."""
+    records = [*_pairs()] or [*_stand_ins(2000)]
+    random.Random(0).shuffle(records)
+    if count > len(records):
+        raise SystemExit(f"{count} rows asked for, there are {len(records)}")
+    path.write_text("".join(json.dumps(record.to_json()) + "\n" for record in records[:count]), encoding="utf-8")
+    return path
 
 
 def source() -> str:

@@ -57,7 +57,7 @@ def make_loop(
 
     trainable = LoraTrainable(add_lora(model, config.adapter, seed=0), config.adapter)
     trainable.save(folder / "start", base_name="base")
-    objective = make_objective(config)
+    objective = make_objective(config, hidden=model.config.get_text_config().hidden_size)
     steps = plan_windows(rows, passes, window_tokens=config.window_tokens, weigh=objective.weigh)
     return Loop(
         model,

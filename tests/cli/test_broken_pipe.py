@@ -1,5 +1,6 @@
 """`tuneward … | head -1`: no traceback, the exit code of SIGPIPE; a gateway serves on."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def left_alone(folder: Path, *command: str) -> tuple[int, str]:
     """Exit code and stderr of a program whose reader leaves after one line."""
     reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # smaller than what is written, however late the reader leaves
     process = subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE, text=True
     )

@@ -1,5 +1,8 @@
 from tuneward.workflows import train
 
+PLAN = {"event": "plan", "steps": 5, "tokens": 1234, "base_parameters": 900, "trained_parameters": 100}
+PLAN |= {"memory": {"weights": 3 * 2**20, "slack": 0}, "peak_bytes": 4 * 2**20}
+
 
 class Counted:
     def __init__(self):
@@ -17,11 +20,15 @@ class Counted:
 
 def test_a_run_that_goes_on_shows_what_was_done_before():
     step = {"event": "step", "loss": 1.0, "tokens_per_second": 9.0, "remaining_seconds": 1.0}
-    events = [{"event": "plan", "steps": 5}, {"event": "resumed", "step": 3, "steps": 5}, step, step]
+    events = [PLAN, {"event": "resumed", "step": 3, "steps": 5}, step, step]
     progress = Counted()
     for event in events:
         train._show(event, progress)
     assert (progress.total, progress.done) == (5, 5)
+    assert progress.said == [
+        "100 of 1,000 parameters (10.0%), 1,234 tokens in 5 steps",
+        "about 4 MiB at the peak: weights 3",
+    ]
 
 
 def test_measurements_and_warnings_are_lines():
@@ -43,3 +50,10 @@ def test_measurements_and_warnings_are_lines():
         "after step 24: held-out loss 2.500, 2 without improvement; training ends early",
         "MLflow is told no more",
     ]
+
+
+def test_the_first_steps_tell_how_long_it_takes():
+    progress = Counted()
+    train._show({"event": "estimate", "seconds": 90.4, "watts": 20.0, "watt_hours": 0.502, "windows": 6}, progress)
+    (said,) = progress.said
+    assert said == "about 1:30 min of steps, 0.5 Wh if it draws 20 W (estimate after 6 windows)"

@@ -8,12 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
+from tuneward.cli.plan import show_plan
 from tuneward.cli.progress_bar import duration, progress_on_stderr
 from tuneward.errors import EvaluationError
 from tuneward.workflows.deploy import DeployResult
 from tuneward.workflows.deploy import deploy as activate
 from tuneward.workflows.evaluate import EvaluateResult
 from tuneward.workflows.evaluate import evaluate as measure
+from tuneward.workflows.plan import plan as foresee
 from tuneward.workflows.prepare import PrepareResult
 from tuneward.workflows.prepare import prepare as make_dataset
 from tuneward.workflows.register import RegisterResult
@@ -73,14 +75,22 @@ def said(counts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+OnlyPlan = Annotated[
+    bool, typer.Option("--plan", help="Only say what the run would train, take and cost; nothing is trained.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Only go on with an interrupted run; refuse where none is.")]
 
 
-def train(project: ProjectFolder = HERE, resume: Resume = False, as_json: Json = False) -> None:
+def train(project: ProjectFolder = HERE, resume: Resume = False, plan: OnlyPlan = False, as_json: Json = False) -> None:
     """Train the adapter; Ctrl-C keeps a checkpoint, the same command goes on."""
     with progress_on_stderr() as progress:
-        result = fit(open_workspace(project), resume=resume, progress=progress)
-    show(result, show_trained, as_json=as_json)
+        workspace = open_workspace(project)
+        planned = foresee(workspace, progress=progress) if plan else None
+        result = None if plan else fit(workspace, resume=resume, progress=progress)
+    if planned is not None:
+        show(planned, show_plan, as_json=as_json)
+    if result is not None:
+        show(result, show_trained, as_json=as_json)
 
 
 def show_trained(result: TrainResult) -> None:

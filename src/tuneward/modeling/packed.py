@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 
 from tuneward.modeling.attention import Scoring
+from tuneward.modeling.hidden import Hidden
 
 #: Rows of queries per block of scores: a block stays small, and most of the hidden half of the square is never made.
 BLOCK_ROWS = 128
@@ -61,6 +62,12 @@ class PackedDocuments:
             return self.attend_fused(query, key, value, scoring)
         plan = self._plan(query.shape[1], key.shape[1], scoring.window, query.device)
         return cast(Tensor, _CausalAttention.apply(query[0], key[0], value[0], plan, scoring)).unsqueeze(0)
+
+    def kept_values(self, heads: int, kv_heads: int, scoring: Scoring) -> int:
+        """How many attention weights :meth:`attend` keeps for the backward pass of one layer on a CPU."""
+        plan = self._plan(heads, kv_heads, scoring.window, torch.device("cpu"))
+        kept = [block for blocks in plan.segments for block in blocks if _is_kept(block, scoring)]
+        return sum(heads * block.rows * (block.columns[1] - block.columns[0]) for block in kept)
 
     def attend_fused(self, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """The same with ``scaled_dot_product_attention``, segment by segment; no sliding window, no softcap.
@@ -156,7 +163,7 @@ class _Plan:
         self, layout: PackedDocuments, heads: int, kv_heads: int, window: int | None, device: torch.device
     ) -> None:
         self.heads, self.kv_heads = heads, kv_heads
-        self.hidden = _Hidden(device)
+        self.hidden = Hidden(device)
         self.segments: list[list[_Block]] = []
         self.contexts: list[Span] = []  # each segment's keys: rows of head_dim
         self.shared = any(at is not None for at in layout.after)
@@ -261,9 +268,7 @@ class _CausalAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, key, value, *kept = ctx.saved_tensors
-        plan: _Plan = ctx.plan
-        scoring: Scoring = ctx.scoring
+        plan, scoring, (query, key, value, *kept) = cast(_Plan, ctx.plan), cast(Scoring, ctx.scoring), ctx.saved_tensors
         rows, keys, values = plan.queries(query), plan.looked_at(key), plan.looked_at(value)
         up = plan.queries(gradients[0].transpose(0, 1)).index_fill_(0, plan.padding, 0)
         d_rows, d_keys, d_values = (torch.empty_like(t) for t in (rows, keys, values))
@@ -318,33 +323,3 @@ def _weights(
     else:
         by_head += plan.hidden.outside(block.rows, scores.shape[-1], block.diagonal, scoring.window, scores.dtype)
     return torch.softmax(scores, dim=-1), slope
-
-
-class _Hidden:
-    """Addends that hide tokens: 0 where a row may look, minus infinity where not. Made once per shape."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.known: dict[tuple[int, ...], Tensor] = {}
-
-    def after(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """Row r sees columns 0 … r: (rows, columns)."""
-        shape = (rows, columns)
-        if shape not in self.known:
-            full = torch.full(shape, float("-inf"), dtype=dtype, device=self.device)
-            self.known[shape] = full.triu_(1)
-        return self.known[shape]
-
-    def outside(self, rows: int, columns: int, diagonal: int, window: int, dtype: torch.dtype) -> Tensor:
-        """Row r stands at column ``diagonal + r`` and sees itself and ``window - 1`` before it.
-
-        Padding rows may stand behind the last column; they see what it sees, because a row that saw nothing would have
-        weights that are no number, and so would the gradients of all.
-        """
-        shape = (rows, columns, diagonal)
-        if shape not in self.known:
-            place = (torch.arange(rows, device=self.device)[:, None] + diagonal).clamp_max(columns - 1)
-            distance = place - torch.arange(columns, device=self.device)
-            addend = torch.zeros((rows, columns), dtype=dtype, device=self.device)
-            self.known[shape] = addend.masked_fill_((distance < 0) | (distance >= window), float("-inf"))
-        return self.known[shape]

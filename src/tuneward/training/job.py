@@ -18,19 +18,21 @@ from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
 from tuneward.modeling.whole_model import complete
 from tuneward.training.allocator import keep_freed_memory, peak_bytes
-from tuneward.training.batches import Step, plan_steps
+from tuneward.training.batches import Step
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, draw
 from tuneward.training.distributed import ALONE, Group, Workers
 from tuneward.training.embedding_noise import EmbeddingNoise
+from tuneward.training.estimate import Estimating
+from tuneward.training.fitting import plan_run
 from tuneward.training.held_out import calibrated, make_validation, read_pairs, refuse_samples_in_parts, validated
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.losses.reward import Reward
 from tuneward.training.objectives import check_objective, make_objective
 from tuneward.training.optimizer import require_optimizer
-from tuneward.training.plan import Plan, available_bytes, make_plan, refuse_what_cannot_fit
+from tuneward.training.plan import Plan
 from tuneward.training.recompute import recompute
 from tuneward.training.reference import Stopped, add_reference
 from tuneward.training.rows import Examples, Rows, read_rows
@@ -155,19 +157,9 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) 
         trainable, states = share_trainable(model, config, group, start=job.start, precision=precision)
     else:
         trainable, states = make_trainable(model, config, start=job.start), states_of(model)
-    steps = plan_steps(
-        rows,
-        epochs=config.epochs,
-        batch_tokens=config.batch_tokens,
-        batch_rows=config.batch_rows,
-        window_tokens=min(config.window_tokens, config.batch_tokens),
-        seed=config.seed,
-        weigh=objective.weigh,
-        among=learned,
+    steps, plan = plan_run(
+        model, trainable, objective, rows=rows, learned=learned, config=config, precision=precision, group=group
     )
-    plan = make_plan(model, rows=rows, steps=steps, config=config, precision=precision, processes=group.size)
-    if device == "cpu":
-        refuse_what_cannot_fit(plan, available_bytes(group.size))
     recompute(model, config.recompute)
     if config.neftune_alpha:
         EmbeddingNoise(model, config.neftune_alpha)
@@ -221,6 +213,7 @@ def train(
         told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
         emit({"event": "note", "text": told})
     job.folder.mkdir(parents=True, exist_ok=True)
+    emit = Estimating(emit, model=ready.model, rows=ready.rows, steps=ready.steps, config=job.config, group=group)
     tracked = Tracked(emit, [] if group.rank else make_trackers(job.config, job.folder))
     finished = False
     try:

@@ -1,43 +1,39 @@
-"""The plan of a run: what it trains, how long it is, how much memory it takes; refuses what cannot fit.
+"""The plan of a run: what it trains, how long it is, how much memory it takes.
 
-Place on the road: after rows and model are loaded, before the first step. Knows sizes, not values.
+Place on the road: after rows and model are loaded, before the first step; ``fitting`` refuses what is too large. What a
+window leaves in memory was measured (``footprint``), the rest is counted. Knows sizes, not values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from tuneward.errors import Fault, TrainingError
-from tuneward.modeling.lora import LoraLinear
+from tuneward.modeling.lora import unreached
 from tuneward.modeling.machine import available_memory_bytes
-from tuneward.modeling.packed import KEPT_TOKENS
 from tuneward.modeling.quantisation import weight_bytes, weight_count
-from tuneward.training.batches import Step
+from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.config import TrainingConfig
+from tuneward.training.footprint import Footprint
 from tuneward.training.optimizer import STATE_BYTES
-from tuneward.training.recompute import recomputed_layers
 from tuneward.training.rows import Row
 from tuneward.training.sharding import decoder_layers
 
 MIB = 2**20
 
-#: What Python, torch and transformers take before anything is loaded, in bytes (measured).
+#: What Python, torch and transformers take where it cannot be looked at, because the run is on paper (measured).
 RUNTIME_BYTES = 450 * MIB
 
-#: Saved values per token and layer, as multiples of (hidden, intermediate) width: residuals, normalised states and the
-#: attention's result; gate, up, the gate's activation and their product.
-HIDDEN_COPIES, WIDE_COPIES = 6.0, 4.0
+#: What an allocator holds beyond what is in use, because windows differ in size: a share of what comes and goes
+#: (measured, docs/performance.md).
+SLACK = {"cpu": 0.12, "cuda": 0.05}
 
-#: Blocks of attention weights are about this share of the square of a short document's length.
-KEPT_SHARE = 0.75
-
-#: What the allocator holds beyond what is in use, because windows differ in size (measured; docs/performance.md).
-SLACK = 1.2
+#: Of the run's windows, so many of the largest are laid out to find the one that takes most.
+CANDIDATES = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,10 @@ class Plan:
         windows: passes through the model.
         floating_operations: of the unavoidable matrix products: 4 per frozen parameter and token (no weight gradients),
             6 per trained one, the head on learned tokens only.
+        six_nd: the customary count: 6 per parameter and token.
         memory: part → bytes at the peak.
+        reached: highest memory so far, in bytes; loading may have taken more than training will.
+        not_reached: weights of the base that no update reaches, in words; empty where it reaches all.
     """
 
     method: str
@@ -77,12 +76,20 @@ class Plan:
     steps: int
     windows: int
     floating_operations: float
+    six_nd: float
     memory: dict[str, int]
+    reached: int = 0
+    not_reached: str = ""
+
+    @property
+    def needed_bytes(self) -> int:
+        """Memory that training takes at its peak."""
+        return sum(self.memory.values())
 
     @property
     def peak_bytes(self) -> int:
         """Predicted peak memory of the process."""
-        return sum(self.memory.values())
+        return max(self.needed_bytes, self.reached)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as the training process prints it."""
@@ -96,25 +103,37 @@ def make_plan(
     steps: Sequence[Step],
     config: TrainingConfig,
     precision: str,
+    footprint: Footprint,
+    masters: Mapping[str, Tensor],
+    resident: int | None = None,
+    reached: int = 0,
     processes: int = 1,
 ) -> Plan:
     """Count parameters, tokens, operations and memory of a run whose adapter is already in ``model``.
 
     Memory is that of one process; of ``processes``, each holds a part of the frozen base, or of all masters.
+
+    Args:
+        model: the base with what is trained.
+        rows: the dataset.
+        steps: the course of the run.
+        config: the training section.
+        precision: ``bf16`` or ``fp32``.
+        footprint: what a window leaves.
+        masters: what the optimizer moves, as far as this process holds it.
+        resident: bytes that this process has now, with model and masters; None for a run on paper.
+        reached: the most that it has had.
+        processes: that train together.
     """
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = weight_count(model) - trained
-    embedding: Any = model.get_input_embeddings()
-    head: Any = model.get_output_embeddings()
-    inner = frozen - embedding.weight.numel() - (0 if head.weight is embedding.weight else head.weight.numel())
+    products = Products.of(model)
     tokens, learned = sum(step.tokens for step in steps), sum(step.trained for step in steps)
-    learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    masters = trained // processes if config.adapter.kind == "full" else trained
-    held = weight_bytes(model) - learning
-    if processes > 1:  # four-bit weights are whole in each, the base's matrices are in parts
-        parts = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
-        held += parts // processes - parts + gathered_bytes(model, precision)
-    widest = max(sum(rows[i].size for i in window) for step in steps for window in step.windows)
+    held, lying = _held(model, masters, precision, processes)
+    moved = sum(p.numel() for p in masters.values())
+    missed = None if config.adapter.kind == "full" else unreached(model)
+    windows = [window for step in steps for window in step.windows]
+    runtime = RUNTIME_BYTES if resident is None else max(0, resident - lying - 4 * moved)
     return Plan(
         method=config.method,
         precision=precision,
@@ -126,20 +145,105 @@ def make_plan(
         tokens=tokens,
         trained_tokens=learned,
         longest_row=max(row.size for row in rows),
-        widest_window=widest,
+        widest_window=max(sum(rows[i].size for i in window) for window in windows),
         steps=len(steps),
-        windows=sum(len(step.windows) for step in steps),
-        floating_operations=float(tokens * (4 * inner + 6 * trained) + learned * 4 * head.weight.numel()),
+        windows=len(windows),
+        floating_operations=products.operations(tokens, learned),
+        six_nd=6.0 * (frozen + trained) * tokens,
         memory={
-            "runtime": RUNTIME_BYTES,
+            "runtime": runtime,
             "weights": held,
-            "adapter": 4 * masters,
-            "gradients": 4 * masters,
-            "optimizer": int(STATE_BYTES[config.optimizer] * masters),
-            "activations": int(SLACK * widest * _bytes_per_token(model, rows, config.recompute)),
-            "loss_head": config.head_memory_mib * MIB + widest * embedding.weight.shape[1] * model.dtype.itemsize,
+            "adapter": 4 * moved,
+            "gradients": 4 * moved,
+            "optimizer": int(STATE_BYTES[config.optimizer] * moved),
+            **passing(model, rows, windows, config, footprint),
         },
+        reached=reached,
+        not_reached="" if missed is None else str(missed),
     )
+
+
+def _held(model: PreTrainedModel, masters: Mapping[str, Tensor], precision: str, processes: int) -> tuple[int, int]:
+    """Bytes of the weights that are no masters: at the peak, and now."""
+    shared = {p.data_ptr() for p in masters.values()}
+    learning = [p for p in model.parameters() if p.requires_grad and (p.data_ptr() in shared or processes > 1)]
+    lying = weight_bytes(model) - sum(p.numel() * p.element_size() for p in learning)
+    if processes == 1:
+        return lying, lying
+    # four-bit weights are whole in each, the base's matrices are in parts
+    parts = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+    lying += parts // processes - parts
+    return lying + gathered_bytes(model, precision), lying
+
+
+def passing(
+    model: PreTrainedModel,
+    rows: Sequence[Row],
+    windows: Sequence[Sequence[int]],
+    config: TrainingConfig,
+    footprint: Footprint,
+) -> dict[str, int]:
+    """Part → bytes of what comes and goes with a window, of the window that takes most."""
+    head: Any = model.get_output_embeddings()
+    vocabulary, hidden = head.weight.shape
+    itemsize = model.dtype.itemsize
+    most: dict[str, int] = {}
+    sizes = {i: rows[i].size for window in windows for i in window}
+    for window in _largest(windows, sizes):
+        packed = Window.pack([rows[i] for i in window], round_to=ROUND_TOKENS)
+        learned = packed.places.shape[0]
+        saved = footprint.saved(packed.layout, config.recompute)
+        logits = min(config.head_memory_mib * MIB, learned * vocabulary * (itemsize + 8))
+        states = 2 * learned * hidden * itemsize  # of the learned places: themselves, and their gradient
+        working = footprint.working.at(packed.ids.shape[1])
+        # logits are gone when the backward pass begins: the larger of the two counts, the head's part is whole
+        beside = max(0.0, working - logits)
+        slack = SLACK[model.device.type if model.device.type in SLACK else "cpu"] * (saved + states + beside)
+        parts = {"activations": saved, "backward": beside, "loss_head": logits + states, "slack": slack}
+        if sum(parts.values()) > sum(most.values()):
+            most = {name: int(size) for name, size in parts.items()}
+    return most
+
+
+def _largest(windows: Sequence[Sequence[int]], sizes: Mapping[int, int]) -> Iterable[Sequence[int]]:
+    by_tokens = sorted(windows, key=lambda window: -sum(sizes[i] for i in window))
+    by_squares = sorted(windows, key=lambda window: -sum(sizes[i] ** 2 for i in window))
+    return by_tokens[:CANDIDATES] + by_squares[:CANDIDATES]
+
+
+@dataclass(frozen=True)
+class Products:
+    """Weights by what their products cost.
+
+    Attributes:
+        frozen: weights of the layers that stay as they are.
+        trained: weights that are moved; they are met a third time.
+        head: weights of the output head, met by learned tokens only.
+        head_trained: whether it is moved.
+    """
+
+    frozen: int
+    trained: int
+    head: int
+    head_trained: bool
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "Products":
+        """Count those of a model; looking up embeddings is no product."""
+        embedding: Any = model.get_input_embeddings()
+        head: Any = model.get_output_embeddings()
+        ends = {id(embedding.weight), id(head.weight)}
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad and id(p) not in ends)
+        tied = head.weight is embedding.weight
+        outside = embedding.weight.numel() + (0 if tied else head.weight.numel())
+        frozen = weight_count(model) - outside - trained
+        return cls(frozen, trained, head.weight.numel(), bool(head.weight.requires_grad))
+
+    def operations(self, tokens: int, learned: int) -> float:
+        """Floating-point operations that cannot be avoided, attention's left out."""
+        return float(
+            tokens * (4 * self.frozen + 6 * self.trained) + learned * (6 if self.head_trained else 4) * self.head
+        )
 
 
 def gathered_bytes(model: PreTrainedModel, precision: str) -> int:
@@ -149,64 +253,27 @@ def gathered_bytes(model: PreTrainedModel, precision: str) -> int:
     return (outside + 2 * max(layers, default=0)) * (2 if precision == "bf16" else 4)
 
 
-def _bytes_per_token(model: nn.Module, rows: Sequence[Row], setting: bool | int = False) -> float:
-    """Bytes that one token's forward pass leaves for its backward pass, over all layers.
-
-    A recomputed layer leaves its input, and one of them at a time is there whole.
-    """
-    short = [row.ids.size for row in rows if row.ids.size <= KEPT_TOKENS]
-    kept = KEPT_SHARE * sum(size * size for size in short) / sum(row.ids.size for row in rows)
-    config: Any = model.config
-    text: Any = config.get_text_config()
-    layers, hidden = text.num_hidden_layers, text.hidden_size
-    wide = getattr(text, "intermediate_size", None) or 4 * hidden
-    heads = text.num_attention_heads + 2 * (getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
-    head_width = getattr(text, "head_dim", None) or hidden // text.num_attention_heads
-    ranks = sum(m.a.shape[0] for m in model.modules() if isinstance(m, LoraLinear))
-    dtype: torch.dtype = next(model.parameters()).dtype
-    per_layer = HIDDEN_COPIES * hidden + heads * head_width + WIDE_COPIES * wide + text.num_attention_heads * kept
-    again = recomputed_layers(layers, setting)
-    whole = layers - max(0, again - 1)
-    return dtype.itemsize * (whole * per_layer + again * hidden + ranks * whole / layers)
-
-
-def refuse_what_cannot_fit(plan: Plan, available: int | None) -> None:
-    """Refuse a plan whose predicted peak exceeds what the machine has left.
-
-    Args:
-        plan: with the base already loaded.
-        available: bytes that this process may take in all, or None where that is unknown.
-
-    Raises:
-        TrainingError: with the parts, and the nearest settings that would fit.
-    """
-    if available is None or plan.peak_bytes <= available:
-        return
-    parts = ", ".join(f"{name} {size / MIB:,.0f}" for name, size in plan.memory.items())
-    over = plan.peak_bytes - available
-    fitting = int(plan.widest_window * (1 - over / plan.memory["activations"])) if plan.memory["activations"] else 0
-    if fitting >= plan.longest_row:
-        cure = f"set training.window_tokens to {fitting}; the result stays the same"
-    elif fitting >= 0.2 * plan.widest_window:
-        cure = f"leave out or split rows of more than {fitting} tokens, and set training.window_tokens to {fitting}"
-    else:
-        cure = "choose a smaller base or a machine with more memory"
-    told = f"about {plan.peak_bytes / MIB:,.0f} MiB needed ({parts}), {available / MIB:,.0f} MiB free"
-    raise TrainingError(Fault("TW-TRAIN-006", told, "training.window_tokens", cure))
-
-
-def available_bytes(processes: int = 1) -> int | None:
+def available_bytes(processes: int = 1, device: str = "cpu") -> int | None:
     """Memory that this process may take in all: what it has and what can still be had; None where nothing tells.
 
     Args:
         processes: how many like this one share what can be had.
+        device: ``cpu``, or ``cuda`` for the memory of the current device.
     """
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info()
+        return free + torch.cuda.memory_reserved()
     if not Path("/proc/self/status").is_file():
         return None
-    return available_memory_bytes() // processes + resident_bytes()
+    return available_memory_bytes() // processes + (resident_bytes() or 0)
 
 
-def resident_bytes() -> int:
-    """Memory of this process now."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+def resident_bytes(device: str = "cpu") -> int | None:
+    """Memory of this process now: of its tensors on a GPU, of all that it has on a CPU; None where nothing tells."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.memory_allocated())
+    path = Path("/proc/self/status")
+    if not path.is_file():
+        return None
+    status = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
     return int(status["VmRSS"].split()[0]) * 1024

@@ -18,6 +18,7 @@ from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import get, latest
 from tuneward.workflows.approve import decide
 from tuneward.workflows.child import follow
+from tuneward.workflows.plan_text import estimate_text, memory_text, plan_text
 from tuneward.workflows.prepare import ASK, require_base
 from tuneward.workflows.road import Road, approval_scope, run_inputs, survey
 from tuneward.workflows.starts import keep
@@ -186,7 +187,11 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
 
 def _show(event: Mapping[str, Any], progress: Progress) -> None:
     if event["event"] == "plan":
+        progress.say(plan_text(event))
+        progress.say(memory_text(event))
         progress.begin("training", total=event["steps"], unit="steps")
+    elif event["event"] == "estimate":
+        progress.say(estimate_text(event))
     elif event["event"] == "note":
         progress.say(event["text"])
     elif event["event"] == "resumed":
