@@ -15,26 +15,30 @@ from tuneward.training.losses.head import token_log_probs
 from tuneward.training.selfcheck.statement import Measured, Statement
 from tuneward.training.selfcheck.subject import Subject
 
-#: Learned tokens that the plain head sees at once; all their logits must fit into memory.
-MOST_TOKENS = 48
+#: Learned tokens that the plain head sees at once, and memory of its weight; of a larger one the first rows are taken.
+MOST_TOKENS, MOST_BYTES = 24, 2**29
 TOLERANCE = 1e-6
 
 
 def chunked(subject: Subject) -> Measured:
     """Log-probabilities, gradients of the states and, for a trained head, of its weights: chunk by chunk and plain.
 
-    Both are sums of large terms that cancel, so each is measured against the size of its terms.
+    Log-probabilities are fp32 as in training; products are fp64, since an fp32 sum over a whole vocabulary depends in
+    its fourth digit on the shape of the product. All are measured against the size of their terms, which cancel.
     """
     adapted = subject.whole
     window = Window.pack(subject.short_rows())
     with torch.no_grad():
-        hidden = hidden_states(adapted.model, window.ids, window.layout)[0][window.places[:MOST_TOKENS]]
-    targets = window.targets[:MOST_TOKENS]
+        hidden = hidden_states(adapted.model, window.ids, window.layout)[0][window.places[:MOST_TOKENS]].double()
+    rows = min(adapted.head.weight.shape[0], MOST_BYTES // (8 * hidden.shape[1]))
+    weight = adapted.head.weight.detach()[:rows].double()
+    bias = None if adapted.head.bias is None else adapted.head.bias.detach()[:rows].double()
+    targets = window.targets[:MOST_TOKENS] % rows
     counts = torch.linspace(0.5, 2, len(targets))  # each token counts otherwise, as in a preference loss
-    room = 7 * adapted.head.weight.shape[0] * (hidden.dtype.itemsize + 8)  # seven rows a chunk, the last one shorter
+    room = 7 * rows * (hidden.dtype.itemsize + 8)  # seven rows a chunk, the last one shorter
     found = 0.0
     for trained in (False, True):
-        head = replace(adapted.head, weight=adapted.head.weight.detach().clone().requires_grad_(trained))
+        head = replace(adapted.head, weight=weight.clone().requires_grad_(trained), bias=bias)
         states = hidden.clone().requires_grad_(True)
         values = token_log_probs(states, targets, head, chunk_bytes=room)
         asked = [states, head.weight] if trained else [states]
@@ -56,8 +60,8 @@ def _plain(
     if head.softcap is not None:
         logits = head.softcap * torch.tanh(logits / head.softcap)
         slope = slope * (1 - (logits / head.softcap) ** 2)
-    scores = torch.log_softmax(logits, 1)
-    turn = -scores.exp()
+    scores = torch.log_softmax(logits.float(), 1)
+    turn = -scores.double().exp()
     turn[torch.arange(len(targets)), targets] += 1
     turn = turn * slope * counts[:, None]  # d sum / d product: (tokens, vocabulary)
     results = scores.gather(1, targets[:, None])[:, 0], turn @ weight, turn.t() @ hidden
@@ -68,7 +72,7 @@ def _plain(
 STATEMENTS: dict[str, Statement] = {
     "loss head": Statement(
         "The loss head, chunk by chunk, is the plain head.",
-        "log-probabilities and gradients of states and of a trained head, in chunks and with all logits at once",
+        "log-probabilities and gradients of states and of a trained head, in chunks and all at once; products in fp64",
         chunked,
     ),
 }

@@ -37,7 +37,7 @@ from tuneward.training.trainable import LoraTrainable
 #: Spread of B's start values here: the update is then a fair part of the weight, and what is wrong with it is seen.
 SPREAD = 0.05
 #: Tokens that pass through all layers in one statement; longer rows give way to the built-in ones.
-WHOLE_TOKENS = 200
+WHOLE_TOKENS = 120
 #: Weights above which all layers would take minutes on a CPU.
 WHOLE_WEIGHTS = 2e9
 
