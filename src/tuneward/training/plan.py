@@ -30,12 +30,12 @@ MIB = 2**20
 RUNTIME_BYTES = 450 * MIB
 
 #: What an allocator holds beyond what is in use, because windows differ in size: a share of what comes and goes
-#: (measured, docs/performance.md).
+#: (a guess that plans are held against: docs/performance.md, "Plans").
 SLACK = {"cpu": 0.12, "cuda": 0.05}
 
 #: Code that oneDNN makes on a CPU for bf16 products of a shape it has not met, in bytes: for each shape of attention's
 #: blocks, each width of a window and each number of learned tokens; it keeps about a thousand products at most
-#: (measured, docs/performance.md, "Plans").
+#: (fitted by hand to two runs: docs/performance.md, "Plans").
 BLOCK_CODE, WIDTH_CODE, HEAD_CODE, MOST_CODE = int(3.9 * MIB), 8 * MIB, int(2.6 * MIB), 500 * MIB
 
 #: Rows that are looked at for the shapes of their blocks.
