@@ -108,6 +108,6 @@ def test_wrong_references_are_counted_and_never_quoted(tmp_path) -> None:
 
 
 def test_every_kind_of_task_can_be_made(tmp_path) -> None:
-    assert set(TASKS) == {"json", "text"}
+    assert set(TASKS) == {"json", "reward", "text"}
     config = validate({"task": {"kind": "text"}}, EvaluationConfig)
     assert make_task(config, project_folder=tmp_path).kind == "text"

@@ -184,7 +184,7 @@ def test_the_commands_show_who_asked_what_and_who_decided(desks: Desks, monkeypa
     assert "asked by eve" in shown
     assert "We [need] it: soon" in shown
     assert "legal basis contract" in shown
-    assert "lora of rank 8, 2 epochs" in shown
+    assert "lora of rank 8 by sft, 2 epochs" in shown
     assert f"next: tuneward approve grant {number}" in shown
     code, _, told = tuneward("eve", "refuse", number, "--reason", "mine")
     assert code == GovernanceError.exit_code

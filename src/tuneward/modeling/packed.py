@@ -69,6 +69,11 @@ class PackedDocuments:
         kept = [block for blocks in plan.segments for block in blocks if _is_kept(block, scoring)]
         return sum(heads * block.rows * (block.columns[1] - block.columns[0]) for block in kept)
 
+    def block_shapes(self, heads: int, kv_heads: int, scoring: Scoring) -> set[tuple[int, int]]:
+        """Rows and columns of the blocks of scores that :meth:`attend` makes on a CPU."""
+        plan = self._plan(heads, kv_heads, scoring.window, torch.device("cpu"))
+        return {(block.rows, block.columns[1] - block.columns[0]) for blocks in plan.segments for block in blocks}
+
     def attend_fused(self, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """The same with ``scaled_dot_product_attention``, segment by segment; no sliding window, no softcap.
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.base_model import Precision
-from tuneward.training.allocator import peak_bytes
+from tuneward.training.allocator import peak_bytes, return_freed_memory
 from tuneward.training.batches import Step, plan_steps
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import Group
@@ -164,6 +164,8 @@ def plan_run(
         trainable.pause()
     for parameter in trainable.parameters.values():
         parameter.grad = None
+    if device == "cpu":
+        return_freed_memory()  # what the measuring took is free, and would be counted once more
     plan = make_plan(
         model,
         rows=rows,

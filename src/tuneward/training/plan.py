@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tuneward.modeling.lora import unreached
 from tuneward.modeling.machine import available_memory_bytes
+from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.quantisation import weight_bytes, weight_count
 from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.config import TrainingConfig
@@ -29,8 +30,16 @@ MIB = 2**20
 RUNTIME_BYTES = 450 * MIB
 
 #: What an allocator holds beyond what is in use, because windows differ in size: a share of what comes and goes
-#: (measured, docs/performance.md).
+#: (a guess that plans are held against: docs/performance.md, "Plans").
 SLACK = {"cpu": 0.12, "cuda": 0.05}
+
+#: Code that oneDNN makes on a CPU for bf16 products of a shape it has not met, in bytes: for each shape of attention's
+#: blocks, each width of a window and each number of learned tokens; it keeps about a thousand products at most
+#: (fitted by hand to two runs: docs/performance.md, "Plans").
+BLOCK_CODE, WIDTH_CODE, HEAD_CODE, MOST_CODE = int(3.9 * MIB), 8 * MIB, int(2.6 * MIB), 500 * MIB
+
+#: Rows that are looked at for the shapes of their blocks.
+SHAPED_ROWS = 512
 
 #: Of the run's windows, so many of the largest are laid out to find the one that takes most.
 CANDIDATES = 4
@@ -157,6 +166,7 @@ def make_plan(
             "gradients": 4 * moved,
             "optimizer": int(STATE_BYTES[config.optimizer] * moved),
             **passing(model, rows, windows, config, footprint),
+            "code": _code_bytes(rows, steps, footprint) if precision == "bf16" and footprint.keeps else 0,
         },
         reached=reached,
         not_reached="" if missed is None else str(missed),
@@ -203,6 +213,22 @@ def passing(
         if sum(parts.values()) > sum(most.values()):
             most = {name: int(size) for name, size in parts.items()}
     return most
+
+
+def _code_bytes(rows: Sequence[Row], steps: Sequence[Step], footprint: Footprint) -> int:
+    """What a CPU's product library will have written for the shapes that this run has."""
+    windows = [window for step in steps for window in step.windows]
+    numbers = sorted({i for window in windows for i in window})
+    blocks: set[tuple[int, int]] = set()
+    for number in numbers[:: -(-len(numbers) // SHAPED_ROWS)]:
+        row = rows[number]
+        lengths = (row.ids.size, *(branch.size for branch in row.branches))
+        layout = PackedDocuments(lengths, (None, *(0 for _ in row.branches)))
+        for attention in set(footprint.attention):
+            blocks |= layout.block_shapes(attention.heads, attention.kv_heads, attention.scoring)
+    widths = {-(-sum(rows[i].size for i in window) // ROUND_TOKENS) for window in windows}
+    learned = {sum(rows[i].trained for i in window) for window in windows}
+    return min(MOST_CODE, BLOCK_CODE * len(blocks) + WIDTH_CODE * len(widths) + HEAD_CODE * len(learned))
 
 
 def _largest(windows: Sequence[Sequence[int]], sizes: Mapping[int, int]) -> Iterable[Sequence[int]]:
