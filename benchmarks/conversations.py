@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tuneward.domain.record import Message, Record, Source
+from tuneward.domain.record import Form, Message, Record, Source
 from tuneward.modeling.chat import Chat
 from tuneward.settings import Settings
-from tuneward.training.rows import Form, Rows, read_rows
+from tuneward.training.rows import Rows
+from tuneward.training.tokenising import read_rows
 
 WORDS = ("answer", "better", "half", "like", "model", "of", "one", "people", "reads", "row", "than", "the", "writes")
 CONTEXT_TOKENS = 2048

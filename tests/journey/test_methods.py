@@ -48,7 +48,8 @@ def walk(folder: Path, name: str) -> tuple[Workspace, TrainResult]:
     settings = SETTINGS.replace("  subject: customer\n", "").replace("  epochs: 6", "  epochs: 3")
     asked = "".join(f"  {line}\n" for line in METHODS[name])
     settings = settings.replace("training:\n", "training:\n" + asked).replace("1.0e-2", "5.0e-3")
-    settings = settings.replace("{kind: json, schema: schema.json, max_tokens: 24}", "{kind: text}")
+    task = "{kind: reward}" if name == "reward" else "{kind: text}"
+    settings = settings.replace("{kind: json, schema: schema.json, max_tokens: 24}", task)
     settings = settings.replace("{task.valid: {min: 0.5}}", "{}")
     make_project(folder, train=8, test=2, settings=settings)
     (folder / "train.jsonl").write_text(rows(48, judged=name == "kto"), encoding="utf-8")

@@ -46,8 +46,12 @@ class _Answers(BaseHTTPRequestHandler):
             info = {"run_id": "abc", "run_uuid": "abc", "experiment_id": "7", "status": "RUNNING", "artifact_uri": "x"}
             self._send({"run": {"info": info, "data": {}}})
         elif path.endswith("runs/log-batch"):
+            told = {one["key"]: one["value"] for one in body.get("params", [])}
+            if any(server.params.get(key, value) != value for key, value in told.items()):  # as MLflow does
+                self._send({"error_code": "INVALID_PARAMETER_VALUE", "message": "Changing param values"}, 400)
+                return
             server.metrics += body.get("metrics", [])
-            server.params |= {one["key"]: one["value"] for one in body.get("params", [])}
+            server.params |= told
             self._send({})
         elif path.endswith(("runs/update", "runs/get")):
             info = {"run_id": "abc", "run_uuid": "abc", "experiment_id": "7", "status": body.get("status", "RUNNING")}

@@ -23,8 +23,9 @@ from tuneward.training.loop import Loop
 from tuneward.training.objectives import make_objective
 from tuneward.training.recompute import recompute
 from tuneward.training.reference import add_reference
-from tuneward.training.rows import Rows, read_rows
+from tuneward.training.rows import Rows
 from tuneward.training.samples import Samples
+from tuneward.training.tokenising import read_rows
 from tuneward.training.trainable import FullTrainable, LoraTrainable
 from tuneward.training.validation import Validation, hold_out
 

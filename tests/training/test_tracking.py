@@ -105,7 +105,9 @@ def test_a_run_that_goes_on_stays_one_mlflow_run(base, tmp_path, monkeypatch):
         asked = iter([False] * 3)
         assert run(base, tmp_path, stop=lambda: next(asked, True))[0].status == "stopped"
         assert not any(path.endswith("runs/update") for path, _ in server.told)
-        assert run(base, tmp_path)[0].status == "finished"
+        outcome, events = run(base, tmp_path)
+        assert outcome.status == "finished"
+        assert not [event for event in events if event["event"] == "warning"]
         assert len(server.runs) == 1
         assert any(path.endswith("runs/update") for path, _ in server.told)
 
@@ -227,3 +229,16 @@ def test_mlflow_speaks_to_its_server_and_to_nobody_else(tmp_path):
         assert done.stdout.strip() == "['127.0.0.1']"
         assert all(path.startswith("/api/2.0/mlflow/") for path, _ in server.told)
         assert [one["key"] for one in server.metrics] == ["loss"]
+
+
+def test_an_address_in_a_foreign_error_loses_its_name_and_key():
+    class Broken:
+        name = "MLflow"
+
+        def flush(self):
+            raise RuntimeError("request to https://bob:secret@mlflow.corp/api failed")
+
+    events = []
+    Tracked(events.append, [Broken()])({"event": "checkpoint", "step": 1})
+    assert "https://mlflow.corp/api failed" in events[-1]["text"]
+    assert "secret" not in str(events)

@@ -141,8 +141,8 @@ class TrainingConfig(Section):
     """Rows of one optimizer step, for who counts so; when given, ``batch_tokens`` does not count."""
 
     window_tokens: int = Field(default=1024, ge=1)
-    """Tokens that pass through the model at once; never more than ``batch_tokens``. More needs more memory, the
-    result is the same."""
+    """Tokens that pass through the model at once; never more than ``batch_tokens`` where that counts. More needs more
+    memory, the result is the same but for what dropout and NEFTune draw."""
 
     loss_on: Literal["answers", "all"] = "answers"
     """Which tokens of a conversation are learned (method ``sft``): those of the assistant's answers, or all."""
@@ -201,3 +201,8 @@ class TrainingConfig(Section):
         if value is not True and value is not False and value < 1:
             raise ValueError("write false, true, or n of at least 1 for every n-th layer")
         return value
+
+    @property
+    def room(self) -> int:
+        """Tokens of the largest window."""
+        return self.window_tokens if self.batch_rows is not None else min(self.window_tokens, self.batch_tokens)

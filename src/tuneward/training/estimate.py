@@ -5,7 +5,7 @@ window's seconds are taken to be in proportion to them. The figures are estimate
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import Group
 from tuneward.training.loop import Emit, Loop
+from tuneward.training.losses.objective import Outputs
 from tuneward.training.plan import Products
 from tuneward.training.recompute import recomputed_layers
 from tuneward.training.rows import Row
@@ -132,12 +133,19 @@ def rehearse(loop: Loop, *, steps: int = PROBED_STEPS) -> Estimate:
 def _timed(loop: Loop, indices: Sequence[int]) -> float:
     rows = [_with_reference(loop.rows[i]) if loop.objective.needs_reference else loop.rows[i] for i in indices]
     started = time.perf_counter()
-    window = Window.pack(rows, device=loop.device, round_to=ROUND_TOKENS)
-    loop.objective.survey((loop.look(indices) for _ in range(1)), loop.group.summed)
+    whole = Window.pack(rows, device=loop.device, round_to=ROUND_TOKENS)
+    loop.objective.survey(_looked(loop, whole), loop.group.summed)
+    window = Window.pack(rows, device=loop.device, branches=loop.objective.branches, round_to=ROUND_TOKENS)
     loss = loop.loss(window)
     loss.total.backward()
     float(loss.total.detach())  # waits for the device
     return time.perf_counter() - started
+
+
+def _looked(loop: Loop, window: Window) -> Iterator[tuple[Outputs, Window]]:
+    """One pass without gradient, made only for an objective that asks for it."""
+    with torch.no_grad():
+        yield loop.outputs(window), window
 
 
 def _with_reference(row: Row) -> Row:

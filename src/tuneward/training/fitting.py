@@ -149,7 +149,7 @@ def plan_run(
             epochs=config.epochs,
             batch_tokens=config.batch_tokens,
             batch_rows=config.batch_rows,
-            window_tokens=min(window_tokens, config.batch_tokens),
+            window_tokens=config.model_copy(update={"window_tokens": window_tokens}).room,
             seed=config.seed,
             weigh=objective.weigh,
             among=learned,

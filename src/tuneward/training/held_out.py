@@ -118,7 +118,7 @@ def calibrated(rows: Rows, loop: Loop) -> dict[str, Any]:
     assert isinstance(loop.objective, Reward), "only a reward model scores"
     loop.trainable.pause()
     found: list[float] = []
-    sizes, room = rows.sizes.tolist(), loop.config.window_tokens
+    sizes, room = rows.sizes.tolist(), loop.config.room
     for share in loop.group.share(list(fill_windows(sizes, room)), sizes.__getitem__, room=room):
         window = Window.pack([rows[i] for i in share.rows], device=loop.device)
         with torch.no_grad():

@@ -35,10 +35,11 @@ from tuneward.training.optimizer import require_optimizer
 from tuneward.training.plan import Plan
 from tuneward.training.recompute import recompute
 from tuneward.training.reference import Stopped, add_reference
-from tuneward.training.rows import Examples, Rows, read_rows
+from tuneward.training.rows import Examples, Rows
 from tuneward.training.samples import Speaker
 from tuneward.training.sharding import States, states_of
 from tuneward.training.start import make_trainable, share_trainable
+from tuneward.training.tokenising import read_rows
 from tuneward.training.tracking import Tracked, make_trackers
 from tuneward.training.trainable import Trainable
 from tuneward.training.validation import hold_out, read_measured
@@ -271,7 +272,7 @@ def _train(
                 loop.look,
                 folder=job.shared / "reference",
                 made_from=(job.base_name, ready.plan.precision, kept, job.start_name or ""),
-                window_tokens=job.config.window_tokens,
+                window_tokens=job.config.room,
                 stop=stop_together,
                 told=lambda rows: tracked({"event": "reference", "rows": rows, "of": len(ready.rows)}),
                 group=group,
@@ -310,7 +311,7 @@ def _train(
         "steps": loop.done,
         "rows": len(ready.rows) - len(ready.held),
         "tokens": loop.counters.tokens,
-        "trained_tokens": ready.plan.trained_tokens,
+        "trained_tokens": sum(step.trained for step in ready.steps[: loop.done]),
         "trained_parameters": ready.plan.trained_parameters
         + sum(p.numel() for p in ready.objective.parameters.values()),
         "first_loss": curve.points[0].loss,

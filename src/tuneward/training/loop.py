@@ -179,13 +179,14 @@ class Loop:
                 for name, (amount, count) in loss.figures.items():
                     before, counted = figures.get(name, (torch.zeros_like(amount), 0.0))
                     figures[name] = (before + amount, counted + count)
-        self.trainable.collect()
-        self.group.add_up(self.held_whole)
+            self.trainable.collect()
+            self.group.add_up(self.held_whole)
         value, means = _added(self.group.gather((float(total), {k: (float(a), n) for k, (a, n) in figures.items()})))
         norm = float(self.group.clip(self.held_whole, self.trainable.shards.values(), self.config.clip_norm))
         if not math.isfinite(value) or not math.isfinite(norm):
             raise self._not_finite(value, norm, [self.rows[i].id for window in step.windows for i in window])
-        self.optimizer.step()
+        with memory_explained(step):  # the first one makes the moments
+            self.optimizer.step()
         self.trainable.publish()
         return _Outcome(value, norm, rate, means)
 
@@ -220,7 +221,7 @@ class Loop:
             self.trainable.begin()
 
     def _shares(self, step: Step) -> Iterator[Share]:
-        return self.group.share(step.windows, lambda i: self.rows[i].size, room=self.config.window_tokens)
+        return self.group.share(step.windows, lambda i: self.rows[i].size, room=self.config.room)
 
     def _point(self, outcome: "_Outcome") -> Point:
         return Point(
@@ -333,10 +334,11 @@ def memory_explained(step: Step) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+        out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+        if not out_of_memory:
             raise
         told = f"a step of {step.tokens} tokens in {len(step.windows)} windows did not fit"
-        cure = "lower training.window_tokens; the result stays the same"
+        cure = "lower training.window_tokens; the same losses need less memory, in a new run"
         if all(len(window) == 1 for window in step.windows):
             cure = "each of its windows is one row: leave out or split long rows, or take a machine with more memory"
         raise TrainingError(Fault("TW-TRAIN-006", told, "training.window_tokens", cure)) from error

@@ -1,33 +1,22 @@
 """Rows: prepared records as token ids and labels, in files that are mapped and not loaded.
 
-Place on the road: after ``data`` (``train.jsonl``), before ``batches``. Records are tokenised once per dataset, base
-and method; the result is a folder of flat arrays, named by a digest of what it was made from, and a run maps it: memory
-does not grow with the rows. Knows no model and no loss.
+Place on the road: after ``tokenising``, which makes them, before ``batches``. A folder of flat arrays is mapped, so
+that memory does not grow with the rows. Knows no model and no loss.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
-from tuneward.digests import digest_bytes, digest_file, digest_value
-from tuneward.domain.record import Message, Record
-from tuneward.errors import DataError, Fault, TunewardError
-from tuneward.storage.files import fault_of
+from tuneward.domain.record import Message
 
 IGNORED = -100
-MOST_FAULTS = 20
 
-#: What a row is made into: a text, a conversation with labels, two answers to one prompt, one answer and its verdict.
-Form = Literal["document", "conversation", "pair", "judged"]
-
-_IDS, _LEARNED, _NAMES, _INDEX, _NOTE = "ids.i32", "learned.u8", "names.txt", "index.npy", "note.json"
+_IDS, _LEARNED, _NAMES, _INDEX, NOTE_FILE = "ids.i32", "learned.u8", "names.txt", "index.npy", "note.json"
 _ENTRY = np.dtype(
     [
         *(("start", "<i8"), ("name", "<i8"), ("head", "<i4"), ("first", "<i4"), ("second", "<i4")),
@@ -103,7 +92,7 @@ class Row:
 
 
 class Rows(Sequence[Row]):
-    """The rows of a folder that :func:`tokenise` wrote, mapped into memory.
+    """The rows of a folder that :func:`write_rows` wrote, mapped into memory.
 
     Attributes:
         sizes: (rows,) tokens of each row.
@@ -113,7 +102,7 @@ class Rows(Sequence[Row]):
     """
 
     def __init__(self, folder: Path) -> None:
-        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        note = json.loads((folder / NOTE_FILE).read_text(encoding="utf-8"))
         self.digest: str = note["digest"]
         self._index = np.load(folder / _INDEX)
         self._ids, self._learned, self._names = (
@@ -157,64 +146,7 @@ class Rows(Sequence[Row]):
         )
 
 
-def read_rows(
-    path: Path,
-    chat: Examples,
-    *,
-    cache: Path,
-    context_tokens: int,
-    vocabulary: int,
-    form: Form = "conversation",
-    loss_on: Literal["answers", "all"] = "answers",
-) -> Rows:
-    """Tokenise ``train.jsonl``, or map what was tokenised from the same before.
-
-    Args:
-        path: one record per line, as ``Record.to_json`` writes it.
-        chat: the base model's tokenizer and template.
-        cache: folder of tokenised datasets; created if missing.
-        context_tokens: longest document (of a pair: prompt and one answer) that the model was made for.
-        vocabulary: rows of the model's embedding.
-        form: what the method learns from.
-        loss_on: which tokens of a conversation are learned.
-
-    Raises:
-        DataError: unreadable lines, rows without a learned token, too long rows, ids outside the vocabulary; all
-            faults (the first 20 and a count), rows named by id or line.
-    """
-    try:
-        rows_digest = digest_file(path)
-    except OSError as error:
-        raise DataError(
-            Fault("TW-TRAIN-001", type(error).__name__, str(path), "run `tuneward prepare` again")
-        ) from None
-    said: list[str | int] = [rows_digest, chat.digest, form, loss_on, context_tokens, vocabulary, 2]
-    digest = digest_value(said)
-    folder = cache / digest
-    if (folder / _NOTE).is_file():
-        with suppress(OSError, ValueError, KeyError):  # a damaged one is made again
-            return Rows(folder)
-    temporary = cache / f".writing-{digest}-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    maker = _Maker(chat, form, loss_on, context_tokens, vocabulary)
-    try:
-        temporary.mkdir(parents=True)
-        written = tokenise(maker.rows(path), temporary, digest=digest)
-        if not written and not maker.faults:
-            cure = "prepare a dataset with training rows"
-            maker.faults.append(Fault("TW-TRAIN-002", "no row to train on", str(path), cure))
-        if not maker.faults:
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-    except OSError as error:
-        raise DataError(fault_of(error)) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    maker.raise_if_any()
-    return Rows(folder)
-
-
-def tokenise(rows: Iterable[Row], folder: Path, *, digest: str) -> int:
+def write_rows(rows: Iterable[Row], folder: Path, *, digest: str) -> int:
     """Write rows into an existing folder as flat arrays, in constant memory but for the index; returns their number."""
     index, at, named = [], 0, 0
     ids, learned, names = ((folder / name).open("wb") for name in (_IDS, _LEARNED, _NAMES))
@@ -229,117 +161,8 @@ def tokenise(rows: Iterable[Row], folder: Path, *, digest: str) -> int:
             index.append((at, named, *sizes, row.desirable, row.margin, row.group))
             at, named = at + row.size, named + len(name)
     np.save(folder / _INDEX, np.array(index, dtype=_ENTRY))
-    (folder / _NOTE).write_text(json.dumps({"digest": digest, "rows": len(index), "tokens": at}) + "\n", "utf-8")
+    (folder / NOTE_FILE).write_text(json.dumps({"digest": digest, "rows": len(index), "tokens": at}) + "\n", "utf-8")
     return len(index)
-
-
-@dataclass
-class _Maker:
-    chat: Examples
-    form: Form
-    loss_on: Literal["answers", "all"]
-    context_tokens: int
-    vocabulary: int
-
-    faults: list[Fault] = field(default_factory=list)
-
-    def rows(self, path: Path) -> Iterator[Row]:
-        """Usable rows of a file; the others become faults."""
-        if self.form != "judged":
-            yield from self._tokenised(path)
-            return
-        first = previous = None
-        for row in self._tokenised(path):  # the foreign answer is the next row's, the last row's is the first's
-            if previous is None:
-                first = row
-            else:
-                yield _with_foreign(previous, row)
-            previous = row
-        if previous is not None and first is not None:
-            yield _with_foreign(previous, first)
-
-    def _tokenised(self, path: Path) -> Iterator[Row]:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = Record.from_json(json.loads(line))
-                except (ValueError, KeyError, TypeError):
-                    told = "the line is no prepared record"
-                    place = f"{path.name}:{number}"
-                    self.faults.append(Fault("TW-TRAIN-001", told, place, "run `tuneward prepare` again"))
-                    continue
-                try:
-                    row = replace(self._row(record), group=_group(record))
-                except TunewardError as error:
-                    self.faults.extend(error.faults)
-                    continue
-                fault = self._fault(row)
-                if fault is None:
-                    yield row
-                else:
-                    self.faults.append(fault)
-
-    def _row(self, record: Record) -> Row:
-        if self.form == "document":
-            return _whole(record.id, self.chat.document("\n\n".join(m.content for m in record.messages)))
-        if self.form == "conversation":
-            return _whole(record.id, self.chat.example(record.messages, loss_on=self.loss_on, tools=record.tools))
-        if self.form == "pair" and record.rejected is None:
-            raise DataError(
-                Fault("TW-TRAIN-001", "the record has no second answer", record.id, "run `tuneward prepare` again")
-            )
-        other = record.rejected if self.form == "pair" and record.rejected else record.messages[-1]
-        prompt, chosen, rejected = self.chat.pair(record.prompt, record.messages[-1], other, tools=record.tools)
-        branches = (_array(chosen), _array(rejected))
-        head = _array(prompt)
-        return Row(
-            record.id,
-            head,
-            np.full_like(head, IGNORED),
-            branches if self.form == "pair" else branches[:1],
-            desirable=record.desirable is not False,
-            margin=record.margin or 0.0,
-        )
-
-    def _fault(self, row: Row) -> Fault | None:
-        largest = max((int(part.max()) for part in (row.ids, *row.branches) if part.size), default=0)
-        if largest >= self.vocabulary:
-            told = f"token id {largest} is outside the model's vocabulary of {self.vocabulary}"
-            return Fault("TW-TRAIN-005", told, row.id, "use the tokenizer that belongs to the base")
-        if row.trained == 0 or (row.branches and not row.ids.size):
-            return Fault("TW-TRAIN-003", "no token of the row is trained", row.id, "drop the row, or check its answer")
-        longest = int(row.ids.size) + max((branch.size for branch in row.branches), default=0)
-        if longest > self.context_tokens:
-            told = f"{longest} tokens exceed the context of {self.context_tokens}"
-            return Fault("TW-TRAIN-004", told, row.id, "set data.too_long, or choose a base with a longer context")
-        return None
-
-    def raise_if_any(self) -> None:
-        faults = self.faults
-        if len(faults) > MOST_FAULTS:
-            rest = len(faults) - MOST_FAULTS
-            faults = [*faults[:MOST_FAULTS], Fault("TW-TRAIN-001", f"and {rest} more faults like these")]
-        if faults:
-            raise DataError(faults)
-
-
-def _whole(name: str, example: TokenizedExample) -> Row:
-    return Row(name, _array(example.ids), _array(example.labels))
-
-
-def _with_foreign(row: Row, other: Row) -> Row:
-    return replace(row, branches=(row.branches[0], other.branches[0]))
-
-
-def _group(record: Record) -> int:
-    kind, name = ("row", record.id) if record.subject is None else ("subject", record.subject)
-    return int(digest_bytes(f"{kind}/{name}".encode())[:16], 16)
-
-
-def _array(values: Sequence[int]) -> np.ndarray:
-    return np.asarray(values, dtype=np.int32)
 
 
 def _mapped(path: Path, kind: str) -> Any:

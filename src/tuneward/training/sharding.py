@@ -22,6 +22,7 @@ from tuneward.modeling.base_model import DTYPES, Precision, hidden_states
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.scoring import scoring_model
 from tuneward.training.distributed import Workers
+from tuneward.training.trainable import save_whole
 
 #: (1, tokens) ids and their layout → (1, tokens, hidden).
 States = Callable[[Tensor, PackedDocuments], Tensor]
@@ -174,10 +175,10 @@ class ShardedTrainable:
         if self._workers.rank == 0:
             state = {key: made.get(id(value), value) for key, value in model.state_dict(keep_vars=True).items()}
             if score is None:
-                model.save_pretrained(folder, state_dict=state, safe_serialization=True)
+                save_whole(model, folder, state=state)
             else:
                 model = scoring_model(model, score.cpu(), state)
-                model.save_pretrained(folder, safe_serialization=True)
+                save_whole(model, folder)
             model.config.dtype = self._dtype  # transformers looked at the masters
             model.config.save_pretrained(folder)
         self._workers.wait()

@@ -7,6 +7,7 @@ id of a row, no sample. Whatever fails here ends no run: it is said once, and th
 
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from tuneward.training.config import TrainingConfig
 
 EVENTS_FOLDER = "tensorboard"
 MLFLOW_NOTE = "mlflow-run"
+
+#: Name and key in an address.
+_KEYS = re.compile(r"//[^/@\s]+@")
 
 #: Seconds that the end of a run waits for an MLflow server at most.
 PATIENCE_SECONDS = 20.0
@@ -118,6 +122,7 @@ class Mlflow:
         self._uri, self._experiment, self._run, self._note = uri, experiment, run, note
         self._todo: queue.Queue[Callable[[Any, str], None] | None] = queue.Queue()
         self._failure: Exception | None = None
+        self._fresh = True
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -127,6 +132,8 @@ class Mlflow:
         def send(client: Any, run: str) -> None:
             from mlflow.entities import Param
 
+            if not self._fresh:  # the server knows them, and refuses those that were measured anew
+                return
             params = [Param(name, value[:500]) for name, value in settings.items()]
             for at in range(0, len(params), 100):  # as many as one request may hold
                 client.log_batch(run, params=params[at : at + 100])
@@ -179,7 +186,8 @@ class Mlflow:
 
     def _enter(self, client: Any) -> str:
         """MLflow's id of the run: the noted one, or a new one."""
-        if self._note.is_file():
+        self._fresh = not self._note.is_file()
+        if not self._fresh:
             return self._note.read_text(encoding="utf-8").strip()
         found = client.get_experiment_by_name(self._experiment)
         number = client.create_experiment(self._experiment) if found is None else found.experiment_id
@@ -243,7 +251,8 @@ class Tracked:
                 what(tracker)
             except Exception as error:  # whatever a foreign library raises
                 self._trackers.remove(tracker)
-                reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+                said = _KEYS.sub("//", str(error)).strip()  # an address may carry a name and a key
+                reason = said.splitlines()[0][:200] if said else type(error).__name__
                 text = f"{tracker.name} is told no more ({reason}); the run goes on without it"
                 self._emit({"event": "warning", "text": text})
 

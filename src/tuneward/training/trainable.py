@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.adapter_files import save_adapter
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.lora import LoraLinear, weights_of
@@ -161,4 +163,19 @@ class FullTrainable(_HeldWhole):
     def save(self, folder: Path, *, base_name: str, score: Tensor | None = None) -> None:
         """Write config and safetensors as plain transformers reads them; tied weights stay tied."""
         model = self._model if score is None else scoring_model(self._model, score)
-        model.save_pretrained(folder, safe_serialization=True)
+        save_whole(model, folder)
+
+
+def save_whole(model: PreTrainedModel, folder: Path, *, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model as plain transformers reads it; ``state`` in the place of its own values.
+
+    Raises:
+        TrainingError: there is no room for it; the checkpoints stand, and the same command goes on from the last.
+    """
+    try:
+        model.save_pretrained(folder, state_dict=None if state is None else dict(state), safe_serialization=True)
+    except SafetensorError as error:  # how the library tells of a full disk
+        cure = "make room, then run the same command again: it goes on from the newest checkpoint"
+        raise TrainingError(
+            Fault("TW-TRAIN-009", f"the model could not be saved: {error}", str(folder), cure)
+        ) from error

@@ -158,7 +158,7 @@ class Validation:
         learner.trainable.pause()
         try:
             sizes = [int(self.rows.sizes[i]) for i in self.held]
-            windows = [[self.held[i] for i in window] for window in fill_windows(sizes, self.config.window_tokens)]
+            windows = [[self.held[i] for i in window] for window in fill_windows(sizes, self.config.room)]
             found = measure(windows, learner.look, self.objective, learner.stop, group=self.group, rows=self.rows)
             if found is None:
                 return False

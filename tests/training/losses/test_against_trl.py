@@ -24,7 +24,8 @@ from tests.training.runs import make_loop, rows_of
 from tuneward.modeling.adapter_files import SCORE
 from tuneward.training.curve import Curve
 from tuneward.training.reference import add_reference
-from tuneward.training.rows import Row, Rows, tokenise
+from tuneward.training.rows import Row, Rows
+from tuneward.training.rows import write_rows as write_to
 
 datasets = pytest.importorskip("datasets")
 trl = pytest.importorskip("trl")
@@ -70,7 +71,7 @@ def judged(base, folder):
 
 def written(rows, folder) -> Rows:
     folder.mkdir()
-    tokenise(rows, folder, digest="changed")
+    write_to(rows, folder, digest="changed")
     return Rows(folder)
 
 

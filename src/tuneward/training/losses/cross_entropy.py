@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tuneward.domain.record import Form
 from tuneward.training.batches import Window, learned_tokens
 from tuneward.training.losses.objective import Loss, Outputs, Summed
-from tuneward.training.rows import Form, Row
+from tuneward.training.rows import Row
 
 
 @dataclass(frozen=True)

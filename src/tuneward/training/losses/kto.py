@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from tuneward.domain.record import Form
 from tuneward.training.batches import Window
 from tuneward.training.losses.objective import Loss, Outputs, Summed, per_answer
-from tuneward.training.rows import Form, Row
+from tuneward.training.rows import Row
 
 
 @dataclass(kw_only=True)

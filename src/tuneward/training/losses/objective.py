@@ -12,10 +12,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tuneward.domain.record import Form
 from tuneward.modeling.base_model import OutputHead
 from tuneward.training.batches import Window
 from tuneward.training.losses.head import token_log_probs
-from tuneward.training.rows import Form, Row
+from tuneward.training.rows import Row
 
 
 @dataclass(frozen=True, eq=False)

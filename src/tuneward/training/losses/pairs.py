@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from tuneward.domain.record import Form
 from tuneward.training.batches import Window
 from tuneward.training.losses.objective import Loss, Outputs, Summed, answer_tokens, per_answer
-from tuneward.training.rows import Form, Row
+from tuneward.training.rows import Row
 
 Figures = dict[str, tuple[Tensor, float]]
 

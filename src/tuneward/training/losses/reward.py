@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tuneward.domain.record import Form
 from tuneward.modeling.adapter_files import SCORE
 from tuneward.training.batches import Window
 from tuneward.training.losses.objective import Loss, Outputs, Summed
 from tuneward.training.losses.pairs import pair_figures
-from tuneward.training.rows import Form, Row
+from tuneward.training.rows import Row
 
 
 @dataclass(frozen=True, kw_only=True)

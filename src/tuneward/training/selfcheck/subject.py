@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tuneward.domain.record import Record
+from tuneward.domain.record import Form, Record
 from tuneward.modeling.base_model import OutputHead, load_base
 from tuneward.modeling.chat import Chat
 from tuneward.modeling.config import AdapterConfig
@@ -29,9 +29,10 @@ from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.objectives import make_objective
-from tuneward.training.rows import Form, Row, Rows, read_rows
+from tuneward.training.rows import Row, Rows
 from tuneward.training.selfcheck.cut import Cut, cut
 from tuneward.training.selfcheck.sample import Sample, built_in, write
+from tuneward.training.tokenising import read_rows
 from tuneward.training.trainable import LoraTrainable
 
 #: Spread of B's start values here: the update is then a fair part of the weight, and what is wrong with it is seen.

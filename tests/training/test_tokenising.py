@@ -10,8 +10,8 @@ from tuneward.digests import canonical_json
 from tuneward.domain.record import Message, Record, Source
 from tuneward.errors import DataError
 from tuneward.modeling.chat import Chat
-from tuneward.training import rows as module
-from tuneward.training.rows import read_rows
+from tuneward.training import tokenising
+from tuneward.training.tokenising import read_rows
 
 
 class FixedChat(PlainChat):
@@ -86,7 +86,7 @@ def test_a_line_separator_inside_a_text_does_not_cut_the_row(tmp_path):
 def test_rows_are_tokenised_once_and_mapped(base, tmp_path, monkeypatch):
     file = write_rows(tmp_path / "train.jsonl", 9)
     first = rows_of(base, file)
-    monkeypatch.setattr(module, "tokenise", None)  # would fail if called
+    monkeypatch.setattr(tokenising, "write_rows", None)  # would fail if called
     again = rows_of(base, file)
     assert first.digest == again.digest
     for one, two in zip(first, again, strict=True):
@@ -140,4 +140,34 @@ def test_a_record_without_a_second_answer_is_no_pair(base, tmp_path):
     assert [(fault.code, fault.place) for fault in caught.value.faults] == [
         ("TW-TRAIN-001", "rec_0000"),
         ("TW-TRAIN-001", "rec_0001"),
+    ]
+
+
+def judged(path, turns):
+    """A file of judged answers, each a (prompt, answer)."""
+    lines = []
+    for number, (prompt, answer) in enumerate(turns):
+        said = (Message("user", prompt), Message("assistant", answer))
+        source = Source("a.jsonl", "0" * 64, number + 1)
+        lines.append(canonical_json(Record(f"r{number}", said, source, None, "train", desirable=True).to_json()))
+    path.write_bytes(b"\n".join(lines))
+    return path
+
+
+def test_a_foreign_answer_belongs_to_another_prompt(base, tmp_path):
+    rows = rows_of(base, judged(tmp_path / "t.jsonl", [("a", "one"), ("a", "two"), ("b", "three")]), form="judged")
+    by_name = {row.id: row for row in rows}
+    assert all(np.array_equal(by_name[name].branches[1], by_name["r2"].branches[0]) for name in ("r0", "r1"))
+    assert np.array_equal(by_name["r2"].branches[1], by_name["r0"].branches[0])
+
+
+def test_a_foreign_answer_fits_the_context_or_the_row_is_refused(base, tmp_path):
+    long, short = " ".join(["x"] * 150), " ".join(["y"] * 150)
+    rows = rows_of(base, judged(tmp_path / "t.jsonl", [(long, "a"), ("b", short), ("c", "d")]), form="judged")
+    assert all(row.ids.size + row.branches[1].size <= 512 for row in rows)
+    with pytest.raises(DataError) as caught:
+        rows_of(base, judged(tmp_path / "u.jsonl", [("a", "one"), ("a", "two")]), form="judged")
+    assert [(fault.code, fault.place) for fault in caught.value.faults] == [
+        ("TW-TRAIN-004", "r0"),
+        ("TW-TRAIN-004", "r1"),
     ]
