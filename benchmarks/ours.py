@@ -72,6 +72,18 @@ def make_loop(
     )
 
 
+def write_start(base: Path, folder: Path) -> None:
+    """Write the adapter that all contenders begin with, where Tuneward is not among them."""
+    from tuneward.modeling.base_model import load_base
+    from tuneward.modeling.config import AdapterConfig
+    from tuneward.modeling.lora import add_lora
+    from tuneward.training.trainable import LoraTrainable
+
+    config = AdapterConfig(rank=RANK, alpha=ALPHA)
+    layers = add_lora(load_base(base, precision="bf16"), config, seed=0)
+    LoraTrainable(layers, config).save(folder, base_name="base")
+
+
 def next_step(loop: Any) -> float:
     """One optimizer step as ``Loop.run`` makes it, without curve and checkpoint; returns the loss."""
     from tuneward.training.allocator import TRIM_STEPS, return_freed_memory
