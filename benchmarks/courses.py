@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 RANK, ALPHA, BETA = 16, 32.0, 0.1
-PACKED_TOKENS = 1024  # TRL's default max_length
 MEGABATCH = 50  # batches that transformers sorts by length at a time (trainer_pt_utils.get_length_grouped_indices)
 
 
@@ -49,7 +48,7 @@ class Setting:
         name: for people.
         batch: rows per forward pass.
         grouped: rows come sorted by length as transformers' ``group_by_length`` sorts them; else shuffled.
-        packed: rows come packed into sequences of ``max_length`` tokens (TRL's ``packing``), one a forward pass.
+        packed: tokens of a sequence into which rows come packed (TRL's ``packing``), one a forward pass; 0 for none.
         dtype: of the base's weights; the trainer multiplies in bf16 in any case.
         attention: transformers' implementation.
         arguments: further ones of ``SFTConfig`` or ``DPOConfig``.
@@ -58,7 +57,7 @@ class Setting:
     name: str
     batch: int
     grouped: bool = False
-    packed: bool = False
+    packed: int = 0
     dtype: str = "bfloat16"
     attention: str = "sdpa"
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -66,12 +65,12 @@ class Setting:
 
 #: Found by search (docs/performance.md): of all that TRL offers on a CPU, these are the fastest.
 SFT_SETTINGS = {
-    "best": Setting("best", batch=4, grouped=True, arguments={"gradient_checkpointing": False}),
-    "packing": Setting("packing", batch=1, packed=True, arguments={"gradient_checkpointing": False}),
+    "best": Setting("best", batch=2, grouped=True, attention="eager", arguments={"gradient_checkpointing": False}),
+    "packing": Setting("packing", batch=1, packed=1024, arguments={"gradient_checkpointing": False}),
     "defaults": Setting("defaults", batch=8, dtype="float32"),
 }
 DPO_SETTINGS = {
-    "best": Setting("best", batch=2, grouped=True, arguments={"gradient_checkpointing": False}),
+    "best": Setting("best", batch=1, attention="eager", arguments={"gradient_checkpointing": False}),
     "defaults": Setting("defaults", batch=8, dtype="float32"),
 }
 
@@ -81,7 +80,7 @@ def plan_course(sizes: Sequence[int], setting: Setting, *, step_rows: int, steps
     order = list(range(len(sizes)))
     random.Random(0).shuffle(order)
     if setting.packed:
-        passes = _best_fit(order, sizes)
+        passes = _best_fit(order, sizes, tokens=setting.packed)
         per_step = max(1, round(step_rows * len(passes) / len(order)))
     else:
         if setting.grouped:
@@ -98,15 +97,15 @@ def plan_course(sizes: Sequence[int], setting: Setting, *, step_rows: int, steps
     return tuple(tuple(map(tuple, step)) for step in whole[:steps])
 
 
-def _best_fit(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Best-fit decreasing into sequences of ``PACKED_TOKENS``, as TRL packs by default."""
+def _best_fit(order: Sequence[int], sizes: Sequence[int], *, tokens: int) -> list[list[int]]:
+    """Best-fit decreasing into sequences of ``tokens``, as TRL packs by default; a longer row stands alone, whole."""
     bins: list[list[int]] = []
     room: list[int] = []
     for row in sorted(order, key=lambda row: sizes[row], reverse=True):
         fitting = [at for at, left in enumerate(room) if left >= sizes[row]]
         if not fitting:
             bins.append([])
-            room.append(PACKED_TOKENS)
+            room.append(max(tokens, sizes[row]))
             fitting = [len(bins) - 1]
         best = min(fitting, key=lambda at: room[at])
         bins[best].append(row)

@@ -43,19 +43,18 @@ def make_loop(
     """Tuneward's loop over steps of these rows, windows filled in their order; the adapter is written into ``folder``.
 
     Args:
-        model: the base, proven and fused.
+        model: the base.
         rows: tokenised.
         passes: for each step the rows' numbers, in any nesting of one level.
         config: a ``TrainingConfig``.
         folder: receives ``start``, a PEFT folder of the adapter before the first step.
     """
-    from tuneward.modeling.lora import add_lora
     from tuneward.training.checkpoint import Checkpoints
     from tuneward.training.loop import Loop
     from tuneward.training.objectives import make_objective
-    from tuneward.training.trainable import LoraTrainable
+    from tuneward.training.start import make_trainable
 
-    trainable = LoraTrainable(add_lora(model, config.adapter, seed=0), config.adapter)
+    trainable = make_trainable(model, config, start=None)
     trainable.save(folder / "start", base_name="base")
     objective = make_objective(config, hidden=model.config.get_text_config().hidden_size)
     steps = plan_windows(rows, passes, window_tokens=config.window_tokens, weigh=objective.weigh)
@@ -70,6 +69,18 @@ def make_loop(
         emit=lambda event: None,
         stop=lambda: False,
     )
+
+
+def write_start(base: Path, folder: Path) -> None:
+    """Write the adapter that all contenders begin with, where Tuneward is not among them."""
+    from tuneward.modeling.base_model import load_base
+    from tuneward.modeling.config import AdapterConfig
+    from tuneward.modeling.lora import add_lora
+    from tuneward.training.trainable import LoraTrainable
+
+    config = AdapterConfig(rank=RANK, alpha=ALPHA)
+    layers = add_lora(load_base(base, precision="bf16"), config, seed=0)
+    LoraTrainable(layers, config).save(folder, base_name="base")
 
 
 def next_step(loop: Any) -> float:
@@ -92,9 +103,8 @@ def tuneward(seat: Seat, *, course: Course, window_tokens: int) -> None:
     silence()
     import torch
 
-    from tuneward.modeling.base_model import load_base, prove
+    from tuneward.modeling.base_model import load_base
     from tuneward.modeling.config import AdapterConfig
-    from tuneward.modeling.fused import fuse
     from tuneward.training.allocator import keep_freed_memory
     from tuneward.training.config import PreferenceConfig, TrainingConfig
     from tuneward.training.reference import add_reference
@@ -114,8 +124,6 @@ def tuneward(seat: Seat, *, course: Course, window_tokens: int) -> None:
         precision="bf16",
     )
     model = load_base(course.base, precision="bf16")
-    fuse(model)
-    prove(model)
     loop = make_loop(model, rows, course.steps, config, folder=course.start.parent)
     started, busy = time.perf_counter(), time.process_time()
     if loop.objective.needs_reference:

@@ -76,7 +76,7 @@ def trl(seat: Seat, *, course: Course, setting: Setting) -> None:
         }
         passes = [[rows[i] for i in numbers] for step in course.steps for numbers in step]
         if course.method == "sft":
-            trainer = sft_trainer(parts, arguments, passes, packed=setting.packed, losses=losses)
+            trainer = sft_trainer(parts, arguments, passes, packed=setting.packed > 0, losses=losses)
         else:
             trainer = _dpo_trainer(parts, arguments, passes, share=1 / len(course.steps[0]), losses=losses)
         seat.ready()

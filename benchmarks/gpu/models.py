@@ -112,17 +112,12 @@ def build(shape: Shape, *, attention: str, device: str, quantiser: Quantiser | N
 
 
 def ours(shape: Shape, *, quantised: bool, device: str) -> Any:
-    """The model as Tuneward trains it: proven, fused."""
+    """The model as Tuneward trains it."""
     from tuneward.modeling import attention
-    from tuneward.modeling.base_model import prove
-    from tuneward.modeling.fused import fuse
     from tuneward.modeling.quantisation import Nf4Linear
 
     quantiser = cast(Quantiser, Nf4Linear) if quantised else None
-    model = build(shape, attention=attention.NAME, device=device, quantiser=quantiser)
-    fuse(model)
-    prove(model)
-    return model
+    return build(shape, attention=attention.NAME, device=device, quantiser=quantiser)
 
 
 def theirs(shape: Shape, *, quantised: bool, device: str) -> Any:

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.courses import PACKED_TOKENS, SFT_SETTINGS, Setting, plan_course
+from benchmarks.courses import SFT_SETTINGS, Setting, plan_course
 
 SIZES = [10 + (37 * number) % 400 for number in range(200)]
 
@@ -15,7 +15,7 @@ def test_no_row_comes_twice_and_each_pass_is_as_the_peer_would_make_it(name):
     assert len({len(step) for step in steps}) == 1  # the peer accumulates one fixed number of passes
     for part in (part for step in steps for part in step):
         if setting.packed:
-            assert sum(SIZES[row] for row in part) <= PACKED_TOKENS
+            assert sum(SIZES[row] for row in part) <= setting.packed
         else:
             assert len(part) == setting.batch
 
@@ -32,7 +32,7 @@ def test_length_groups_hardly_pad():
 def test_packing_leaves_little_room():
     steps = plan_course(SIZES, SFT_SETTINGS["packing"], step_rows=16, steps=8)
     parts = [part for step in steps for part in step]
-    assert sum(SIZES[row] for part in parts for row in part) > 0.95 * PACKED_TOKENS * len(parts)
+    assert sum(SIZES[row] for part in parts for row in part) > 0.95 * 1024 * len(parts)
 
 
 def test_too_few_rows_are_said():
