@@ -75,8 +75,12 @@ DPO_SETTINGS = {
 }
 
 
-def plan_course(sizes: Sequence[int], setting: Setting, *, step_rows: int, steps: int) -> Steps:
-    """The rows of each optimizer step, about ``step_rows``, in the order that suits the peer."""
+def plan_course(sizes: Sequence[int], setting: Setting, *, step_rows: int, steps: int | None = None) -> Steps:
+    """The rows of each optimizer step, about ``step_rows``, in the order that suits the peer.
+
+    Whole steps alone: ``steps`` of them, or all that the rows give. The longest rows come
+    first where rows are sorted, as transformers does it: a run's memory shows in its first step.
+    """
     order = list(range(len(sizes)))
     random.Random(0).shuffle(order)
     if setting.packed:
@@ -91,8 +95,10 @@ def plan_course(sizes: Sequence[int], setting: Setting, *, step_rows: int, steps
         per_step = max(1, step_rows // setting.batch)
     whole = [passes[at : at + per_step] for at in range(0, len(passes) - per_step + 1, per_step)]
     if setting.grouped or setting.packed:
-        random.Random(1).shuffle(whole)  # a run of a few steps must not see the longest rows alone
-    if len(whole) < steps:
+        rest = whole[1:]  # a run of a few steps must not see long rows alone
+        random.Random(1).shuffle(rest)
+        whole[1:] = rest
+    if steps is not None and len(whole) < steps:
         raise SystemExit(f"{len(sizes)} rows give {len(whole)} steps, {steps} are asked for")
     return tuple(tuple(map(tuple, step)) for step in whole[:steps])
 

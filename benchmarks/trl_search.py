@@ -80,32 +80,32 @@ def main() -> None:
         known: Any = read_conversations(
             options.base,
             folder,
-            count=(options.turns + 3) * STEP_ROWS,
+            count=options.turns * STEP_ROWS,
             form=form,  # type: ignore[arg-type]
         )
         write_start(options.base, folder / "start")
         for setting in SFT if options.method == "sft" else DPO:
             if any(word in setting.name for word in options.only):
-                _try(setting, options.base, folder, known, method=options.method, turns=options.turns)
+                _try(setting, options.base, folder, known, method=options.method)
 
 
-def _try(setting: Setting, base: Path, folder: Path, known: Any, *, method: Any, turns: int) -> None:
+def _try(setting: Setting, base: Path, folder: Path, known: Any, *, method: Any) -> None:
     sizes = known.sizes.tolist()
     course = Course(
         base=base,
         rows=folder / "tokens" / known.digest,
         start=folder / "start",
-        steps=plan_course(sizes, setting, step_rows=STEP_ROWS, steps=turns + 1),
+        steps=plan_course(sizes, setting, step_rows=STEP_ROWS),
         method=method,
         learning_rate=2e-4,
         threads=threads(),
     )
-    counted = [[row for part in step for row in part] for step in course.steps[1:]]
-    count = sum(sizes[row] if method == "sft" else 1 for step in counted for row in step)
+    count = sum(sizes[row] if method == "sft" else 1 for step in course.steps for part in step for row in part)
     try:
         with Table() as table:
             table.seat("TRL", trl, course=course, setting=setting)
-            played = [table.turn("TRL") for _ in course.steps][1:]  # the first warms up
+            table.turn("TRL")  # warms up; it comes again as the last
+            played = [table.turn("TRL") for _ in course.steps]
             table.close()
     except SystemExit as refused:
         print(f"| {setting.name} | refused: {str(refused).strip().splitlines()[-1]} | | |", flush=True)
