@@ -206,7 +206,7 @@ CODES: dict[str, str] = {
     "TW-DATA-010": "a CSV row has more or fewer fields than the header",
     "TW-DATA-011": "a CSV header names a column twice or not at all",
     "TW-DATA-012": "the quoting of a CSV file is broken",
-    "TW-DATA-013": "a file is not Parquet, or damaged",
+    "TW-DATA-013": "a file is not Parquet or Arrow, or damaged",
     "TW-DATA-014": "a line or field is too large",
     "TW-DATA-015": "a column that is needed is missing",
     "TW-DATA-016": "a value has the wrong type",
@@ -236,4 +236,8 @@ CODES: dict[str, str] = {
     "TW-DATA-040": "a document is too large, or unpacks beyond reason",
     "TW-DATA-041": "a package that reads this kind of document is not installed",
     "TW-DATA-042": "a document is damaged or encrypted",
+    "TW-DATA-043": "a packed file is damaged, or ends too early",
+    "TW-DATA-044": "a file unpacks beyond the limits",
+    "TW-DATA-045": "a folder that `datasets` saved lacks a split or a shard",
+    "TW-DATA-046": "a file or row has too many columns",
 }

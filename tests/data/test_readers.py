@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from data_cases import prepare, refused, row, write_rows
 
-from tuneward.data import readers
+from tuneward.data import lines, readers
 from tuneward.errors import DataError
 
 ROWS = [row("What happened?", 'A fall,\nand a "crash".'), row("Où ça ?", "Zürich – 東京"), row("c", "d")]
@@ -166,7 +166,7 @@ def test_a_kind_of_file_that_is_not_read(tmp_path):
 
 
 def test_gigantic_lines_and_fields_are_refused_and_the_rest_still_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1000)
     monkeypatch.setattr(readers, "MAX_FIELD_CHARACTERS", 300)
     write_rows(tmp_path / "train.jsonl", [row(answer="x" * 5000), row(answer="x" * 400), row(answer="")])
     assert refused(tmp_path) == [

@@ -119,6 +119,7 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["near_test"] = len(overlap.near_test)
     counts["test_duplicates"] = len(overlap.test_duplicates)
     counts["repaired_characters"] = story.reading.repaired_characters
+    counts["attachments_not_read"] = story.reading.attachments
     counts["without_subject"] = story.reading.without_subject if story.config.subject else None
     counts["outside_schema"] = len(story.check.outside) if story.check.active else None
     return counts

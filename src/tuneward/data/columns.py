@@ -17,8 +17,14 @@ KNOWN_PAIRS: tuple[tuple[str, str | None, str], ...] = (
     ("prompt", None, "completion"),
     ("prompt", None, "response"),
     ("instruction", "input", "output"),
+    ("instruction", "input", "response"),
     ("question", None, "answer"),
+    ("question", None, "response"),
+    ("query", None, "response"),
+    ("input", None, "output"),
 )
+#: Columns that hold whole conversations: OpenAI's name, then ShareGPT's.
+KNOWN_CONVERSATIONS: tuple[str, ...] = ("messages", "conversations")
 #: Prompt columns of pairs, with a further input column or None; where none exists, answers are whole conversations.
 KNOWN_PROMPTS: tuple[tuple[str, str | None], ...] = (("prompt", None), ("instruction", "input"), ("question", None))
 
@@ -111,6 +117,9 @@ def with_optional(columns: Columns, config: DataConfig, present: Collection[str]
         for name in _OPTIONAL[columns.form]
         if name in present and getattr(columns, name) is None and getattr(config, name) is None
     }
+    if columns.prompt and columns.input is None and config.prompt is None:
+        further = dict(KNOWN_PROMPTS).get(columns.prompt)
+        columns = replace(columns, input=further) if further in present else columns
     if not late:
         return columns
     tools = "tools" if "tools" in late else columns.tools
@@ -144,9 +153,9 @@ def _missing(config: DataConfig, present: Collection[str], name: str, faults: Fa
 
 #: Form → the settings that name its columns.
 _SETTINGS: dict[Form, tuple[str, ...]] = {
-    "conversation": ("messages", "prompt", "answer", "tools"),
-    "pair": ("prompt", "chosen", "rejected", "margin", "tools"),
-    "judged": ("messages", "prompt", "answer", "label", "tools"),
+    "conversation": ("messages", "prompt", "input", "answer", "tools"),
+    "pair": ("prompt", "input", "chosen", "rejected", "margin", "tools"),
+    "judged": ("messages", "prompt", "input", "answer", "label", "tools"),
     "document": ("text",),
 }
 
@@ -156,9 +165,10 @@ def _guess_conversation(config: DataConfig, present: Collection[str]) -> Columns
     if config.messages:
         return Columns(messages=config.messages, subject=subject, tools=tools)
     if config.prompt and config.answer:
-        return Columns(prompt=config.prompt, answer=config.answer, subject=subject, tools=tools)
-    if "messages" in present:
-        return Columns(messages="messages", subject=subject, tools=tools)
+        return Columns(prompt=config.prompt, input=config.input, answer=config.answer, subject=subject, tools=tools)
+    for messages in KNOWN_CONVERSATIONS:
+        if messages in present:
+            return Columns(messages=messages, subject=subject, tools=tools)
     for prompt, further, answer in KNOWN_PAIRS:
         if prompt in present and answer in present:
             used = further if further in present else None
@@ -182,7 +192,7 @@ def _guess_pair(config: DataConfig, present: Collection[str]) -> Columns | None:
     rejected = _guess(config.rejected, "rejected", present)
     if chosen is None or rejected is None:
         return None
-    prompts = ((config.prompt, None),) if config.prompt else KNOWN_PROMPTS
+    prompts = ((config.prompt, config.input),) if config.prompt else KNOWN_PROMPTS
     prompt, further = next(((p, i) for p, i in prompts if p in present), (None, None))
     return Columns(
         form="pair",

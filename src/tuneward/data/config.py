@@ -19,6 +19,7 @@ LegalBasis = Literal[
     "no_personal_data",
 ]
 TooLong = Literal["refuse", "drop", "split"]
+MailHeader = Literal["subject", "from", "to", "date"]
 
 
 class DataConfig(Section):
@@ -26,16 +27,22 @@ class DataConfig(Section):
 
     train: tuple[str, ...] = Field(min_length=1)
     """Files that train, relative to the project's folder or absolute; ``*``, ``?`` and ``**`` are patterns, and a
-    folder stands for all files in it and below."""
+    folder stands for all files in it and below. Of a folder with splits that Hugging Face's ``datasets`` has saved, the
+    split ``train`` is taken; others are named by their own folder."""
 
     test: tuple[str, ...] = ()
-    """Files held out for evaluation, written like ``train``."""
+    """Files held out for evaluation, written like ``train``; of a folder with splits, the split ``test`` is taken."""
 
     messages: str | None = None
-    """Column that holds whole conversations (a list of ``role`` and ``content``); guessed when absent."""
+    """Column that holds whole conversations: a list of ``role`` and ``content``, or of ``from`` and ``value`` as
+    ShareGPT has them; guessed when absent."""
 
     prompt: str | None = None
     """Column that holds the prompt; guessed when absent."""
+
+    input: str | None = None
+    """Column that holds what the prompt is about (Alpaca's ``input``) and follows it after a blank line; guessed where
+    ``prompt`` is, and never needed."""
 
     answer: str | None = None
     """Column that holds the answer; guessed when absent."""
@@ -77,6 +84,16 @@ class DataConfig(Section):
     context_tokens: int | None = Field(default=None, ge=16)
     """Longest row in tokens; the base's own context when absent."""
 
+    mail_headers: tuple[MailHeader, ...] = ()
+    """Headers of mails (``.eml``, ``.mbox``) that are read with their text, a line each above it: any of ``subject``,
+    ``from``, ``to`` and ``date``. None when absent: most of them name people."""
+
+    unpacked_mib: int = Field(default=16_384, ge=1)
+    """Most that one packed file (``.gz``, ``.zst``) or Parquet file may unpack to, in MiB."""
+
+    unpacked_ratio: int = Field(default=200, ge=2)
+    """Most that such a file may unpack to as a multiple of its size, from 64 MiB on."""
+
     @field_validator("train", "test", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
@@ -90,7 +107,7 @@ class DataConfig(Section):
         return value
 
     @field_validator(
-        *("messages", "prompt", "answer", "chosen", "rejected", "margin", "label", "tools", "text"),
+        *("messages", "prompt", "input", "answer", "chosen", "rejected", "margin", "label", "tools", "text"),
         *("subject", "system", "licence"),
     )
     @classmethod
@@ -103,6 +120,8 @@ class DataConfig(Section):
     def _columns_agree(self) -> "DataConfig":
         if self.messages and (self.prompt or self.answer):
             raise ValueError("`messages` is given, so `prompt` and `answer` must not be")
+        if self.input and not self.prompt:
+            raise ValueError("`input` is given, so `prompt` must be")
         if bool(self.chosen) != bool(self.rejected):
             raise ValueError("`chosen` and `rejected` are given together or not at all")
         if bool(self.prompt) != bool(self.answer) and not (self.prompt and self.chosen):

@@ -1,8 +1,8 @@
 """Conversations: lists of turns and transcripts as checked messages, calls to tools included.
 
 Place on the road: asked by ``data.records``. Takes OpenAI's form of messages (``role``, ``content`` and, where tools
-are called, ``tool_calls`` and ``tool_call_id``) and transcripts of ``Human:`` and ``Assistant:``, as hh-rlhf has them.
-Knows neither columns nor kinds of rows.
+are called, ``tool_calls`` and ``tool_call_id``), ShareGPT's (``data.sharegpt``), and transcripts of ``Human:`` and
+``Assistant:``, as hh-rlhf has them. Knows neither columns nor kinds of rows.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 from tuneward.data.parsing import parse_json
 from tuneward.data.reading import Cells, compact_json, json_type
+from tuneward.data.sharegpt import as_openai
 from tuneward.domain.record import Message, Role
 
 _ROLES: Final = ("assistant", "system", "tool", "user")
@@ -183,7 +184,7 @@ def parse_turns(value: Any) -> list[Any] | None:
         value = _transcript(value) or _parsed(value)
     if isinstance(value, Mapping):
         value = [value]
-    return value if isinstance(value, list) and value else None
+    return [as_openai(turn) for turn in value] if isinstance(value, list) and value else None
 
 
 def _transcript(text: str) -> list[dict[str, str]] | None:

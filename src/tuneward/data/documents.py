@@ -37,9 +37,12 @@ def read_text(file: DataFile, faults: Faults) -> Iterator[Row]:
     if too_large(file, MAX_TEXT_BYTES, faults):
         return
     waiting: list[str] = []
-    size, first = 0, 1
+    size, first, read = 0, 1, 0
     blank, damaged, shown = False, False, False
     for number, line in read_lines(file, faults):
+        read += len(line or "")
+        if _unpacks_too_far(read, MAX_TEXT_BYTES, file, faults):
+            return
         if line is None:
             damaged = True
             continue
@@ -60,18 +63,32 @@ def read_html(file: DataFile, faults: Faults) -> Iterator[Row]:
     """The text that a page shows: a blank line between blocks, tabs between cells; a row's place is its section."""
     if too_large(file, MAX_HTML_BYTES, faults):
         return
-    lines = [line for _, line in read_lines(file, faults)]
-    if None in lines:
+    lines: list[str] = []
+    read, damaged = 0, False
+    for _, line in read_lines(file, faults):
+        read += len(line or "")
+        if _unpacks_too_far(read, MAX_HTML_BYTES, file, faults):
+            return
+        damaged = damaged or line is None
+        lines.append(line or "")
+    if damaged:
         return
-    page = "".join(line for line in lines if line is not None)
-    if not _is_closed(page):
+    text = page_text("".join(lines))
+    if text is None:
         cure = "mend the page, or save its text as .txt"
         faults.add("TW-DATA-042", "tags or comments are never closed", place=file.name, cure=cure)
         return
+    yield from numbered(sections(text), file, faults)
+
+
+def page_text(page: str) -> str | None:
+    """The text that a page of HTML shows; None where so much is never closed that reading it would take too long."""
+    if not _is_closed(page):
+        return None
     shown = _Shown()
     shown.feed(page)
     shown.close()
-    yield from numbered(sections(shown.text()), file, faults)
+    return shown.text()
 
 
 def sections(text: str) -> Iterator[str]:
@@ -96,6 +113,14 @@ def too_large(file: DataFile, most: int, faults: Faults) -> bool:
     if file.bytes <= most:
         return False
     message = f"has {file.bytes / 2**20:,.0f} MiB; at most {most // 2**20} are read"
+    faults.add("TW-DATA-040", message, place=file.name, cure="split it into smaller files")
+    return True
+
+
+def _unpacks_too_far(read: int, most: int, file: DataFile, faults: Faults) -> bool:
+    if not file.packing or read <= most:
+        return False
+    message = f"unpacks to more than {most // 2**20} MiB"
     faults.add("TW-DATA-040", message, place=file.name, cure="split it into smaller files")
     return True
 

@@ -1,18 +1,38 @@
 """Files: from the patterns of ``tuneward.yaml`` to files with a digest.
 
 Place on the road: the first step of ``data.dataset.build``. Relative names stay inside the project's folder. Knows no
-format.
+format but by a file's name, and the folders of ``data.dataset_folder``.
 """
 
 import difflib
 import glob
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tuneward.data.config import DataConfig
+from tuneward.data.dataset_folder import FolderError, files_below
 from tuneward.data.faults import Faults
 from tuneward.digests import digest_file
 from tuneward.domain.record import Split
+
+#: Ends of names of packed files.
+PACKINGS: Final = (".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may grow to, and what of it is wanted; the ``data`` section's fields of the same names.
+
+    Attributes:
+        unpacked_mib: the most that a packed file may unpack to, in MiB.
+        unpacked_ratio: the most that it may unpack to, as a multiple of its size.
+        mail_headers: headers of mails that are read with their text.
+    """
+
+    unpacked_mib: int = DataConfig.model_fields["unpacked_mib"].default
+    unpacked_ratio: int = DataConfig.model_fields["unpacked_ratio"].default
+    mail_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -22,9 +42,10 @@ class DataFile:
     Attributes:
         path: where it lies.
         name: as the project names it: relative to its folder, or absolute.
-        digest: SHA-256 of its bytes.
+        digest: SHA-256 of its bytes, packed where it is packed.
         bytes: its size.
         split: whether its rows train or test.
+        limits: what it may grow to.
     """
 
     path: Path
@@ -32,20 +53,35 @@ class DataFile:
     digest: str
     bytes: int
     split: Split
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def packing(self) -> str:
+        """``.gz``, ``.zst``, or nothing where it is not packed."""
+        suffix = self.path.suffix.lower()
+        return suffix if suffix in PACKINGS else ""
+
+    @property
+    def kind(self) -> str:
+        """The suffix that says its format, that of its packing left out."""
+        path = self.path.with_suffix("") if self.packing else self.path
+        return path.suffix.lower()
 
 
 def find_files(config: DataConfig, *, project_folder: Path, faults: Faults) -> list[DataFile]:
     """Resolve ``train`` and ``test``, train first, each in the order given, patterns sorted, no file twice.
 
-    A folder stands for all files in it and below, but for hidden ones. Missing and empty files, empty folders, paths
+    A folder stands for all files in it and below, but for hidden ones; a dataset folder of Hugging Face's ``datasets``
+    for its rows (see ``data.dataset_folder``). Missing and empty files, empty folders, paths
     that lead out of the project and files on both sides become faults.
     """
     files: list[DataFile] = []
     seen: dict[Path, Split] = {}
+    limits = limits_of(config)
     wanted: list[tuple[Split, int, str]] = [("train", i, p) for i, p in enumerate(config.train)]
     wanted += [("test", i, p) for i, p in enumerate(config.test)]
     for split, index, pattern in wanted:
-        for path in _match(pattern, f"data.{split}[{index}]", project_folder, faults):
+        for path in _match(pattern, split, f"data.{split}[{index}]", project_folder, faults):
             real = path.resolve()
             if seen.get(real) == split:
                 continue
@@ -59,7 +95,7 @@ def find_files(config: DataConfig, *, project_folder: Path, faults: Faults) -> l
                 )
                 continue
             seen[real] = split
-            file = _open(path, name, split, faults)
+            file = open_file(path, name, split, faults, limits=limits)
             if file:
                 files.append(file)
     return files
@@ -77,10 +113,21 @@ def file_digests(config: DataConfig, project_folder: Path) -> dict[str, list[str
     return {file.name: [file.split, file.digest] for file in files}
 
 
-def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> list[Path]:
+def limits_of(config: DataConfig) -> Limits:
+    """What the ``data`` section lets one file grow to."""
+    return Limits(
+        unpacked_mib=config.unpacked_mib, unpacked_ratio=config.unpacked_ratio, mail_headers=config.mail_headers
+    )
+
+
+def _match(pattern: str, split: Split, setting: str, project_folder: Path, faults: Faults) -> list[Path]:
     literal = project_folder / pattern
     if _exists(literal):
-        found = _inside(literal) if literal.is_dir() else [literal]
+        try:
+            found = (files_below(literal, split) or [literal]) if literal.is_dir() else [literal]
+        except FolderError as error:
+            faults.add("TW-DATA-045", str(error), place=f"{setting}: {pattern}", cure=error.cure)
+            return []
     else:
         found = [project_folder / name for name in _expand(pattern, project_folder)]
         found = [path for path in found if path.is_file()]
@@ -103,13 +150,6 @@ def _match(pattern: str, setting: str, project_folder: Path, faults: Faults) -> 
     return inside
 
 
-def _inside(folder: Path) -> list[Path]:
-    """The files of a folder, sorted by name; the folder itself where it has none."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    shown = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    return sorted(shown) or [folder]
-
-
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -130,7 +170,16 @@ def _nearby(missing: Path) -> str:
     return f"did you mean `{close[0]}`?" if close else "check the path; it is relative to the project's folder"
 
 
-def _open(path: Path, name: str, split: Split, faults: Faults) -> DataFile | None:
+def open_file(path: Path, name: str, split: Split, faults: Faults, *, limits: Limits | None = None) -> DataFile | None:
+    """The file with its digest; None and a fault where it cannot be read or is empty.
+
+    Args:
+        path: where it lies.
+        name: as faults and records name it.
+        split: whether its rows train or test.
+        faults: receives what is wrong.
+        limits: what it may grow to; the settings' defaults when None.
+    """
     if not path.is_file():
         faults.add("TW-DATA-005", "is a folder without files", place=name, cure="name files, as in `data/*.jsonl`")
         return None
@@ -143,4 +192,4 @@ def _open(path: Path, name: str, split: Split, faults: Faults) -> DataFile | Non
     if size == 0:
         faults.add("TW-DATA-002", "has no bytes", place=name, cure="fill it, or take it out of tuneward.yaml")
         return None
-    return DataFile(path=path, name=name, digest=digest, bytes=size, split=split)
+    return DataFile(path=path, name=name, digest=digest, bytes=size, split=split, limits=limits or Limits())

@@ -4,7 +4,11 @@ Place on the road: beneath readers and conversations. Knows no row.
 """
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+#: The deepest that lists and objects may stand inside one another: far above what rows have, below what ends Python.
+MAX_DEPTH: Final = 100
+TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -18,7 +22,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
+#: The decoder behind :func:`parse_json`.
+JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
 
 
 def parse_json(text: str) -> Any:
@@ -28,6 +33,29 @@ def parse_json(text: str) -> Any:
         ValueError: where it is no JSON, or nested too deeply to be read.
     """
     try:
-        return _JSON.decode(text)
+        value = JSON.decode(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    if may_be_deep(text) and is_deep(value):
+        raise ValueError(TOO_DEEP)
+    return value
+
+
+def may_be_deep(text: str) -> bool:
+    """Whether a JSON text has as many brackets as a value needs that is nested too deeply."""
+    return text.count("[") + text.count("{") > MAX_DEPTH
+
+
+def is_deep(value: Any) -> bool:
+    """Whether lists and objects stand inside one another more than :data:`MAX_DEPTH` deep; asked without recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True

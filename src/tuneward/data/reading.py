@@ -27,12 +27,14 @@ class Reading:
         repaired_characters: lone surrogates and NUL characters replaced by U+FFFD, since no tokenizer can take them.
         without_subject: rows whose subject column is empty.
         columns: file → what was taken from where.
+        attachments: parts of mails that were counted, not read.
     """
 
     rows: dict[Split, int] = field(default_factory=lambda: {"train": 0, "test": 0})
     repaired_characters: int = 0
     without_subject: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    attachments: int = 0
 
 
 @dataclass(frozen=True)

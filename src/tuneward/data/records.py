@@ -58,6 +58,7 @@ class RecordMaker:
         for row in read(file, self.faults):
             rows += 1
             self.reading.rows[file.split] += 1
+            self.reading.attachments += row.attachments
             if columns is None:
                 forms: tuple[Form, ...] = (self.form,)
                 if file.split == "test" and self.form != "conversation":

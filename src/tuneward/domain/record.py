@@ -42,7 +42,8 @@ class Source:
     Attributes:
         path: the file as the project names it.
         file_digest: SHA-256 of the file.
-        line: 1-based line (JSONL, CSV) or row (Parquet).
+        line: 1-based line (JSONL, CSV, plain text, mailboxes), row (JSON, Parquet, Arrow), page (PDF) or section (HTML,
+            DOCX, mails).
     """
 
     path: str
