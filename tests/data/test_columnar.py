@@ -13,7 +13,9 @@ from tuneward.data.faults import Faults
 from tuneward.data.files import open_file
 from tuneward.data.readers import read
 
-ROWS = [{"prompt": f"q{n}", "answer": ["x"] * (n % 3), "turns": [{"role": "user", "content": "é"}]} for n in range(1000)]
+ROWS = [
+    {"prompt": f"q{n}", "answer": ["x"] * (n % 3), "turns": [{"role": "user", "content": "é"}]} for n in range(1000)
+]
 TABLE = pyarrow.Table.from_pylist(ROWS)
 
 
@@ -43,7 +45,11 @@ def test_every_columnar_form_gives_the_same_rows(tmp_path, name):
 def test_a_file_that_is_cut_or_none(tmp_path, name):
     write(tmp_path / name)
     whole = (tmp_path / name).read_bytes()
-    for part in (whole[: len(whole) // 2], whole[:-4] if not name.startswith("stream") else whole[:-300], b"a,b\n1,2\n"):
+    for part in (
+        whole[: len(whole) // 2],
+        whole[:-4] if not name.startswith("stream") else whole[:-300],
+        b"a,b\n1,2\n",
+    ):
         (tmp_path / name).write_bytes(part)
         _, faults = rows_of(tmp_path / name)
         assert [code for code, _ in faults] == ["TW-DATA-013"]

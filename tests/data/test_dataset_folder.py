@@ -27,7 +27,7 @@ def prompts(prepared, split="train"):
 
 
 def test_the_shards_of_a_saved_dataset_are_read_in_their_order(tmp_path):
-    save(tmp_path / "saved", shards=12)
+    save(tmp_path / "saved", shards=10)
     assert prompts(prepare(tmp_path, train=["saved"])) == [r["prompt"] for r in ROWS]
 
 

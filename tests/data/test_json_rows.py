@@ -11,7 +11,11 @@ from tuneward.data.faults import Faults
 from tuneward.data.files import open_file
 from tuneward.data.readers import read
 
-ROWS = [{"prompt": "a", "answer": 'b "]},{" c'}, {"prompt": "é\u2028東", "answer": {"x": [1, 2.5, None, True]}}, {"n": 12}]
+ROWS = [
+    {"prompt": "a", "answer": 'b "]},{" c'},
+    {"prompt": "é\u2028東", "answer": {"x": [1, 2.5, None, True]}},
+    {"n": 12},
+]
 EXPECTED = [(number, row) for number, row in enumerate(ROWS, start=1)]
 
 

@@ -30,7 +30,7 @@ def texts(path, **limits):
     return [row.values["text"] for row in rows]
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "utf-16"])
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "windows-1252"])
 @pytest.mark.parametrize("transfer", ["base64", "quoted-printable"])
 def test_the_text_of_a_mail_whatever_it_is_written_in(tmp_path, charset, transfer):
     made = message(None)

@@ -65,7 +65,9 @@ def test_a_packed_file_that_ends_too_early(tmp_path, packing, cut):
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_a_packed_file_that_is_damaged_or_none(tmp_path, packing):
     data = bytearray(packed(LINES, packing))
-    data[12:52] = b"\xff" * 40  # what is damaged further in may unpack to other text, unless it was packed with a checksum
+    data[12:52] = (
+        b"\xff" * 40
+    )  # what is damaged further in may unpack to other text, unless it was packed with a checksum
     (tmp_path / f"broken.jsonl{packing}").write_bytes(data)
     (tmp_path / f"none.jsonl{packing}").write_bytes(LINES)
     (tmp_path / f"tail.jsonl{packing}").write_bytes(packed(LINES, packing) + b"garbage")
