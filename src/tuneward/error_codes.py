@@ -240,4 +240,6 @@ CODES: dict[str, str] = {
     "TW-DATA-044": "a file unpacks beyond the limits",
     "TW-DATA-045": "a folder that `datasets` saved lacks a split or a shard",
     "TW-DATA-046": "a file or row has too many columns",
+    "TW-DATA-047": "the target of an export is taken, or inside the site",
+    "TW-DATA-048": "there are not two datasets to compare",
 }

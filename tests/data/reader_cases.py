@@ -23,12 +23,13 @@ def read_all(path: Path, **limits: Any) -> tuple[list[Any], list[Any]]:
     faults = Faults(listed=1000)
     file = open_file(path, path.name, "train", faults, limits=Limits(**limits))
     rows = list(read(file, faults)) if file else []
+    told: list[Any] = []
     try:
         faults.raise_if_any()
     except DataError as error:
-        assert all(fault.cure for fault in error.faults)
-        return rows, list(error.faults)
-    return rows, []
+        told = list(error.faults)
+    assert all(fault.cure for fault in told)
+    return rows, told
 
 
 def packed(data: bytes, packing: str) -> bytes:

@@ -109,7 +109,7 @@ def test_byte_order_marks_of_joined_files_are_read_as_if_absent(tmp_path):
 
 
 def test_every_line_of_another_encoding_is_named_and_its_encoding_guessed(tmp_path):
-    lines = ['{"n": "é"}'.encode(), '{"n": "é"}'.encode("cp1252"), '{"n": "e"}'.encode(), '{"n": "ü"}'.encode("cp1252")]
+    lines = ['{"n": "é"}'.encode(), '{"n": "é"}'.encode("cp1252"), b'{"n": "e"}', '{"n": "ü"}'.encode("cp1252")]
     (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
     rows, faults = read_all(tmp_path / "rows.jsonl")
     assert [row.source.line for row in rows] == [1, 3]

@@ -87,7 +87,7 @@ def test_a_bomb_is_refused_quickly_and_in_little_memory(tmp_path, packing, insid
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert rows == []
-    assert ("TW-DATA-044", "200 times") == (faults[-1].code, faults[-1].message.split("than ")[1][:9])
+    assert (faults[-1].code, faults[-1].message.split("than ")[1][:9]) == ("TW-DATA-044", "200 times")
     assert "data.unpacked_ratio" in faults[-1].cure
     assert peak < 80 * 2**20
     assert time.monotonic() - started < 30

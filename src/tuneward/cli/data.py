@@ -1,4 +1,4 @@
-"""Commands on prepared rows: `data show`, `data lengths`."""
+"""Commands that look at prepared rows: `data show`, `data lengths`; the others hang in from `data_sets`."""
 
 import re
 from typing import Annotated
@@ -6,14 +6,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tuneward.cli import data_sets
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stdout, table
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.data.census import Census
 from tuneward.domain.record import Message, Split
-from tuneward.workflows.data import LengthsResult, RowsShown, ShownRow, measure_rows, show_rows
+from tuneward.workflows.data import LengthsResult, RowFilter, RowsShown, ShownRow, measure_rows, show_rows
 from tuneward.workflows.workspace import open_workspace
 
 app = typer.Typer(help="Look at prepared rows.", no_args_is_help=True)
+data_sets.add_to(app)
 
 #: Around what is learned, where no colour says it.
 MARKS = ("⟦", "⟧")
@@ -27,6 +29,11 @@ def show_command(
     split: Annotated[Split, typer.Option(help="Which rows.")] = "train",
     rows: Annotated[int, typer.Option(min=1, max=10_000, help="How many rows.")] = 3,
     record: Annotated[str | None, typer.Option("--id", help="Only the row with this id, rec_….")] = None,
+    finding: Annotated[str | None, typer.Option(help="Only rows in which this kind was found.", metavar="KIND")] = None,
+    file: Annotated[str | None, typer.Option(help="Only rows of this file, as the project names it.")] = None,
+    containing: Annotated[
+        str | None, typer.Option(help="Only rows that hold these words, in any case; never logged.", metavar="WORDS")
+    ] = None,
     project: ProjectFolder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -36,11 +43,14 @@ def show_command(
         for row in result.rows:
             _print_row(row, masks=masks)
         kind = result.rows[0].split if result.rows else split
-        stdout.print(f"{len(result.rows)} of {result.of:,} {kind} rows of {result.dataset}")
+        such = "" if only == RowFilter() or record else " such"
+        stdout.print(f"{len(result.rows)} of {result.of:,}{such} {kind} rows of {result.dataset}")
         if masks:
             stdout.print(_legend())
 
-    show(show_rows(open_workspace(project), split=split, rows=rows, record=record), human, as_json=as_json)
+    only = RowFilter(finding=finding, file=file, containing=containing or None)
+    shown = show_rows(open_workspace(project), split=split, rows=rows, record=record, only=only)
+    show(shown, human, as_json=as_json)
 
 
 @app.command("lengths")

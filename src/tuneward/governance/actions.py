@@ -14,6 +14,7 @@ Action = Literal[
     "base.pull",
     "dataset.prepare",
     "dataset.show",
+    "dataset.export",
     "approval.request",
     "approval.grant",
     "approval.refuse",

@@ -4,12 +4,15 @@ Place on the road: between ``prepare`` and ``train``. It reads governed rows, so
 ``dataset.show``); it changes nothing. Redacted text is shown as it is stored: what was taken out is nowhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from tuneward.data.census import Census, take_census
 from tuneward.data.dataset import read_records
+from tuneward.data.parts import parts_of
+from tuneward.data.stored import stored_findings, stored_rows
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.record import Form, Message, Record, Split
@@ -64,7 +67,7 @@ class RowsShown:
     Attributes:
         dataset: the dataset's id.
         rows: the rows.
-        of: how many rows the split holds.
+        of: how many rows there are to choose from: those of the split that the filters leave.
         loss_on: which tokens of conversations are learned: those of ``answers``, or ``all``.
         next: the command that comes next.
     """
@@ -97,14 +100,48 @@ class LengthsResult:
     next: str = "tuneward status"
 
 
-def show_rows(workspace: Workspace, *, split: Split = "train", rows: int = 3, record: str | None = None) -> RowsShown:
+@dataclass(frozen=True)
+class RowFilter:
+    """Which rows are shown; what is None filters nothing.
+
+    Attributes:
+        finding: kind of finding that the row has.
+        file: the file that the row was read from.
+        containing: words that stand in one of its texts, in any case of letters; never logged.
+    """
+
+    finding: str | None = None
+    file: str | None = None
+    containing: str | None = None
+
+    def takes(self, record: Record, found: Set[str]) -> bool:
+        """Whether it leaves a row; ``found`` holds the ids of rows with the finding."""
+        if self.finding is not None and record.id not in found:
+            return False
+        if self.file is not None and record.source.path != self.file:
+            return False
+        if self.containing is None:
+            return True
+        words = self.containing.casefold()
+        return any(words in part.text.casefold() for part in parts_of(record))
+
+
+def show_rows(
+    workspace: Workspace,
+    *,
+    split: Split = "train",
+    rows: int = 3,
+    record: str | None = None,
+    only: RowFilter | None = None,
+) -> RowsShown:
     """Rows of the current dataset, with the tokens that are learned told from the others.
 
     Args:
         workspace: the project.
         split: which rows.
         rows: how many, from the first on.
-        record: the id of one row of either split; ``split`` and ``rows`` do not count then.
+        record: the id of one row of either split; ``split``, ``rows`` and ``only`` do not count then.
+        only: which rows of the split; all when None.
 
     Raises:
         GovernanceError: the actor may not see rows; the refusal is logged.
@@ -115,22 +152,36 @@ def show_rows(workspace: Workspace, *, split: Split = "train", rows: int = 3, re
     training = workspace.project.training
     loss_on: Literal["answers", "all"] = "all" if training.method == "pretrain" else training.loss_on
     chat = Chat.load(workspace.site.artifacts.tree(base.id))
+    folder = workspace.site.artifacts.tree(dataset.tree)
     if record is None:
-        found = _records(workspace, dataset, split)
-        chosen: Sequence[Record] = found[:rows]
+        chosen, of = _filtered(folder, split, rows, only or RowFilter())
     else:
-        found = [row for part in ("train", "test") for row in _records(workspace, dataset, part)]
-        chosen = [row for row in found if row.id == record]
+        chosen = [row for part in ("train", "test") for row in stored_rows(folder, part) if row.id == record]
         if not chosen:
             cure = "take an id from `tuneward data show --json`, or one that a fault names"
             raise ConfigError(Fault("TW-CONF-007", f"{dataset.id} has no row {record!r}", "--id", cure))
-        found = [row for row in found if row.split == chosen[0].split]
+        of = dataset.train_rows if chosen[0].split == "train" else dataset.test_rows
     return RowsShown(
         dataset=dataset.id,
         rows=tuple(_shown(row, pieces_of(chat, row, loss_on=loss_on)) for row in chosen),
-        of=len(found),
+        of=of,
         loss_on=loss_on,
     )
+
+
+def _filtered(folder: Path, split: Split, most: int, only: RowFilter) -> tuple[list[Record], int]:
+    """The first rows that the filter leaves, and how many it leaves."""
+    found: Set[str] = frozenset()
+    if only.finding is not None:
+        found = {item["record"] for item in stored_findings(folder) if item["kind"] == only.finding}
+    chosen: list[Record] = []
+    count = 0
+    for row in stored_rows(folder, split):
+        if only.takes(row, found):
+            count += 1
+            if len(chosen) < most:
+                chosen.append(row)
+    return chosen, count
 
 
 def measure_rows(workspace: Workspace, *, progress: Progress = SILENT) -> LengthsResult:
