@@ -242,4 +242,5 @@ CODES: dict[str, str] = {
     "TW-DATA-046": "a file or row has too many columns",
     "TW-DATA-047": "the target of an export is taken, or inside the site",
     "TW-DATA-048": "there are not two datasets to compare",
+    "TW-DATA-049": "a file cannot be cut into passages to draft from",
 }

@@ -1,4 +1,4 @@
-"""Commands that look at prepared rows: `data show`, `data lengths`; the others hang in from `data_sets`."""
+"""Commands that look at prepared rows: `data show`, `data lengths`; others hang in from `data_sets` and `drafts`."""
 
 import re
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tuneward.cli import data_sets
+from tuneward.cli import data_sets, drafts
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stdout, table
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.data.census import Census
@@ -16,6 +16,7 @@ from tuneward.workflows.workspace import open_workspace
 
 app = typer.Typer(help="Look at prepared rows.", no_args_is_help=True)
 data_sets.add_to(app)
+drafts.add_to(app)
 
 #: Around what is learned, where no colour says it.
 MARKS = ("⟦", "⟧")

@@ -1,7 +1,7 @@
 """The engine as every step opens it: on a model's foundation, confined to verified adapters, at the serving precision.
 
-Place on the road: under ``evaluate`` and ``deploy``; ``serve`` starts its own, which lives longer. One way to start it
-is why the evaluated model and the served one run the same program.
+Place on the road: under ``evaluate``, ``deploy`` and ``draft``; ``serve`` starts its own, which lives longer. One way
+to start it is why the evaluated model and the served one run the same program.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,18 +52,23 @@ def ask_both(workspace: Workspace, adapter: Adapter, ask: Callable[[EngineClient
     """
     foundation = Foundation.of(adapter)
     beside = foundation if loads_adapter(adapter) else Foundation(adapter.base)
-    with _engine(workspace, beside) as (client, engine):
+    with open_engine(workspace, beside) as (client, engine):
         if loads_adapter(adapter):  # before anything is asked: a refusal should not cost the base's answers
             client.load_adapter(adapter.id, workspace.site.artifacts.tree(adapter.id))
         of_base = ask(client, BASE_NAME, "base")
         if loads_adapter(adapter):
             return Both(of_base, ask(client, adapter.id, "tuned"), engine.precision, engine.quantisation)
-    with _engine(workspace, foundation) as (client, engine):
+    with open_engine(workspace, foundation) as (client, engine):
         return Both(of_base, ask(client, BASE_NAME, "tuned"), engine.precision, engine.quantisation)
 
 
 @contextmanager
-def _engine(workspace: Workspace, foundation: Foundation) -> Iterator[tuple[EngineClient, EngineProcess]]:
+def open_engine(workspace: Workspace, foundation: Foundation) -> Iterator[tuple[EngineClient, EngineProcess]]:
+    """An engine on a model's foundation, and a client of it; ended on leaving.
+
+    Raises:
+        ServingError: it cannot start.
+    """
     artifacts, serving = workspace.site.artifacts, workspace.project.serving
     engine = EngineProcess(
         artifacts.tree(foundation.model),
