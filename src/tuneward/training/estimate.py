@@ -107,6 +107,8 @@ def watts_of(device: str, processes: int = 1) -> float:
 def rehearse(loop: Loop, *, steps: int = PROBED_STEPS) -> Estimate:
     """Time windows of steps that lie spread over the run; no weight moves, no random number is used up.
 
+    Processes of a group pass the same windows at the same time, as fast as they would pass each its own.
+
     Args:
         loop: before its first step.
         steps: how many are looked at, a window of each.
@@ -126,7 +128,7 @@ def rehearse(loop: Loop, *, steps: int = PROBED_STEPS) -> Estimate:
         parameter.grad = None
     done = sum(costs.window([loop.rows[i] for i in window]) for window in windows)
     total = sum(costs.window([loop.rows[i] for i in window]) for step in loop.steps for window in step.windows)
-    whole = seconds / done * total + moving * len(loop.steps)
+    whole = seconds / done * total / loop.group.size + moving * len(loop.steps)
     return Estimate(whole, watts_of(loop.device, loop.group.size), len(windows))
 
 

@@ -27,6 +27,7 @@ from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.estimate import Estimating
 from tuneward.training.fitting import plan_run
 from tuneward.training.held_out import calibrated, make_validation, read_pairs, refuse_samples_in_parts, validated
+from tuneward.training.interruption import Stopped
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.losses.reward import Reward
@@ -34,7 +35,7 @@ from tuneward.training.objectives import check_objective, make_objective
 from tuneward.training.optimizer import require_optimizer
 from tuneward.training.plan import Plan
 from tuneward.training.recompute import recompute
-from tuneward.training.reference import Stopped, add_reference
+from tuneward.training.reference import add_reference
 from tuneward.training.rows import Examples, Rows
 from tuneward.training.samples import Speaker
 from tuneward.training.sharding import States, states_of
@@ -264,6 +265,8 @@ def _train(
         group=group,
         states=ready.states,
     )
+    curve_path, picture, adapter = job.folder / "curve.jsonl", job.folder / "loss.svg", job.folder / "adapter"
+    stopped = Outcome("stopped", {}, adapter, curve_path, picture)
     if ready.objective.needs_reference:
         kept = "nf4" if job.config.adapter.kind == "qlora" else ""
         try:
@@ -278,8 +281,7 @@ def _train(
                 group=group,
             )
         except Stopped:
-            return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
-    curve_path, picture, adapter = job.folder / "curve.jsonl", job.folder / "loss.svg", job.folder / "adapter"
+            return stopped
     curves: list[Curve] = []
 
     def open_curve(upto: int) -> Curve:
@@ -299,7 +301,7 @@ def _train(
         )
         picture.write_text(drawn, encoding="utf-8")
     if not finished:
-        return Outcome("stopped", {}, adapter, curve_path, picture)
+        return stopped
     loop.take_best()
     if group.rank == 0 or ready.trainable.shards:
         score = ready.objective.parameters.get(f"{SCORE}.weight")
@@ -329,7 +331,10 @@ def _train(
     if validation is not None:
         figures |= validated(validation, done=loop.done)
     if ready.held_out is not None:
-        figures |= calibrated(ready.held_out, loop)
+        try:
+            figures |= calibrated(ready.held_out, loop)
+        except Stopped:  # the run is whole; the next start measures again
+            return stopped
     return Outcome("finished", figures, adapter, curve_path, picture)
 
 

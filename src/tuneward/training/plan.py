@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tuneward.modeling.layers import decoder_layers
 from tuneward.modeling.lora import unreached
 from tuneward.modeling.machine import available_memory_bytes
 from tuneward.modeling.packed import PackedDocuments
@@ -22,7 +23,6 @@ from tuneward.training.config import TrainingConfig
 from tuneward.training.footprint import Footprint
 from tuneward.training.optimizer import STATE_BYTES
 from tuneward.training.rows import Row
-from tuneward.training.sharding import decoder_layers
 
 MIB = 2**20
 
