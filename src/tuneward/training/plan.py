@@ -166,7 +166,7 @@ def make_plan(
             "gradients": 4 * moved,
             "optimizer": int(STATE_BYTES[config.optimizer] * moved),
             **passing(model, rows, windows, config, footprint),
-            "code": _code_bytes(rows, steps, footprint) if precision == "bf16" and footprint.keeps else 0,
+            "code": code_bytes(rows, steps, footprint) if precision == "bf16" and footprint.keeps else 0,
         },
         reached=reached,
         not_reached="" if missed is None else str(missed),
@@ -215,7 +215,7 @@ def passing(
     return most
 
 
-def _code_bytes(rows: Sequence[Row], steps: Sequence[Step], footprint: Footprint) -> int:
+def code_bytes(rows: Sequence[Row], steps: Sequence[Step], footprint: Footprint) -> int:
     """What a CPU's product library will have written for the shapes that this run has."""
     windows = [window for step in steps for window in step.windows]
     numbers = sorted({i for window in windows for i in window})

@@ -20,12 +20,10 @@ from tuneward.modeling.worker import STOPPED, Stop, line_writer
 from tuneward.settings import silence
 from tuneward.training.__main__ import leave, report, started_in_group
 from tuneward.training.allocator import keep_freed_memory
-from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import ALONE, Group, join
 from tuneward.training.estimate import rehearse
-from tuneward.training.job import Chat, Job, Prepared, prepare
-from tuneward.training.loop import Loop
+from tuneward.training.job import Chat, Job, prepare
 from tuneward.training.plan import available_bytes
 from tuneward.training.ranks import processes_of, run_ranks
 
@@ -50,25 +48,8 @@ def plan_only(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE
     torch.manual_seed(job.config.seed)
     ready = prepare(job, chat, device=device, group=group)
     available = available_bytes(group.size, device)
-    estimate = rehearse(loop_of(ready, job, group))
+    estimate = rehearse(ready.loop(job, group))
     return {**ready.plan.to_json(), "available_bytes": available, "estimate": estimate.to_json()}
-
-
-def loop_of(ready: Prepared, job: Job, group: Group = ALONE) -> Loop:
-    """The loop that would train what is ready."""
-    return Loop(
-        ready.model,
-        ready.trainable,
-        ready.objective,
-        rows=ready.rows,
-        steps=ready.steps,
-        config=job.config,
-        checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
-        emit=lambda event: None,
-        stop=lambda: False,
-        group=group,
-        states=ready.states,
-    )
 
 
 def main(arguments: list[str]) -> int:
