@@ -189,3 +189,10 @@ def test_keys_of_a_terminal_count_at_once(desk: Workspace) -> None:
         os.close(leader)
         os.close(follower)
     assert "1 accepted, 1 rejected, 0 skipped; 1 drafts wait" in said
+
+
+def test_the_model_is_asked_in_the_engine_that_serves(tmp_path) -> None:
+    workspace = project(tmp_path / "project")
+    (workspace.folder / "rules.txt").write_text("A claim is settled within seven days.", encoding="utf-8")
+    found = draft(workspace, ["rules.txt"], model="base", max_tokens=16)
+    assert (found.passages, found.drafted + found.unusable) == (1, 1)  # a random model writes no question
