@@ -137,3 +137,11 @@ def test_mails_train_as_documents_and_the_card_counts_what_was_not_read(tmp_path
     prepared = prepare(tmp_path, train=["a.eml"], form="document")
     assert [record.messages[0].content for record in prepared.train] == ["Some words of a mail."]
     assert prepared.counts["attachments_not_read"] == 1
+
+
+def test_a_part_with_a_name_is_an_attachment_even_where_it_is_not_called_one(tmp_path):
+    head = b'Content-Type: multipart/mixed; boundary="b"\n\n--b\nContent-Type: text/plain\n\nHello.\n'
+    part = b'--b\nContent-Type: text/plain; name="notes.txt"\n\nNotes.\n--b--\n'
+    (tmp_path / "a.eml").write_bytes(head + part)
+    rows, faults = read_all(tmp_path / "a.eml")
+    assert ([row.values["text"] for row in rows], faults, rows[0].attachments) == (["Hello."], [], 1)
