@@ -10,6 +10,9 @@ from data_cases import prepare, refused, row, write_rows
 from reader_cases import packed, read_all, rows_of
 
 from tuneward.data import documents, unpacking
+from tuneward.data.faults import Faults
+from tuneward.data.files import DataFile
+from tuneward.data.readers import read
 
 LINES = b"".join(b'{"prompt": "question %d", "answer": "a%d"}\n' % (n, n * n) for n in range(5_000))
 PACKINGS = [".gz", ".zst"]
@@ -107,6 +110,16 @@ def test_a_file_that_unpacks_to_more_than_is_allowed(tmp_path, monkeypatch):
     assert rows_of(path, unpacked_mib=3)[1] == []
     monkeypatch.setattr(unpacking, "RATIO_COUNTS_FROM_BYTES", 1000)
     assert rows_of(path, unpacked_ratio=2)[1] == [("TW-DATA-044", path.name)]
+
+
+def test_a_file_whose_size_nobody_has_asked_for_is_held_to_its_ratio(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "RATIO_COUNTS_FROM_BYTES", 1000)
+    path = tmp_path / "rows.jsonl.zst"
+    path.write_bytes(packed(LINES, ".zst"))
+    file = DataFile(path=path, name=path.name, digest="", bytes=0, split="train")
+    faults = Faults()
+    assert sum(1 for _ in read(file, faults)) == 5_000
+    assert len(faults) == 0
 
 
 def test_the_settings_say_how_far_a_file_may_unpack(tmp_path):

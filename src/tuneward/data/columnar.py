@@ -81,8 +81,10 @@ def _unpacks_too_far(parquet: Any, file: DataFile, faults: Faults) -> bool:
     unpacked, limits = sum(group.total_byte_size for group in groups), file.limits
     if unpacked > limits.unpacked_mib * 2**20:
         message = f"unpacks to {unpacked / 2**20:,.0f} MiB; at most {limits.unpacked_mib:,} are read"
-    elif unpacked > RATIO_COUNTS_FROM_BYTES and unpacked > limits.unpacked_ratio * file.bytes:
-        message = f"unpacks to {unpacked / file.bytes:,.0f} times its size; at most {limits.unpacked_ratio:,} are read"
+    elif unpacked > RATIO_COUNTS_FROM_BYTES and unpacked > limits.unpacked_ratio * file.stored_bytes:
+        message = (
+            f"unpacks to {unpacked / file.stored_bytes:,.0f} times its size; at most {limits.unpacked_ratio:,} are read"
+        )
     else:
         return False
     cure = "write it again without packing, or raise `data.unpacked_mib` and `data.unpacked_ratio` if you trust it"

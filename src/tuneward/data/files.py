@@ -56,6 +56,11 @@ class DataFile:
     limits: Limits = field(default_factory=Limits)
 
     @property
+    def stored_bytes(self) -> int:
+        """Its size, asked of the disk where nobody has: what is looked at without a project is not digested before."""
+        return self.bytes or self.path.stat().st_size
+
+    @property
     def packing(self) -> str:
         """``.gz``, ``.zst``, or nothing where it is not packed."""
         suffix = self.path.suffix.lower()

@@ -85,7 +85,7 @@ class _Bounded(io.RawIOBase):
         if unpacked > limits.unpacked_mib * 2**20:
             message = f"unpacks to more than {limits.unpacked_mib:,} MiB"
             raise UnpackingError(message, code="TW-DATA-044", cure=cure)
-        if unpacked > RATIO_COUNTS_FROM_BYTES and unpacked > limits.unpacked_ratio * self._file.bytes:
+        if unpacked > RATIO_COUNTS_FROM_BYTES and unpacked > limits.unpacked_ratio * self._file.stored_bytes:
             message = f"unpacks to more than {limits.unpacked_ratio:,} times its size"
             raise UnpackingError(message, code="TW-DATA-044", cure=cure)
 
