@@ -14,6 +14,8 @@ Action = Literal[
     "base.pull",
     "dataset.prepare",
     "dataset.show",
+    "consent.withdraw",
+    "licence.decide",
     "approval.request",
     "approval.grant",
     "approval.refuse",

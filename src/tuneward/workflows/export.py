@@ -28,6 +28,7 @@ from tuneward.errors import (
 from tuneward.evaluation.intervals import wilson
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import heed
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.export import Check, Paper, judge, read_paper
 from tuneward.storage.files import copy_hashing, explained, files_under
@@ -117,6 +118,7 @@ def export(
     with workspace.site.lock("export"):
         source = _source(workspace)
         refuse_forbidden_use(source.base.licence, workspace.project.use)
+        heed(office, *source.noun, action="version.export", what="what would be exported", say=progress.say)
         if source.version and (broken := check_registered(office, source.version)):
             raise ProofError(broken)
         paper = _paper(workspace, source, format=format, type=type)

@@ -16,7 +16,7 @@ from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ModelVersion
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.change import Office
-from tuneward.modeling.licences import Use, duties
+from tuneward.licences import Use, duties
 from tuneward.registry.provenance import Provenance
 from tuneward.storage.lineage import parents
 from tuneward.storage.repository import require

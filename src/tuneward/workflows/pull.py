@@ -9,8 +9,8 @@ from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.errors import ModelError
 from tuneward.governance.change import Office, change, permit
-from tuneward.modeling.licences import Use, check, unknown
-from tuneward.modeling.licences import find as named
+from tuneward.licences import Use, check, unknown
+from tuneward.licences import find as named
 from tuneward.modeling.pull import moved_to
 from tuneward.modeling.pull import pull as fetch
 from tuneward.progress import SILENT, Progress

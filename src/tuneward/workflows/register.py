@@ -11,6 +11,7 @@ from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import heed
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.versions import make_papers
@@ -73,6 +74,8 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             run = require(c, Run, evaluation.run)  # an earlier one where the same bits came out again
             approval = require(c, Approval, run.approval) if run.approval else None
         assert adapter is not None, "an evaluated adapter is in the register"
+        what = "the model that would be registered"
+        heed(workspace.office, "adapter", adapter.id, action="version.register", what=what, say=progress.say)
         created_at = now()
         progress.say("writing AIBOM, model card and signed statement")
         papers = make_papers(

@@ -6,17 +6,20 @@ exactly while that digest is the one computed here.
 """
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from tuneward import __version__
 from tuneward.data.files import file_digests
+from tuneward.data.terms import names_licence
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.law import Affected
 from tuneward.domain.record import Form
 from tuneward.domain.run import Run
 from tuneward.domain.version import Deployment, ModelVersion
@@ -105,7 +108,14 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
             "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
-            "policy": {"on_finding": dict(policy.on_finding), "contamination": policy.contamination},
+            "policy": {
+                "on_finding": dict(policy.on_finding),
+                "contamination": policy.contamination,
+                "require": list(policy.require),
+                "on_unlawful": dict(policy.on_unlawful),
+                "geography": list(policy.geography),
+            },
+            **({"use": workspace.project.use} if names_licence(workspace.project.data) else {}),
             "base": base.id,
             "tool": __version__,
         }
@@ -122,7 +132,11 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset, start: st
         "risk_class": project.risk_class,
         "base": {"id": base.id, "name": base.name, "licence": base.licence},
         "dataset": dataset.fingerprint,
-        "data": {"legal_basis": project.data.legal_basis, "licence": project.data.licence},
+        "data": {
+            "legal_basis": project.data.legal_basis,
+            "licence": project.data.licence,
+            **({"terms": dataset.terms} if dataset.terms else {}),
+        },
         "training": project.training.canonical(),
         "evaluation": project.evaluation.canonical(),
         "task": make_task(project.evaluation, project_folder=workspace.folder).digest,  # its schema's content, too
@@ -198,7 +212,8 @@ def survey(workspace: Workspace) -> Road:
 def _dataset(connection: Connection, workspace: Workspace, base: Base) -> Dataset | None:
     """The project's first dataset with the rows that its files give today: what trained on them names that one.
 
-    A dataset whose longest question leaves no room for the answers that are asked for today is none.
+    A dataset whose longest question leaves no room for the answers that are asked for today is none; nor is one of
+    which a consent or a retention has ended since, or that a withdrawn consent reaches.
     """
     project = workspace.project
     inputs = dataset_inputs(workspace, base)
@@ -207,8 +222,16 @@ def _dataset(connection: Connection, workspace: Workspace, base: Base) -> Datase
         return None
     if today.counts["longest_question_tokens"] + project.evaluation.task.max_tokens > base.context_tokens:
         return None
-    same = {"project": today.project, "base": today.base, "fingerprint": today.fingerprint}
-    return find(connection, Dataset, order="created_at", **same)[0]
+    if ((today.counts.get("law") or {}).get("valid_until") or _today()) < _today():
+        return None
+    affected = {marked.noun for marked in find(connection, Affected, kind="dataset")}
+    same = {"project": today.project, "base": today.base, "fingerprint": today.fingerprint, "terms": today.terms}
+    sound = (found for found in find(connection, Dataset, order="created_at", **same) if found.id not in affected)
+    return next(sound, None)
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _version(connection: Connection, workspace: Workspace, road: Road) -> ModelVersion | None:

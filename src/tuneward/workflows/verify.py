@@ -9,7 +9,7 @@ them together with their rows; covered ones, when the site's checkpoints go as w
 (``kept``); and what never entered the log.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from tuneward.errors import Fault, ProofError
 from tuneward.evaluation.gate import judge
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.audit import check_log, events, newest_events
+from tuneward.governance.consent import said, standing
 from tuneward.governance.office import Office
 from tuneward.governance.row_check import check_rows
 from tuneward.registry.versions import Papers, check_version
@@ -133,7 +134,7 @@ class _Chain:
         if version is None:
             return (*links, self._absent(wanted, named), self._register(), self._log())
         links += self._version(version)
-        return (*links, self._register(), self._log())
+        return (*links, *self._consent(version), self._register(), self._log())
 
     # each link ---------------------------------------------------------------------------------------------------
 
@@ -282,6 +283,13 @@ class _Chain:
             if fingerprint_of_folder(self._artifacts.tree(dataset.tree), key) != dataset.fingerprint:
                 faults.append(broken("dataset", dataset.id, "its rows do not give its fingerprint"))
         return faults
+
+    def _consent(self, version: ModelVersion) -> Iterator[Link]:
+        """The consents that were withdrawn behind a version: the chain holds, and the reader must know."""
+        with self._office.site.database.read() as c:
+            marks = standing(c, "version", version.id)
+        if marks:
+            yield Link("consent", version.id, f"AFFECTED: {said(marks)}")
 
     def _log(self) -> Link:
         check = check_log(self._office.site, self._office.keys.public, kept=self._kept)
