@@ -55,9 +55,8 @@ def test_card_and_text_are_both_asked(tmp_path):
 def test_a_text_is_known_by_its_digest(tmp_path):
     assert licence_text_digest(tmp_path) is None
     words = Path(pydantic.__file__).parents[1].glob("pydantic-*.dist-info/licenses/LICENSE")
-    (tmp_path / "LICENSE").write_text(
-        next(iter(words)).read_text().replace("Copyright (c)", "Copyright (c) somebody and")
-    )
+    text = next(iter(words)).read_text().replace("Copyright (c)", "Copyright (c) somebody and")
+    (tmp_path / "LICENSE").write_text(text)
     assert licence_text_digest(tmp_path) in licences()["MIT"].text_sha256
-    (tmp_path / "LICENSE").write_text((tmp_path / "LICENSE").read_text() + "No use on Sundays.")
+    (tmp_path / "LICENSE").write_text(text + "No use on Sundays.")
     assert licence_text_digest(tmp_path) not in licences()["MIT"].text_sha256

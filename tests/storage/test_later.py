@@ -33,4 +33,4 @@ def test_a_site_of_before_opens_and_its_adapters_are_lora(site):
         assert revision(c) == HEAD
         assert get(c, Adapter, nouns.ADAPTER.id) == nouns.ADAPTER
         assert get(c, Run, nouns.RUN.id) == nouns.RUN
-        assert find(c, RecordEntry) == nouns.RECORDS
+        assert sorted(find(c, RecordEntry), key=lambda entry: entry.id) == nouns.RECORDS

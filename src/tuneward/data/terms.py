@@ -155,7 +155,7 @@ class TermsReader:
 
     def _day(self, column: str, value: Any, place: str) -> str | None:
         if isinstance(value, date | datetime):
-            return str(value.isoformat())[:10]
+            return f"{value:%Y-%m-%d}"
         text = str(value).strip()
         try:
             if _DAY.match(text):
@@ -171,7 +171,7 @@ class TermsReader:
         names = _LISTS[name]
         if word in names:
             return word
-        letters = tables()["articles"].get(name)
+        letters = str(tables()["articles"].get(name, ""))
         article = _ARTICLE.fullmatch(text.lower())
         if article and article.group(1, 2) == _PARAGRAPHS.get(name) and article[3] in letters:
             return names[letters.index(article[3])]

@@ -108,7 +108,8 @@ class TermsConfig(Section):
     retention: date | None = None
     """Last day on which the data may be kept (GDPR Art. 5(1)(e))."""
     geography: str | None = None
-    """Country that the data come from (ISO 3166-1 alpha-2), or ``EU`` or ``EEA``."""
+    """Country that the data come from (ISO 3166-1 alpha-2; Norway in quotes, ``"NO"``), or ``EU`` or
+    ``EEA``."""
     columns: TermColumns = TermColumns()
     """Columns that say it row by row."""
 

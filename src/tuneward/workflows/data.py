@@ -10,14 +10,17 @@ from typing import Literal
 
 from tuneward.data.census import Census, take_census
 from tuneward.data.dataset import read_records
+from tuneward.data.row_proof import RowProof, check_row_proof
+from tuneward.data.row_proof import prove_row as prove
 from tuneward.domain.base import Base
-from tuneward.domain.dataset import Dataset
+from tuneward.domain.dataset import Dataset, RecordEntry
 from tuneward.domain.record import Form, Message, Record, Split
-from tuneward.errors import ConfigError, Fault
+from tuneward.errors import ConfigError, DataError, Fault
 from tuneward.governance.change import permit
 from tuneward.modeling.chat import Chat
 from tuneward.modeling.masks import Piece, pieces_of
 from tuneward.progress import SILENT, Progress
+from tuneward.storage.repository import find
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.road import survey
 from tuneward.workflows.train import require_dataset
@@ -131,6 +134,35 @@ def show_rows(workspace: Workspace, *, split: Split = "train", rows: int = 3, re
         of=len(found),
         loss_on=loss_on,
     )
+
+
+def prove_row(workspace: Workspace, record: str) -> RowProof:
+    """Proof that the current dataset holds a row: offline, without any other row.
+
+    Raises:
+        GovernanceError: the actor may not see rows; the refusal is logged.
+        DataError: there is no current dataset, or no such row in it.
+        ProofError: the dataset's rows do not give its fingerprint.
+    """
+    _, dataset = _permitted(workspace)
+    with workspace.site.database.read() as c:
+        entries = [
+            entry
+            for split in ("train", "test")
+            for entry in find(c, RecordEntry, dataset=dataset.id, split=split, order="position")
+        ]
+    index = next((place for place, entry in enumerate(entries) if entry.id == record), None)
+    if index is None:
+        cure = "take an id from `tuneward data show --json`"
+        raise DataError(Fault("TW-DATA-091", f"{dataset.id} has no such row", record[:60], cure))
+    proof = prove(
+        record,
+        dataset=dataset.id,
+        fingerprint=dataset.fingerprint,
+        digests=[entry.digest for entry in entries],
+        index=index,
+    )
+    return check_row_proof(proof.to_json(), fingerprint=dataset.fingerprint)
 
 
 def measure_rows(workspace: Workspace, *, progress: Progress = SILENT) -> LengthsResult:

@@ -15,6 +15,7 @@ from tuneward.ids import new_id
 from tuneward.modeling.chat import Chat
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
+from tuneward.workflows.licence import licence_in_force, refuse_undecided
 from tuneward.workflows.pull import refuse_forbidden_use
 from tuneward.workflows.road import Road, dataset_inputs, row_form, survey
 from tuneward.workflows.workspace import Workspace
@@ -54,7 +55,9 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
     with workspace.site.lock("prepare"):
         road = survey(workspace)
         base = require_base(workspace, road)
-        refuse_forbidden_use(base.licence, project.use)
+        refuse_undecided(office, base)
+        with workspace.site.database.read() as connection:
+            refuse_forbidden_use(licence_in_force(connection, base), project.use)
         task = make_task(project.evaluation, project_folder=workspace.folder)
         artifacts = workspace.site.artifacts
         if road.dataset and not artifacts.check(road.dataset.tree):

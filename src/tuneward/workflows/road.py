@@ -28,7 +28,8 @@ from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
 from tuneward.training.config import TrainingConfig
 from tuneward.workflows.bases import base_named
-from tuneward.workflows.provenance import permission_of
+from tuneward.workflows.licence import decision_of, licence_in_force
+from tuneward.workflows.provenance import decision_behind, permission_of
 from tuneward.workflows.starts import start_of
 from tuneward.workflows.workspace import Workspace
 
@@ -130,7 +131,7 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset, start: st
         "purpose": project.purpose,
         "use": project.use,
         "risk_class": project.risk_class,
-        "base": {"id": base.id, "name": base.name, "licence": base.licence},
+        "base": {"id": base.id, "name": base.name, "licence": _licence(workspace, base)},
         "dataset": dataset.fingerprint,
         "data": {
             "legal_basis": project.data.legal_basis,
@@ -142,6 +143,11 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset, start: st
         "task": make_task(project.evaluation, project_folder=workspace.folder).digest,  # its schema's content, too
         **_begun(start),
     }
+
+
+def _licence(workspace: Workspace, base: Base) -> str:
+    with workspace.site.database.read() as c:
+        return licence_in_force(c, base)
 
 
 def run_inputs(workspace: Workspace, base: Base, dataset: Dataset, start: str | None) -> str:
@@ -235,12 +241,13 @@ def _today() -> str:
 
 
 def _version(connection: Connection, workspace: Workspace, road: Road) -> ModelVersion | None:
-    """The newest version of the current evaluation whose papers tell the purpose and use that are permitted today."""
+    """The newest version of the current evaluation whose papers tell the purpose, use and licence that hold today."""
     assert road.evaluation is not None, "asked only behind an evaluation"
     versions = find(connection, ModelVersion, evaluation=road.evaluation.id, order="-number")
     if workspace.office.policy.approval_required:
         versions = [version for version in versions if road.approval == permission_of(connection, version)]
-    return next(iter(versions), None)
+    decision = decision_of(connection, road.evaluation.base)
+    return next((version for version in versions if decision_behind(connection, version) == decision), None)
 
 
 def steps_of(workspace: Workspace) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from tuneward.registry.versions import Papers, check_version
 from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import kind_of, latest, sift
 from tuneward.workflows.links import Link, broken, found, id_in
-from tuneward.workflows.provenance import permission_of, provenance_of
+from tuneward.workflows.provenance import decision_behind, permission_of, provenance_of
 
 N = TypeVar("N")
 
@@ -213,7 +213,7 @@ class _Chain:
         if faults:
             return faults
         with self._office.site.database.read() as c:
-            permission = permission_of(c, version)
+            permission, decision = permission_of(c, version), decision_behind(c, version)
         if permission and (permission.status, digest_value(dict(permission.scope))) != (
             "granted",
             permission.scope_digest,
@@ -227,6 +227,7 @@ class _Chain:
             number=version.number,
             created_at=version.created_at,
             tool_version=version.tool_version,
+            decision=decision,
         )
         keys = self._office.keys
         try:
