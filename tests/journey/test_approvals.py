@@ -154,7 +154,7 @@ def test_a_grant_covers_exactly_what_was_asked(desks: Desks) -> None:
     changes = [
         (path, "another end", "in a test", "another end"),
         (path, "use", "use: internal", "use: hosted"),
-        (path, "legal basis", "legal_basis: contract", "legal_basis: consent"),
+        (path, "legal basis", "legal_basis: contract", "legal_basis: public_task"),
         (path, "training", "rank: 8", "rank: 4"),
         (path, "gate", "gate: {}", "gate: {task.valid: {min: 0.1}}"),
         (path, "risk class", "use: internal", "use: internal\nrisk_class: minimal"),

