@@ -148,6 +148,8 @@ def test_a_grant_covers_exactly_what_was_asked(desks: Desks) -> None:
     def covered() -> bool:
         desk = desks("eve")
         pull(desk.office, "base", beside=folder)
+        if desk.office.policy.base_licence == "decided":
+            decide(desks("abe").office, "base", "Apache-2.0", use="internal", reason="read it", beside=folder)
         prepare(desk)
         return state(desk, "approve") == "done"
 

@@ -66,8 +66,7 @@ class Terms:
 
     def to_json(self) -> dict[str, str]:
         """What was said; what was not is left out."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name in TERM_NAMES if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Terms":
