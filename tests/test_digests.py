@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneward.digests import MerkleTree, canonical_json, digest_file, digest_value, leaf_hash, merkle_root
+from tuneward.digests import (
+    MerkleTree,
+    canonical_json,
+    digest_file,
+    digest_value,
+    leaf_hash,
+    merkle_path,
+    merkle_root,
+    root_of_path,
+)
 
 # Reference leaves and roots of RFC 6962 (RFC 9162 keeps the tree), from certificate-transparency's own tests.
 LEAVES = [
@@ -89,3 +98,37 @@ def test_digest_of_a_file(tmp_path):
 def test_peaks_of_no_tree_are_refused(heights):
     with pytest.raises(ValueError, match="heights"):
         MerkleTree([(height, "00" * 32) for height in heights])
+
+
+def rfc_path(leaves, index):
+    """RFC 9162, section 2.1.3.1, word by word."""
+    if len(leaves) == 1:
+        return []
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    if index < split:
+        return [*rfc_path(leaves[:split], index), merkle_root(leaves[split:])]
+    return [*rfc_path(leaves[split:], index - split), merkle_root(leaves[:split])]
+
+
+@pytest.mark.parametrize("size", [*range(1, 18), 31, 32, 33, 100])
+def test_inclusion_proofs_are_those_of_the_rfc_and_lead_to_the_root(size):
+    leaves = [bytes([number]) for number in range(size)]
+    for index in range(size):
+        path = merkle_path(leaves, index)
+        assert path == rfc_path(leaves, index)
+        assert root_of_path(leaves[index], index=index, size=size, path=path) == merkle_root(leaves)
+
+
+def test_a_wrong_proof_leads_elsewhere():
+    leaves = [bytes([number]) for number in range(11)]
+    root, path = merkle_root(leaves), merkle_path(leaves, 6)
+    assert root_of_path(b"x", index=6, size=11, path=path) != root
+    assert root_of_path(leaves[6], index=7, size=11, path=path) != root
+    assert root_of_path(leaves[6], index=6, size=11, path=path[:-1]) is None
+    assert root_of_path(leaves[6], index=6, size=11, path=[*path, path[0]]) is None
+    assert root_of_path(leaves[6], index=11, size=11, path=path) is None
+    for place in range(len(path)):
+        changed = [*path[:place], "00" * 32, *path[place + 1 :]]
+        assert root_of_path(leaves[6], index=6, size=11, path=changed) != root
+    with pytest.raises(IndexError):
+        merkle_path(leaves, 11)

@@ -107,3 +107,54 @@ def merkle_root(leaves: Iterable[bytes]) -> str:
     for leaf in leaves:
         tree.append(leaf)
     return tree.root
+
+
+def merkle_path(leaves: Iterable[bytes], index: int) -> list[str]:
+    """Inclusion proof of one leaf (RFC 9162, section 2.1.3.1): hashes of the siblings, in hex, from the leaf upwards.
+
+    Law: ``root_of_path(leaf, index=i, size=n, path=merkle_path(leaves, i)) == merkle_root(leaves)``.
+
+    Raises:
+        IndexError: there is no such leaf.
+    """
+    level = [leaf_hash(leaf) for leaf in leaves]
+    if not 0 <= index < len(level):
+        raise IndexError(index)
+    path: list[str] = []
+    while len(level) > 1:
+        if (sibling := index ^ 1) < len(level):
+            path.append(level[sibling].hex())
+        paired = [_node(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        level = paired + level[len(level) - len(level) % 2 :]  # a last one without sibling goes up as it is
+        index //= 2
+    return path
+
+
+def root_of_path(leaf: bytes, *, index: int, size: int, path: Iterable[str]) -> str | None:
+    """The root that an inclusion proof leads to (RFC 9162, section 2.1.3.2), in hex; None where its length is wrong.
+
+    Args:
+        leaf: the leaf's data (not its hash).
+        index: its 0-based place.
+        size: number of leaves.
+        path: as :func:`merkle_path` gives it.
+    """
+    if not 0 <= index < size:
+        return None
+    at, last, root = index, size - 1, leaf_hash(leaf)
+    for text in path:
+        node = bytes.fromhex(text)
+        if last == 0:
+            return None
+        if at % 2 or at == last:
+            root = _node(node, root)
+            while at % 2 == 0 and at:
+                at, last = at // 2, last // 2
+        else:
+            root = _node(root, node)
+        at, last = at // 2, last // 2
+    return root.hex() if last == 0 else None
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()

@@ -65,7 +65,7 @@ def own(tmp_path, **changes):
 
 def test_a_policy_file_of_the_site(tmp_path):
     policy = load_policy(own(tmp_path))
-    assert label(policy).startswith("own@2+")
+    assert label(policy).startswith("own@3+")
     assert load_policy(str(own(tmp_path))) == policy
 
 

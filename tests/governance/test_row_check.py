@@ -13,7 +13,7 @@ def full(solo):
     with change(solo, "dataset.prepare", "dat_1") as made:
         made.put(nouns.BASE)
         made.put(nouns.DATASET)
-        made.put_many([*nouns.RECORDS, nouns.FINDING])
+        made.put_many([*nouns.RECORDS, nouns.FINDING, nouns.TERMS])
         made.link(nouns.BASE, nouns.DATASET)
     with change(solo, "version.register", "ver_1") as made:
         for noun in (
@@ -24,6 +24,9 @@ def full(solo):
             nouns.VERSION,
             nouns.DEPLOYMENT,
             nouns.KEY,
+            nouns.WITHDRAWAL,
+            nouns.AFFECTED,
+            nouns.DECISION,
         ):
             made.put(noun)
     assert check_rows(solo.site) == ()

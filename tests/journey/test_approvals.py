@@ -16,6 +16,7 @@ from tuneward.workflows.access import add_member
 from tuneward.workflows.approve import grant, refuse, request
 from tuneward.workflows.deploy import deploy
 from tuneward.workflows.init import init
+from tuneward.workflows.licence import decide
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.pull import pull
 from tuneward.workflows.run import run
@@ -41,7 +42,11 @@ Desks = Callable[[str], Workspace]
 @pytest.fixture(params=["team", "regulated"])
 def desks(request: pytest.FixtureRequest, tmp_path: Path) -> Desks:
     """A prepared project under the policy; a workspace of it for each member, as the settings are now."""
-    folder = make_project(tmp_path / "project", settings=f"{QUICK}policy: {request.param}\n")
+    settings = f"{QUICK}policy: {request.param}\n"
+    if request.param == "regulated":
+        terms = "  licence: LicenseRef-own\n  terms: {purpose: to handle claims, retention: 2999-12-31}\n"
+        settings = settings.replace("  legal_basis: contract\n", f"  legal_basis: contract\n{terms}")
+    folder = make_project(tmp_path / "project", settings=settings)
     init(folder, actor=ACTOR)
     for name, roles in MEMBERS.items():
         add_member(open_workspace(folder, actor=ACTOR).office, name, roles)
@@ -50,6 +55,8 @@ def desks(request: pytest.FixtureRequest, tmp_path: Path) -> Desks:
         return open_workspace(folder, actor=name)
 
     pull(desk("eve").office, "base", beside=folder)
+    if request.param == "regulated":
+        decide(desk("abe").office, "base", "Apache-2.0", use="internal", reason="read it", beside=folder)
     prepare(desk("eve"))
     return desk
 
@@ -141,13 +148,15 @@ def test_a_grant_covers_exactly_what_was_asked(desks: Desks) -> None:
     def covered() -> bool:
         desk = desks("eve")
         pull(desk.office, "base", beside=folder)
+        if desk.office.policy.base_licence == "decided":
+            decide(desks("abe").office, "base", "Apache-2.0", use="internal", reason="read it", beside=folder)
         prepare(desk)
         return state(desk, "approve") == "done"
 
     changes = [
         (path, "another end", "in a test", "another end"),
         (path, "use", "use: internal", "use: hosted"),
-        (path, "legal basis", "legal_basis: contract", "legal_basis: consent"),
+        (path, "legal basis", "legal_basis: contract", "legal_basis: public_task"),
         (path, "training", "rank: 8", "rank: 4"),
         (path, "gate", "gate: {}", "gate: {task.valid: {min: 0.1}}"),
         (path, "risk class", "use: internal", "use: internal\nrisk_class: minimal"),

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from tuneward.licences import check
 from tuneward.modeling.catalogue import entries
-from tuneward.modeling.licences import check
 from tuneward.modeling.pull import HUB_ID
 
 
@@ -29,7 +29,7 @@ def test_the_quickstart_model_is_there():
 
 
 def test_catalogue_and_licences_load_no_torch():
-    code = "import sys, tuneward.modeling.catalogue, tuneward.modeling.licences; assert 'torch' not in sys.modules"
+    code = "import sys, tuneward.modeling.catalogue, tuneward.licences; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -197,6 +197,7 @@ def test_folder_round_trip_and_missing_papers(papers: Papers, tmp_path) -> None:
     papers.write(tmp_path)
     assert Papers.read(tmp_path) == papers
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "NOTICE",
         "aibom.cdx.json",
         "model-card.md",
         "statement.dsse.json",

@@ -6,6 +6,7 @@ from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset, RecordEntry
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.finding import FindingEntry
+from tuneward.domain.law import Affected, LicenceDecision, TermsEntry, Withdrawal
 from tuneward.domain.policy import Member
 from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ApiKey, Deployment, ModelVersion
@@ -29,8 +30,13 @@ VERSION = ModelVersion("ver_1", "claims", 1, ADAPTER.id, BASE.id, DATASET.id, RU
 DEPLOYMENT = Deployment("dep_1", "claims", "claims", VERSION.id, "active", None, 0.5, AT)
 MEMBER = Member("ann", ("engineer", "owner"), AT)
 KEY = ApiKey("key_1", "notebook", MEMBER.id, "h" * 64, AT, None)
+TERMS = TermsEntry(DATASET.id, "d" * 64, "con_1", True, {"consent": "con_1", "purpose": "claims"})
+WITHDRAWAL = Withdrawal("con_1", "asked", MEMBER.id, AT)
+AFFECTED = Affected("con_1>run:run_1", WITHDRAWAL.id, "run", RUN.id, 2, AT)
+DECISION = LicenceDecision("lic_1", BASE.id, "MIT", "other", None, None, "internal", "read it", MEMBER.id, AT)
 EVENT = AuditEvent("evt_1", 0, AT, "ann", "run.start", RUN.id, "done", "solo@1", ({"kind": "run", "id": RUN.id, "digest": "d"},), {"n": 1})  # fmt: skip  # noqa: E501
 CHECKPOINT = LogCheckpoint(3, "0" * 64, "note\n", ((1, "1" * 64), (0, "2" * 64)), AT)
 EDGE = Edge("dataset", DATASET.id, "run", RUN.id)
 ALL = [BASE, DATASET, *RECORDS, FINDING, APPROVAL, RUN, ADAPTER, EVALUATION, VERSION, DEPLOYMENT, MEMBER, KEY]
-WITH_ID = [noun for noun in ALL if noun not in RECORDS and noun is not FINDING]
+ALL += [TERMS, WITHDRAWAL, AFFECTED, DECISION]
+WITH_ID = [noun for noun in ALL if noun not in RECORDS and noun not in (FINDING, TERMS)]

@@ -5,8 +5,9 @@ from dataclasses import replace
 from sqlalchemy import text
 
 from tests.storage import nouns
+from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.run import Adapter, Run
-from tuneward.storage.repository import canonical_noun, get, insert_many, noun_digest
+from tuneward.storage.repository import canonical_noun, find, get, insert_many, noun_digest
 from tuneward.storage.schema import HEAD, revision
 from tuneward.storage.site import Site
 
@@ -23,8 +24,13 @@ def test_a_site_of_before_opens_and_its_adapters_are_lora(site):
         insert_many(c, nouns.ALL)
         c.execute(text("ALTER TABLE adapter DROP COLUMN kind"))
         c.execute(text("ALTER TABLE run DROP COLUMN start"))
+        for table in ("affected", "licence_decision", "terms", "withdrawal"):
+            c.execute(text(f"DROP TABLE {table}"))
+        c.execute(text("ALTER TABLE record DROP COLUMN terms"))
+        c.execute(text("ALTER TABLE dataset DROP COLUMN terms"))
         c.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     with Site.open(site.folder).database.read() as c:
         assert revision(c) == HEAD
         assert get(c, Adapter, nouns.ADAPTER.id) == nouns.ADAPTER
         assert get(c, Run, nouns.RUN.id) == nouns.RUN
+        assert sorted(find(c, RecordEntry), key=lambda entry: entry.id) == nouns.RECORDS

@@ -70,7 +70,7 @@ def test_update(full):
         repository.update(c, replace(done, id="run_9"))
 
 
-@pytest.mark.parametrize("noun", [n for n in nouns.ALL if n is not nouns.BASE and n is not nouns.MEMBER])
+@pytest.mark.parametrize("noun", [n for n in nouns.ALL if n not in (nouns.BASE, nouns.MEMBER, nouns.WITHDRAWAL)])
 def test_a_row_that_names_no_other_row_is_refused_at_commit(site, noun):
     with pytest.raises(StorageError, match="TW-STOR-008"), site.database.write() as c:
         repository.insert(c, noun)

@@ -18,6 +18,7 @@ from tuneward.progress import Silent
 from tuneward.storage.database import now
 from tuneward.storage.repository import latest
 from tuneward.workflows.init import init
+from tuneward.workflows.licence import licence_in_force
 from tuneward.workflows.pull import pull
 from tuneward.workflows.workspace import open_office
 
@@ -117,20 +118,26 @@ def test_a_licence_asked_for_later_holds_while_nothing_was_made_under_the_first(
 
 
 @pytest.mark.parametrize("changed", [False, True])
-def test_a_licence_under_which_something_was_made_is_kept_and_that_is_said(
+def test_a_licence_under_which_something_was_made_stays_and_the_other_one_is_decided(
     origin: Path, office: Office, tmp_path: Path, changed: bool
 ) -> None:
-    folder, listener = shutil.copytree(origin, tmp_path / "base"), Listener()
+    folder = shutil.copytree(origin, tmp_path / "base")
     first = pull(office, str(folder)).base
     with change(office, "dataset.prepare", "dat_1") as c:
         c.put(Dataset("dat_1", "p", "f", "t", "i", first.id, 1, 1, {}, now()))
     if changed:  # fetched anew, with the same bytes in the end
         store = office.site.artifacts
         store.path(store.manifest(first.id)["config.json"]["digest"]).unlink()
-    again = pull(office, str(folder), licence="MIT", progress=listener)
+    again = pull(office, str(folder), licence="MIT")
     assert (again.base.id, again.base.licence) == (first.id, "Apache-2.0")
     assert again.reused is not changed
-    assert any("MIT is ignored" in line and "Apache-2.0" in line for line in listener.said)
+    with office.site.database.read() as c:
+        assert licence_in_force(c, again.base) == "MIT"
+    with pytest.raises(ModelError, match="TW-BASE-041"):
+        pull(office, str(folder), licence="CC-BY-NC-4.0")
+    with office.site.database.read() as c:
+        assert licence_in_force(c, again.base) == "MIT", "a licence that does not allow the use is not decided on"
+    assert check_rows(office.site) == ()
 
 
 def test_an_unknown_licence_is_refused_for_a_base_that_is_there_too(origin: Path, office: Office) -> None:

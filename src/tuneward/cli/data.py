@@ -1,6 +1,8 @@
-"""Commands that look at prepared rows: `data show`, `data lengths`; others hang in from `data_sets` and `drafts`."""
+"""Commands on prepared rows: `show`, `lengths`, `prove`, `check-proof`; others hang in from `data_sets` and `drafts`."""
 
+import json
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,13 +12,24 @@ from tuneward.cli import data_sets, drafts
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stdout, table
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.data.census import Census
+from tuneward.data.row_proof import check_row_proof
 from tuneward.domain.record import Message, Split
-from tuneward.workflows.data import LengthsResult, RowFilter, RowsShown, ShownRow, measure_rows, show_rows
+from tuneward.workflows.data import (
+    LengthsResult,
+    RowFilter,
+    RowProven,
+    RowsShown,
+    ShownRow,
+    measure_rows,
+    prove_row,
+    show_rows,
+)
 from tuneward.workflows.workspace import open_workspace
 
 app = typer.Typer(help="Look at prepared rows.", no_args_is_help=True)
 data_sets.add_to(app)
 drafts.add_to(app)
+
 
 #: Around what is learned, where no colour says it.
 MARKS = ("⟦", "⟧")
@@ -60,6 +73,46 @@ def lengths_command(project: ProjectFolder = HERE, as_json: Json = False) -> Non
     with progress_on_stderr() as progress:
         result = measure_rows(open_workspace(project), progress=progress)
     show(result, _print_lengths, as_json=as_json)
+
+
+@app.command("prove")
+def prove_command(
+    record: Annotated[str, typer.Argument(metavar="ID", help="The row, rec_….")],
+    project: ProjectFolder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Prove that the current dataset holds a row, without showing any other; with --json, the proof itself."""
+
+    def human(value: RowProven) -> None:
+        proof = value.proof
+        stdout.print(
+            f"row {proof['index'] + 1:,} of {proof['size']:,} of {proof['dataset']}: {len(proof['path'])} hashes lead "
+            f"from its digest to the fingerprint\n{proof['fingerprint']}\nthe proof itself: --json"
+        )
+
+    show(prove_row(open_workspace(project), record), human, as_json=as_json)
+
+
+@app.command("check-proof")
+def check_proof_command(
+    file: Annotated[Path, typer.Argument(help="The proof, as `data prove --json` printed it.")],
+    fingerprint: Annotated[
+        str | None, typer.Option(help="The fingerprint that is trusted, from a signed statement or an AIBOM.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a row's proof; needs no site, no project and no network."""
+    try:
+        value = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        value = None
+    proof = check_row_proof(value.get("proof", value) if isinstance(value, dict) else value, fingerprint=fingerprint)
+
+    def human(value: RowProven) -> None:
+        trusted = "" if fingerprint else "; compare the fingerprint with a signed one, or give it with --fingerprint"
+        stdout.print(f"{proof.record} is row {proof.index + 1:,} of {proof.size:,} under {proof.fingerprint}{trusted}")
+
+    show(RowProven(proof.to_json()), human, as_json=as_json)
 
 
 def _print_row(row: ShownRow, *, masks: bool) -> None:

@@ -22,7 +22,20 @@ from typing import Any  # noqa: E402
 import typer  # noqa: E402
 
 from tuneward import __version__  # noqa: E402
-from tuneward.cli import access, approve, data, export, proof, quickstart, road, selfcheck, serve, site  # noqa: E402
+from tuneward.cli import (  # noqa: E402
+    access,
+    approve,
+    consent,
+    data,
+    export,
+    licence,
+    proof,
+    quickstart,
+    road,
+    selfcheck,
+    serve,
+    site,
+)
 from tuneward.cli.output import ReaderLeftError, nobody_reads, print_error, print_json, stderr  # noqa: E402
 from tuneward.errors import ConfigError, Fault, StorageError, TunewardError  # noqa: E402
 from tuneward.storage.files import fault_of  # noqa: E402
@@ -48,7 +61,9 @@ app = typer.Typer(
 for group in (quickstart, site, road, selfcheck, serve, proof, export):
     group.add_to(app)
 app.add_typer(approve.app, name="approve")
+app.add_typer(consent.app, name="consent")
 app.add_typer(data.app, name="data")
+app.add_typer(licence.app, name="licence")
 app.add_typer(access.keys, name="key")
 app.add_typer(access.members, name="member")
 

@@ -72,6 +72,30 @@ def said(counts: Mapping[str, Any]) -> list[str]:
         "outside_schema": "answers that break the task's schema, kept",
     }
     lines += [f"{counts[name]} {what}" for name, what in seen.items() if counts.get(name)]
+    lines += said_of_law(counts.get("law") or {})
+    return lines
+
+
+#: Why rows left for their terms, in words.
+UNLAWFUL = {
+    "missing": "terms missing",
+    "expired": "consent expired",
+    "withdrawn": "consent withdrawn",
+    "retention": "may not be kept any longer",
+    "geography": "come from where none is allowed",
+    "special": "special category without a condition",
+}
+
+
+def said_of_law(law: Mapping[str, Any]) -> list[str]:
+    """Which rows left for their terms, and what the licences of the others ask, in a line each."""
+    lines = []
+    for split, reasons in (law.get("left") or {}).items():
+        said = ", ".join(f"{number} {UNLAWFUL[reason]}" for reason, number in reasons.items())
+        lines.append(f"{split}, left for their terms: {said}")
+    lines += [f"licence asks: {duty['text']} ({', '.join(duty['licences'])})" for duty in law.get("duties") or ()]
+    if law.get("valid_until"):
+        lines.append(f"holds until {law['valid_until']}: the first consent or retention ends then")
     return lines
 
 
@@ -213,6 +237,8 @@ def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
         stdout.print(f"{result.project} (policy {result.policy})")
         for state in result.steps:
             stdout.print(f" {marks[state.state]} {state.step:<9} {state.state:<11} {state.says}")
+        for line in result.affected:
+            stdout.print(Text.assemble(("affected: ", "bold red"), line), soft_wrap=True)
 
     show(look(open_workspace(project)), human, as_json=as_json)
 

@@ -65,6 +65,7 @@ def pull(
     licence: Annotated[
         str | None, typer.Option(help="Licence (SPDX id) of a model that does not state one itself.")
     ] = None,
+    why: Annotated[str, typer.Option(help="Why that licence; recorded as a decision.")] = "",
     project: ProjectFolder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -87,6 +88,12 @@ def pull(
 
     with progress_on_stderr() as progress:
         result = fetch(
-            governing_office(project.resolve()), reference, use=use, licence=licence, beside=project, progress=progress
+            governing_office(project.resolve()),
+            reference,
+            use=use,
+            licence=licence,
+            reason=why,
+            beside=project,
+            progress=progress,
         )
     show(result, human, as_json=as_json)

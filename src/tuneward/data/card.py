@@ -16,6 +16,7 @@ import numpy as np
 from tuneward.data.answers import AnswerCheck
 from tuneward.data.config import DataConfig
 from tuneward.data.files import DataFile
+from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths
 from tuneward.data.overlap import Overlap, Pair
 from tuneward.data.reading import Reading
@@ -43,6 +44,7 @@ class Story:
     lengths: Mapping[Split, Lengths]
     check: AnswerCheck
     fingerprint: str
+    ledger: Ledger
 
 
 def make_card(story: Story) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def make_card(story: Story) -> dict[str, Any]:
             for file in story.files
         ],
         "legal": {
+            **story.ledger.table(),
             "legal_basis": config.legal_basis,
             "licence": config.licence,
             "subject_column": config.subject,
@@ -107,6 +110,8 @@ def _counts(story: Story) -> dict[str, Any]:
             "contamination": len(overlap.contaminated) if split == "train" else 0,
             "too_long": len(story.lengths[split].dropped),
         }
+        if left := sum(number for (of, _), number in story.ledger.law.left.items() if of == split):
+            dropped[split]["terms"] = left
     counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
     counts["form"] = story.form
     counts["labels"] = _verdicts(story.lengths["train"].kept) if story.form == "judged" else None
@@ -122,6 +127,7 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["attachments_not_read"] = story.reading.attachments
     counts["without_subject"] = story.reading.without_subject if story.config.subject else None
     counts["outside_schema"] = len(story.check.outside) if story.check.active else None
+    counts["law"] = story.ledger.counts()
     return counts
 
 

@@ -8,16 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
+from tuneward.data.terms_config import LegalBasis, SourceConfig, SummaryConfig, TermsConfig
+from tuneward.licences import OwnLicence
 
-LegalBasis = Literal[
-    "consent",
-    "contract",
-    "legal_obligation",
-    "vital_interests",
-    "public_task",
-    "legitimate_interests",
-    "no_personal_data",
-]
 TooLong = Literal["refuse", "drop", "split"]
 MailHeader = Literal["subject", "from", "to", "date"]
 
@@ -75,7 +68,20 @@ class DataConfig(Section):
     """Ground on which personal data are processed (GDPR Art. 6(1)), or ``no_personal_data``."""
 
     licence: str | None = None
-    """Licence of the data, as an SPDX name where there is one."""
+    """Licence of the data, as an SPDX expression where there is one."""
+
+    terms: TermsConfig = TermsConfig()
+    """Under which terms the rows of all files may be used; ``legal_basis`` and ``licence`` above are short for two of
+    them."""
+
+    sources: tuple[SourceConfig, ...] = ()
+    """Terms of some of the files; of several entries that name a file, the last one that says a thing counts."""
+
+    licences: dict[str, OwnLicence] = Field(default_factory=dict)
+    """Licences of the site's own, such as a contract: name → what it allows and asks for."""
+
+    summary: SummaryConfig = SummaryConfig()
+    """What only the provider can say in the public summary of training content."""
 
     too_long: TooLong = "refuse"
     """What happens to rows longer than the context: ``refuse`` all, ``drop`` the row, ``split`` conversations (pairs
@@ -115,6 +121,13 @@ class DataConfig(Section):
         if value is not None and not value.strip():
             raise ValueError("is blank; leave the setting out instead")
         return value
+
+    @model_validator(mode="after")
+    def _terms_are_said_once(self) -> "DataConfig":
+        for name in ("legal_basis", "licence"):
+            if getattr(self, name) and (getattr(self.terms, name) or getattr(self.terms.columns, name)):
+                raise ValueError(f"`{name}` is given twice: here and under `terms`")
+        return self
 
     @model_validator(mode="after")
     def _columns_agree(self) -> "DataConfig":

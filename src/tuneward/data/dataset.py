@@ -8,16 +8,20 @@ site nor audit log.
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from tuneward.data.answers import AnswerCheck, Judge
 from tuneward.data.card import Story, make_card, render_card
 from tuneward.data.config import DataConfig
+from tuneward.data.content_summary import Training, make_summary, render_summary
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile, find_files
+from tuneward.data.law import Law
+from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths, Ruler
 from tuneward.data.measure import ChatTemplate
 from tuneward.data.overlap import find_overlap
@@ -27,10 +31,15 @@ from tuneward.data.screening import RowFinding, Screening
 from tuneward.digests import canonical_json, keyed_digest, merkle_root
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
+from tuneward.domain.law import TermsEntry
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Form, Record, Split
 from tuneward.errors import DataError, Fault, ModelError
+from tuneward.licences import Use
 from tuneward.progress import SILENT, Progress
+
+#: Actions after which what was found still stands in the row.
+STAYS = frozenset(("allow", "tag"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class Prepared:
         findings: what inspection found; no text.
         counts: what came in, what left and why, findings by kind and action.
         card: the data card as JSON.
+        ledger: under which terms the rows stand.
+        summary: the public summary of training content, as JSON.
     """
 
     train: tuple[Record, ...]
@@ -54,6 +65,8 @@ class Prepared:
     findings: tuple[RowFinding, ...]
     counts: Mapping[str, Any]
     card: Mapping[str, Any]
+    ledger: Ledger
+    summary: Mapping[str, Any]
 
     def entries(self, dataset: str) -> list[RecordEntry]:
         """Each row's place in the lineage of the dataset with this id, train first."""
@@ -67,9 +80,14 @@ class Prepared:
                 subject=record.subject,
                 digest=digest,
                 source=str(record.source),
+                terms=self.ledger.name_of(record.terms),
             )
             for (position, record), digest in zip(placed, self.digests, strict=True)
         ]
+
+    def terms_entries(self, dataset: str) -> list[TermsEntry]:
+        """What the register keeps of the rows' terms, for the dataset with this id."""
+        return self.ledger.entries(dataset)
 
     def finding_entries(self, dataset: str) -> list[FindingEntry]:
         """What the register keeps of each finding, for the dataset with this id."""
@@ -85,9 +103,9 @@ class Prepared:
         ]
 
     def write(self, folder: Path) -> None:
-        """Write ``train.jsonl``, ``test.jsonl``, ``findings.jsonl``, ``card.json`` and ``card.html`` into a new folder.
+        """Write rows, findings, their terms, the data card and the summary of training content into a new folder.
 
-        The same rows, settings and keys give the same bytes.
+        The same rows, settings and keys give the same bytes on the same day.
 
         Raises:
             DataError: when the folder exists or cannot be written; nothing is left behind then.
@@ -102,9 +120,12 @@ class Prepared:
                     handle.writelines(canonical_row(record) + b"\n" for record in records)
             with (folder / "findings.jsonl").open("wb") as handle:
                 handle.writelines(canonical_json(finding.to_json()) + b"\n" for finding in self.findings)
-            card = json.dumps(self.card, indent=2, ensure_ascii=False, allow_nan=False)
-            (folder / "card.json").write_text(card + "\n", encoding="utf-8")
+            (folder / "terms.json").write_bytes(canonical_json(self.ledger.file) + b"\n")
+            for name, value in (("card.json", self.card), ("content-summary.json", self.summary)):
+                text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+                (folder / name).write_text(text + "\n", encoding="utf-8")
             (folder / "card.html").write_text(render_card(self.card), encoding="utf-8")
+            (folder / "content-summary.html").write_text(render_summary(self.summary), encoding="utf-8")
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise _unwritable(folder, error) from None
@@ -124,6 +145,10 @@ def build(
     judge: Judge | None = None,
     judge_training: bool = True,
     title: str = "",
+    use: Use = "internal",
+    base: str = "",
+    withdrawn: Collection[str] = (),
+    today: date | None = None,
     progress: Progress = SILENT,
 ) -> Prepared:
     """Read, check, screen, deduplicate and measure the project's data.
@@ -141,6 +166,10 @@ def build(
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
         judge_training: whether such answers of training rows are counted and named; they are never removed.
         title: heads the card; the project's name.
+        use: the declared use, which the data's licences must allow.
+        base: the base model's name, for the summary of training content.
+        withdrawn: pseudonyms of withdrawn consents and of subjects who withdrew.
+        today: the day on which consents and retention are judged; the present one (UTC) when None.
         progress: told of every row.
 
     Raises:
@@ -153,11 +182,27 @@ def build(
     reading = Reading()
     screening = Screening(policy=policy, faults=faults)
     check = AnswerCheck(judge, of_training=judge_training)
+    law = Law(
+        config=config,
+        policy=policy,
+        use=use,
+        today=today or datetime.now(UTC).date(),
+        key=subject_key,
+        withdrawn=frozenset(withdrawn),
+        faults=faults,
+    )
     maker = RecordMaker(
-        config=config, form=form, record_key=record_key, subject_key=subject_key, faults=faults, reading=reading
+        config=config,
+        form=form,
+        record_key=record_key,
+        subject_key=subject_key,
+        faults=faults,
+        reading=reading,
+        law=law,
     )
     read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
     check.report(faults)
+    law.report(files)
     overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)
     ruler = Ruler(
         chat=chat,
@@ -186,6 +231,7 @@ def build(
     train, test = tuple(measured["train"].kept), tuple(measured["test"].kept)
     digests = tuple(keyed_digest(record_key, canonical_row(record)) for record in (*train, *test))
     fingerprint = fingerprint_of(digests)
+    ledger = Ledger(law).add_all((*train, *test))
     story = Story(
         title=title or project_folder.resolve().name,
         form=form,
@@ -199,8 +245,10 @@ def build(
         lengths=measured,
         check=check,
         fingerprint=fingerprint,
+        ledger=ledger,
     )
     card = make_card(story)
+    training = Training(story.title, base, train, measured["train"].tokens, law.today)
     return Prepared(
         train=train,
         test=test,
@@ -209,6 +257,8 @@ def build(
         findings=tuple(screening.findings),
         counts=card["counts"],
         card=card,
+        ledger=ledger,
+        summary=make_summary(config.summary, training),
     )
 
 
@@ -253,12 +303,18 @@ def _read(
     for file in files:
         for record in maker.records(file):
             progress.advance()
+            known = len(screening.findings)
             screened = screening.screen(record)
-            if screened:
+            if screened and _admitted(maker.law, screened, screening.findings[known:]):
                 check.look(screened)
                 rows[file.split].append(screened)
     progress.end()
     return rows
+
+
+def _admitted(law: Law | None, record: Record, found: list[RowFinding]) -> bool:
+    """Whether the row may be used with what was found in it and is left in it."""
+    return law is None or law.admits_content(record, (item.finding for item in found if item.action in STAYS))
 
 
 def _measure(

@@ -15,11 +15,13 @@ from tuneward.data.config import DataConfig
 from tuneward.data.conversations import Conversations
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile
+from tuneward.data.law import Law
 from tuneward.data.lines import Row
 from tuneward.data.pairs import Pairs
 from tuneward.data.readers import read
 from tuneward.data.reading import Cells, Reading, json_type
 from tuneward.digests import canonical_json, keyed_digest
+from tuneward.domain.law import Terms
 from tuneward.domain.record import Form, Message, Record, Split
 
 
@@ -34,6 +36,7 @@ class RecordMaker:
         subject_key: key of pseudonyms.
         faults: receives what is wrong.
         reading: receives counts.
+        law: says under which terms a row came in, and whether it may be used.
     """
 
     config: DataConfig
@@ -42,6 +45,7 @@ class RecordMaker:
     subject_key: bytes
     faults: Faults
     reading: Reading
+    law: Law | None = None
 
     @cached_property
     def _cells(self) -> Cells:
@@ -54,6 +58,7 @@ class RecordMaker:
     def records(self, file: DataFile) -> Iterator[Record]:
         """Read a file's usable rows; the others become faults."""
         columns: Columns | None = None
+        config = self.law.config_of(file) if self.law else self.config
         rows, faults_before = 0, len(self.faults)
         for row in read(file, self.faults):
             rows += 1
@@ -64,18 +69,19 @@ class RecordMaker:
                 if file.split == "test" and self.form != "conversation":
                     forms = (self.form, "conversation")
                 present = row.values.keys()
-                columns = choose_columns(self.config, present, name=file.name, faults=self.faults, forms=forms)
+                columns = choose_columns(config, present, name=file.name, faults=self.faults, forms=forms)
                 if columns is None:
                     return
             columns = with_optional(columns, self.config, row.values.keys())
             self.reading.columns[file.name] = str(columns)
-            record = self._record(row, columns, file.split)
-            if record:
+            terms = self.law.terms(row, file) if self.law else None
+            record = self._record(row, columns, file.split, terms)
+            if record and (self.law is None or (terms is not None and self.law.admits(record))):
                 yield record
         if rows == 0 and len(self.faults) == faults_before:
             self.faults.add("TW-DATA-002", "has no rows", place=file.name, cure="add rows below the header")
 
-    def _record(self, row: Row, columns: Columns, split: Split) -> Record | None:
+    def _record(self, row: Row, columns: Columns, split: Split, terms: Terms | None) -> Record | None:
         before = len(self.faults)
         messages, further = self._parts(row, columns)
         subject = self._subject(row, columns)
@@ -86,7 +92,9 @@ class RecordMaker:
             return None
         if self.config.system and messages[0].role not in ("system", "document"):
             messages = (Message("system", self.config.system), *messages)
-        record = Record(id="", messages=messages, source=row.source, subject=subject, split=split, **further)
+        record = Record(
+            id="", messages=messages, source=row.source, subject=subject, split=split, terms=terms, **further
+        )
         return named(record, key=self.record_key)
 
     def _parts(self, row: Row, columns: Columns) -> tuple[tuple[Message, ...] | None, dict[str, Any]]:

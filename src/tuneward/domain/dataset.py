@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuneward.domain.later import later
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -20,6 +22,7 @@ class Dataset:
         test_rows: rows held out.
         counts: what came in, what left and why, findings by kind and action.
         created_at: UTC, ISO 8601.
+        terms: digest over the terms of all rows, in order (``terms.json`` of the tree); None where none were said.
     """
 
     id: str
@@ -32,6 +35,7 @@ class Dataset:
     test_rows: int
     counts: Mapping[str, Any]
     created_at: str
+    terms: str | None = later(None)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class RecordEntry:
         subject: keyed pseudonym or None.
         digest: keyed digest of the prepared row (a leaf of the fingerprint).
         source: ``file:line``.
+        terms: digest of the terms under which it came in (a :class:`domain.law.TermsEntry` of the dataset), or None.
     """
 
     id: str
@@ -55,3 +60,4 @@ class RecordEntry:
     subject: str | None
     digest: str
     source: str
+    terms: str | None = later(None)

@@ -1,7 +1,7 @@
 """Policy: the rules of a site or project, as data; Member: who may do what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,12 @@ class Policy:
         on_finding: kind of finding → ``allow | redact | drop | block``; ``*`` is the default.
         approval_required: whether training needs a granted approval.
         contamination: what happens to training rows that also stand in the test set: ``drop`` or ``block``.
+        require: terms that every row must have: names of :class:`domain.law.Terms`; ``consent`` only where consent is
+            the basis, ``condition`` only where a finding of a special category stands in the row.
+        on_unlawful: why a row may not be used → ``drop | block``; ``*`` is the default.
+        geography: countries and groups of countries that rows may come from; empty for all.
+        affected: what happens to what stands downstream of a withdrawn consent: ``warn`` or ``refuse``.
+        base_licence: whether a base's licence counts as ``stated`` by its files, or has to be ``decided`` by a member.
     """
 
     name: str
@@ -25,6 +31,11 @@ class Policy:
     on_finding: Mapping[str, str]
     approval_required: bool
     contamination: str
+    require: tuple[str, ...] = ()
+    on_unlawful: Mapping[str, str] = field(default_factory=lambda: {"*": "block"})
+    geography: tuple[str, ...] = ()
+    affected: str = "warn"
+    base_licence: str = "stated"
 
 
 @dataclass(frozen=True)

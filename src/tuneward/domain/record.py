@@ -1,7 +1,9 @@
 """Record: one training or test example, and where it came from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tuneward.domain.law import Terms
 
 #: ``tool`` is what a tool gave back; ``document`` is a passage without any turn, for continued pretraining.
 Role = Literal["system", "user", "assistant", "tool", "document"]
@@ -71,6 +73,8 @@ class Record:
         desirable: whether the answer is one to move towards (True) or away from (False).
         margin: by how much the better answer of a pair is better, on the scale of whoever judged.
         tools: JSON text of the tools that the model may call (OpenAI's list, compact, keys in their order).
+        terms: under which terms it may be used. They stand beside the row, not in it: the same row under other terms
+            trains the same weights.
     """
 
     id: str
@@ -82,6 +86,7 @@ class Record:
     desirable: bool | None = None
     margin: float | None = None
     tools: str | None = None
+    terms: Terms | None = field(default=None, compare=False)
 
     @property
     def form(self) -> Form:

@@ -18,6 +18,8 @@ Action = Literal[
     "draft.create",
     "draft.accept",
     "draft.reject",
+    "consent.withdraw",
+    "licence.decide",
     "approval.request",
     "approval.grant",
     "approval.refuse",

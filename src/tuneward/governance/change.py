@@ -14,6 +14,7 @@ from tuneward.digests import merkle_root
 from tuneward.domain.audit import AuditEvent, Edge, LogCheckpoint
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
+from tuneward.domain.law import TermsEntry
 from tuneward.domain.policy import Member
 from tuneward.domain.version import ApiKey
 from tuneward.errors import Fault, GovernanceError, TunewardError
@@ -52,12 +53,12 @@ class Change:
             repository.update(self.connection, noun)
         self._writes[repository.kind_of(noun), noun.id] = repository.noun_digest(noun)
 
-    def put_many(self, nouns: "Iterable[RecordEntry | FindingEntry]") -> None:
-        """Add a dataset's records or findings, all of them in one call.
+    def put_many(self, nouns: "Iterable[RecordEntry | FindingEntry | TermsEntry]") -> None:
+        """Add a dataset's records, findings or terms, all of them in one call.
 
         They are too many to be named one by one: the event commits to one digest over all (see :func:`rows_digest`).
         """
-        groups: dict[tuple[str, str], list[RecordEntry | FindingEntry]] = {}
+        groups: dict[tuple[str, str], list[RecordEntry | FindingEntry | TermsEntry]] = {}
         for noun in nouns:
             groups.setdefault((repository.kind_of(noun), noun.dataset), []).append(noun)
         for (kind, dataset), rows in groups.items():

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from tuneward.domain.audit import Edge
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
+from tuneward.domain.law import TermsEntry
 from tuneward.errors import Fault
 from tuneward.governance import audit
 from tuneward.governance.change import edge_name, rows_digest
@@ -20,7 +21,7 @@ from tuneward.storage.site import Site
 from tuneward.storage.tables import dataset as dataset_table
 
 _UNGOVERNED = {"audit_event", "log_checkpoint"}  # the log itself: check_log's business
-_BULK: tuple[Any, ...] = (RecordEntry, FindingEntry)
+_BULK: tuple[Any, ...] = (RecordEntry, FindingEntry, TermsEntry)
 _CURE = "restore it from a backup, and find out who wrote to the database"
 
 
@@ -62,7 +63,7 @@ def faults_in(connection: Connection) -> Iterator[Fault]:
 
 
 def _stored(connection: Connection) -> Iterator[tuple[str, str, str | Fault]]:
-    """Kind, name and digest of every governed row, or why it cannot be read; records and findings by dataset."""
+    """Kind, name and digest of every governed row, or why it cannot be read; records, findings and terms by dataset."""
     noun_type: Any
     for kind, noun_type in repository.KINDS.items():
         if kind in _UNGOVERNED or noun_type in _BULK:

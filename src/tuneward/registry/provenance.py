@@ -14,8 +14,10 @@ from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.law import LicenceDecision
 from tuneward.domain.run import Adapter, Run
 from tuneward.errors import Fault
+from tuneward.registry.notice import NoticeFacts
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Provenance:
         created_at: UTC, ISO 8601; the only time that enters the papers beside the run's.
         tool_version: version of Tuneward that makes the papers.
         duties: what the base's licence asks of whoever uses or passes on the model, one sentence each.
+        decision: on the base's licence, as it was in force when the version was registered, or None.
+        law: licences of the rows and what they ask (``counts["law"]``), as they were permitted at the registering.
         adapter_files: path → ``{"digest", "bytes"}`` of the adapter's artefact tree.
     """
 
@@ -51,6 +55,29 @@ class Provenance:
     tool_version: str
     duties: tuple[str, ...] = ()
     adapter_files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    decision: LicenceDecision | None = None
+    law: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def licence(self) -> str:
+        """The licence under which the base is used: the decided one, else the one that its files state."""
+        return self.base.licence if self.decision is None else self.decision.licence
+
+    @property
+    def notice(self) -> NoticeFacts:
+        """What the version's NOTICE tells."""
+        return NoticeFacts(
+            project=self.project,
+            number=self.number,
+            base=self.base_name,
+            base_digest=self.base.id,
+            licence=self.licence,
+            stated=self.base.licence,
+            decision=self.decision.id if self.decision else None,
+            reason=self.decision.reason if self.decision else "",
+            duties=self.duties,
+            law=self.law,
+        )
 
     @property
     def project(self) -> str:
@@ -138,5 +165,7 @@ class Provenance:
             yield "the approval's status", self.approval.status, "granted"
             yield "the approval's project", self.approval.project, run.project
             yield "the approval's dataset", self.approval.dataset, self.dataset.id
+        if self.decision:
+            yield "the licence decision's base", self.decision.base, self.base.id
         if self.adapter_files:
             yield "the adapter's file list", digest_value(self.adapter_files), adapter.id

@@ -17,13 +17,14 @@ from tuneward.storage.repository import noun_digest
 PREDICATE_TYPE = "https://tuneward.dev/attestation/version/v1"
 
 
-def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> dict[str, Any]:
+def make_statement(provenance: Provenance, *, aibom: str, model_card: str, notice: str | None = None) -> dict[str, Any]:
     """Build the in-toto Statement v1 of a version.
 
     Args:
         provenance: what the version rests on.
         aibom: SHA-256 of the AIBOM's bytes.
         model_card: SHA-256 of the model card's bytes.
+        notice: SHA-256 of the NOTICE's bytes; None for versions of before there was one.
 
     Returns:
         Plain JSON without floating-point numbers, so that every language agrees on its canonical bytes. The subject's
@@ -46,7 +47,12 @@ def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> di
             "project": provenance.project,
             "number": provenance.number,
             "created_at": provenance.created_at,
-            "base": {"digest": base.id, "name": provenance.base_name, "licence": base.licence},
+            "base": {
+                "digest": base.id,
+                "name": provenance.base_name,
+                "licence": base.licence,
+                **_decided(provenance),
+            },
             "dataset": {"id": dataset.id, "fingerprint": dataset.fingerprint, "tree": dataset.tree},
             "run": {
                 "id": run.id,
@@ -63,10 +69,15 @@ def make_statement(provenance: Provenance, *, aibom: str, model_card: str) -> di
                 "passed": evaluation.passed,
                 "reasons": list(evaluation.reasons),
             },
-            "papers": {"aibom": aibom, "model_card": model_card},
+            "papers": {"aibom": aibom, "model_card": model_card, **({"notice": notice} if notice else {})},
             "tool": {"name": "tuneward", "version": provenance.tool_version},
         },
     }
+
+
+def _decided(provenance: Provenance) -> dict[str, Any]:
+    decision = provenance.decision
+    return {"decision": {"id": decision.id, "digest": noun_digest(decision)}} if decision else {}
 
 
 def _departures(provenance: Provenance) -> dict[str, Any]:

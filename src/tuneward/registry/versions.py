@@ -14,6 +14,7 @@ from tuneward.domain.version import ModelVersion
 from tuneward.errors import Fault, ProofError
 from tuneward.registry.aibom import make_aibom
 from tuneward.registry.card import make_card
+from tuneward.registry.notice import make_notice
 from tuneward.registry.provenance import Provenance
 from tuneward.registry.signing import Signer, open_envelope, sign
 from tuneward.registry.statement import PREDICATE_TYPE, compare_statements, make_statement
@@ -21,6 +22,7 @@ from tuneward.registry.statement import PREDICATE_TYPE, compare_statements, make
 AIBOM_FILE = "aibom.cdx.json"
 CARD_FILE = "model-card.md"
 STATEMENT_FILE = "statement.dsse.json"
+NOTICE_FILE = "NOTICE"
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Papers:
         aibom: ``aibom.cdx.json``.
         card: ``model-card.md``.
         statement: ``statement.dsse.json``, the signed envelope.
+        notice: ``NOTICE``; None in versions of before there was one.
     """
 
     aibom: bytes
     card: bytes
     statement: bytes
+    notice: bytes | None = None
 
     @property
     def statement_digest(self) -> str:
@@ -43,13 +47,15 @@ class Papers:
         return digest_bytes(self.statement)
 
     def write(self, folder: Path) -> None:
-        """Write the three files into an existing folder."""
+        """Write the files into an existing folder."""
         for name, data in ((AIBOM_FILE, self.aibom), (CARD_FILE, self.card), (STATEMENT_FILE, self.statement)):
             (folder / name).write_bytes(data)
+        if self.notice is not None:
+            (folder / NOTICE_FILE).write_bytes(self.notice)
 
     @classmethod
     def read(cls, folder: Path) -> "Papers":
-        """Read the three files.
+        """Read the files.
 
         Raises:
             ProofError: naming every paper that is missing.
@@ -64,7 +70,8 @@ class Papers:
                 faults.append(Fault("TW-REG-003", reason, str(folder), "restore the folder from a copy of the site"))
         if faults:
             raise ProofError(faults)
-        return cls(aibom=found[AIBOM_FILE], card=found[CARD_FILE], statement=found[STATEMENT_FILE])
+        notice = (folder / NOTICE_FILE).read_bytes() if (folder / NOTICE_FILE).is_file() else None
+        return cls(aibom=found[AIBOM_FILE], card=found[CARD_FILE], statement=found[STATEMENT_FILE], notice=notice)
 
 
 def make_papers(provenance: Provenance, signer: Signer) -> Papers:
@@ -76,9 +83,11 @@ def make_papers(provenance: Provenance, signer: Signer) -> Papers:
     faults = provenance.faults()
     if faults:
         raise ProofError(faults)
-    aibom, card = make_aibom(provenance), make_card(provenance)
-    statement = make_statement(provenance, aibom=digest_bytes(aibom), model_card=digest_bytes(card))
-    return Papers(aibom=aibom, card=card, statement=sign(statement, signer))
+    aibom, card, notice = make_aibom(provenance), make_card(provenance), make_notice(provenance.notice)
+    statement = make_statement(
+        provenance, aibom=digest_bytes(aibom), model_card=digest_bytes(card), notice=digest_bytes(notice)
+    )
+    return Papers(aibom=aibom, card=card, statement=sign(statement, signer), notice=notice)
 
 
 def check_version(
@@ -117,12 +126,20 @@ def check_version(
     aibom, card = digest_bytes(papers.aibom), digest_bytes(papers.card)
     # Papers are compared one by one, with their names; so the expected statement takes the signed digests for granted.
     named = _papers_named(signed)
-    for name, key, digest in ((AIBOM_FILE, "aibom", aibom), (CARD_FILE, "model_card", card)):
+    papers_found: tuple[tuple[str, str, str | None], ...] = (
+        (AIBOM_FILE, "aibom", aibom),
+        (CARD_FILE, "model_card", card),
+        (NOTICE_FILE, "notice", digest_bytes(papers.notice) if papers.notice is not None else None),
+    )
+    for name, key, digest in papers_found:
         if named.get(key) != digest:
             cure = "restore the file from where it was published, or register the version again"
             faults.append(Fault("TW-PROOF-026", f"{name} is not the file that was signed", place, cure))
     expected = make_statement(
-        provenance, aibom=str(named.get("aibom", aibom)), model_card=str(named.get("model_card", card))
+        provenance,
+        aibom=str(named.get("aibom", aibom)),
+        model_card=str(named.get("model_card", card)),
+        notice=str(named["notice"]) if "notice" in named else None,
     )
     return faults + compare_statements(signed, expected, place=place)
 

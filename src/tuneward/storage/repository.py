@@ -21,6 +21,7 @@ from tuneward.domain.dataset import Dataset, RecordEntry
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.finding import FindingEntry
 from tuneward.domain.later import is_later
+from tuneward.domain.law import Affected, LicenceDecision, TermsEntry, Withdrawal
 from tuneward.domain.policy import Member
 from tuneward.domain.run import Adapter, Run
 from tuneward.domain.version import ApiKey, Deployment, ModelVersion
@@ -36,6 +37,7 @@ TABLES: dict[type, tuple[Table, str]] = {
     Dataset: (tables.dataset, "created_at"),
     RecordEntry: (tables.record, "position"),
     FindingEntry: (tables.finding, "record"),
+    TermsEntry: (tables.terms, "id"),
     Approval: (tables.approval, "requested_at"),
     Run: (tables.run, "started_at"),
     Adapter: (tables.adapter, "created_at"),
@@ -44,6 +46,9 @@ TABLES: dict[type, tuple[Table, str]] = {
     Deployment: (tables.deployment, "created_at"),
     ApiKey: (tables.api_key, "created_at"),
     Member: (tables.member, "created_at"),
+    Withdrawal: (tables.withdrawal, "recorded_at"),
+    Affected: (tables.affected, "marked_at"),
+    LicenceDecision: (tables.licence_decision, "decided_at"),
     AuditEvent: (tables.audit_event, "seq"),
     LogCheckpoint: (tables.log_checkpoint, "size"),
     Edge: (tables.edge, "parent"),

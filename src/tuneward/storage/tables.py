@@ -77,6 +77,7 @@ dataset = Table(
     _number("test_rows"),
     _json("counts"),
     _text("created_at"),
+    _text("terms", optional=True),
 )
 
 record = Table(
@@ -89,6 +90,17 @@ record = Table(
     _text("subject", optional=True, index=True),
     _text("digest", index=True),
     _text("source"),
+    _text("terms", optional=True),
+)
+
+terms = Table(
+    "terms",
+    metadata,
+    Column("dataset", Text, ForeignKey("dataset.id", deferrable=True, initially="DEFERRED"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    _text("consent", optional=True, index=True),
+    Column("rests_on_consent", Boolean, nullable=False),
+    _json("terms"),
 )
 
 finding = Table(
@@ -227,6 +239,41 @@ member = Table(
     _id(),
     _json("roles"),
     _text("created_at"),
+)
+
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    _id(),
+    _text("reason"),
+    _text("recorded_by"),
+    _text("recorded_at"),
+)
+
+affected = Table(
+    "affected",
+    metadata,
+    _id(),
+    _to("withdrawal", "withdrawal"),
+    _text("kind"),
+    _text("noun", index=True),
+    _number("rows"),
+    _text("marked_at"),
+)
+
+licence_decision = Table(
+    "licence_decision",
+    metadata,
+    _id(),
+    _to("base", "base"),
+    _text("licence"),
+    _text("stated"),
+    _text("text_digest", optional=True),
+    Column("text_known", Boolean, nullable=True),
+    _text("use"),
+    _text("reason"),
+    _text("decided_by"),
+    _text("decided_at"),
 )
 
 audit_event = Table(

@@ -12,6 +12,7 @@ from tuneward.errors import Fault, ServingError
 from tuneward.governance import api_keys
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.client import EngineClient
+from tuneward.workflows.consent import heed_deployed
 from tuneward.workflows.gateway import Gateway, gateway, running_url, url_of
 from tuneward.workflows.verify import check_deployment
 from tuneward.workflows.workspace import Workspace
@@ -125,6 +126,7 @@ def passing_gateway(
         ProofError: an active deployment does not check out.
     """
     office = workspace.office
+    heed_deployed(office, progress.say)
     progress.say("starting engine and gateway")
     with office.site.lock("serve"):
         api_keys.revoke_passing(office)

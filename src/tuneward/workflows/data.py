@@ -4,23 +4,26 @@ Place on the road: between ``prepare`` and ``train``. It reads governed rows, so
 ``dataset.show``); it changes nothing. Redacted text is shown as it is stored: what was taken out is nowhere.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tuneward.data.census import Census, take_census
 from tuneward.data.dataset import read_records
 from tuneward.data.parts import parts_of
+from tuneward.data.row_proof import check_row_proof
+from tuneward.data.row_proof import prove_row as prove
 from tuneward.data.stored import stored_findings, stored_rows
 from tuneward.domain.base import Base
-from tuneward.domain.dataset import Dataset
+from tuneward.domain.dataset import Dataset, RecordEntry
 from tuneward.domain.record import Form, Message, Record, Split
-from tuneward.errors import ConfigError, Fault
+from tuneward.errors import ConfigError, DataError, Fault
 from tuneward.governance.change import permit
 from tuneward.modeling.chat import Chat
 from tuneward.modeling.masks import Piece, pieces_of
 from tuneward.progress import SILENT, Progress
+from tuneward.storage.repository import find
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.road import survey
 from tuneward.workflows.train import require_dataset
@@ -126,6 +129,19 @@ class RowFilter:
         return any(words in part.text.casefold() for part in parts_of(record))
 
 
+@dataclass(frozen=True)
+class RowProven:
+    """That a dataset holds a row.
+
+    Attributes:
+        proof: record, dataset, fingerprint, the row's keyed digest, its place, and the path through the Merkle tree.
+        next: the command that comes next.
+    """
+
+    proof: Mapping[str, Any]
+    next: str = "tuneward data check-proof FILE"
+
+
 def show_rows(
     workspace: Workspace,
     *,
@@ -182,6 +198,35 @@ def _filtered(folder: Path, split: Split, most: int, only: RowFilter) -> tuple[l
             if len(chosen) < most:
                 chosen.append(row)
     return chosen, count
+
+
+def prove_row(workspace: Workspace, record: str) -> RowProven:
+    """Proof that the current dataset holds a row: offline, without any other row.
+
+    Raises:
+        GovernanceError: the actor may not see rows; the refusal is logged.
+        DataError: there is no current dataset, or no such row in it.
+        ProofError: the dataset's rows do not give its fingerprint.
+    """
+    _, dataset = _permitted(workspace)
+    with workspace.site.database.read() as c:
+        entries = [
+            entry
+            for split in ("train", "test")
+            for entry in find(c, RecordEntry, dataset=dataset.id, split=split, order="position")
+        ]
+    index = next((place for place, entry in enumerate(entries) if entry.id == record), None)
+    if index is None:
+        cure = "take an id from `tuneward data show --json`"
+        raise DataError(Fault("TW-DATA-091", f"{dataset.id} has no such row", record[:60], cure))
+    proof = prove(
+        record,
+        dataset=dataset.id,
+        fingerprint=dataset.fingerprint,
+        digests=[entry.digest for entry in entries],
+        index=index,
+    )
+    return RowProven(check_row_proof(proof.to_json(), fingerprint=dataset.fingerprint).to_json())
 
 
 def measure_rows(workspace: Workspace, *, progress: Progress = SILENT) -> LengthsResult:

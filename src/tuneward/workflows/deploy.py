@@ -8,6 +8,7 @@ from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError, ServingError
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import heed
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.canary import difference, faults
@@ -53,6 +54,8 @@ def deploy(workspace: Workspace, *, progress: Progress = SILENT) -> DeployResult
         refuse_scores(workspace, road.version)
         if broken := check_registered(workspace.office, road.version):
             raise ProofError(broken)
+        what = f"version {road.version.number}"
+        heed(workspace.office, "version", road.version.id, action="deployment.activate", what=what, say=progress.say)
         if road.deployment:
             return DeployResult(deployment=road.deployment, reused=True)
         progress.say("asking the engine whether the adapter acts as it did at evaluation")

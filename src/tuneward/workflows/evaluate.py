@@ -24,6 +24,7 @@ from tuneward.serving.canary import measure as measure_canary
 from tuneward.serving.client import EngineClient
 from tuneward.serving.wire import Answer
 from tuneward.storage.database import now
+from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import require
 from tuneward.workflows.engine import ask_both
 from tuneward.workflows.prepare import require_base
@@ -83,7 +84,7 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
             run=run.id,
             adapter=adapter.id,
             base=base.id,
-            dataset=dataset.id,
+            dataset=run.dataset,  # the one that trained; today's may hold the same rows under other terms
             inputs_digest=evaluation_inputs(workspace, run, dataset),
             report=_store(workspace, report),
             gate=config.gate_json(),
@@ -95,7 +96,7 @@ def evaluate(workspace: Workspace, *, progress: Progress = SILENT) -> EvaluateRe
         with change(workspace.office, "evaluation.finish", evaluation.id) as c:
             c.put(evaluation)
             c.link(adapter, evaluation)
-            c.link(dataset, evaluation)
+            c.link(Ref("dataset", run.dataset), evaluation)
             c.note(report=evaluation.report, passed=evaluation.passed)
     return _result(workspace, evaluation, reused=False)
 

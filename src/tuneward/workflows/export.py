@@ -6,7 +6,7 @@ what makes it worth as much is its own check against base and adapter.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from tuneward import __version__
@@ -28,13 +28,19 @@ from tuneward.errors import (
 from tuneward.evaluation.intervals import wilson
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import heed
+from tuneward.licences import duties
+from tuneward.modeling.licences import LICENCE_FILES
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.export import Check, Paper, judge, read_paper
+from tuneward.registry.notice import NoticeFacts, make_notice
+from tuneward.registry.versions import NOTICE_FILE
 from tuneward.storage.files import copy_hashing, explained, files_under
 from tuneward.storage.lineage import Ref, children
 from tuneward.storage.repository import find, latest, require
 from tuneward.storage.staging import staging, sweep
 from tuneward.workflows.child import follow
+from tuneward.workflows.licence import decision_of, licence_in_force
 from tuneward.workflows.pull import refuse_forbidden_use
 from tuneward.workflows.road import survey
 from tuneward.workflows.verify import check_registered
@@ -116,10 +122,13 @@ def export(
     _refuse_taken(to)
     with workspace.site.lock("export"):
         source = _source(workspace)
-        refuse_forbidden_use(source.base.licence, workspace.project.use)
+        with workspace.site.database.read() as c:
+            licence = licence_in_force(c, source.base)
+        refuse_forbidden_use(licence, workspace.project.use)
+        heed(office, *source.noun, action="version.export", what="what would be exported", say=progress.say)
         if source.version and (broken := check_registered(office, source.version)):
             raise ProofError(broken)
-        paper = _paper(workspace, source, format=format, type=type)
+        paper = _paper(workspace, source, licence=licence, format=format, type=type)
         found = _earlier(workspace, source, paper)
         if found is None:
             tree = _make(workspace, source, paper, progress=progress)
@@ -160,7 +169,7 @@ def _source(workspace: Workspace) -> _Source:
         return _Source(None, newest, require(c, Base, newest.base), require(c, Dataset, newest.dataset), newest.adapter)
 
 
-def _paper(workspace: Workspace, source: _Source, *, format: str, type: str | None) -> Paper:
+def _paper(workspace: Workspace, source: _Source, *, licence: str, format: str, type: str | None) -> Paper:
     return Paper(
         project=workspace.project.project,
         version=source.version.id if source.version else None,
@@ -169,7 +178,7 @@ def _paper(workspace: Workspace, source: _Source, *, format: str, type: str | No
         adapter=source.adapter,
         base=source.base.id,
         base_name=source.base.name,
-        licence=source.base.licence,
+        licence=licence,
         dataset=source.dataset.fingerprint,
         format=format,
         type=type,
@@ -201,6 +210,7 @@ def _make(workspace: Workspace, source: _Source, paper: Paper, *, progress: Prog
         faults = judge(check, workspace.project.export, place=f"{paper.format} {paper.type or 'as the base'}")
         tree = ""
         if not faults:
+            _add_notice(workspace, source, paper, into)
             files = {name: digest_file(path) for name, path in files_under(into)}
             replace(paper, check=check, files=files).write(into)
             progress.say("storing the copy")
@@ -214,6 +224,30 @@ def _make(workspace: Workspace, source: _Source, paper: Paper, *, progress: Prog
         c.note(export=tree, adapter=source.adapter, base=source.base.id, format=paper.format, type=paper.type)
     checkpoint(workspace.office)
     return tree
+
+
+def _add_notice(workspace: Workspace, source: _Source, paper: Paper, into: Path) -> None:
+    """Put the NOTICE beside the copy, and the base's own licence texts where it has some."""
+    with workspace.site.database.read() as c:
+        decision = decision_of(c, source.base.id)
+    local = source.base.source.get("kind") in {"folder", "gguf"}
+    facts = NoticeFacts(
+        project=paper.project,
+        number=paper.number,
+        base=PurePath(source.base.name).name if local else source.base.name,
+        base_digest=source.base.id,
+        licence=paper.licence,
+        stated=source.base.licence,
+        decision=decision.id if decision else None,
+        reason=decision.reason if decision else "",
+        duties=duties(paper.licence, workspace.project.use),
+        law=source.dataset.counts.get("law") or {},
+    )
+    (into / NOTICE_FILE).write_bytes(make_notice(facts))
+    held = workspace.site.artifacts.tree(source.base.id)
+    for name in LICENCE_FILES:
+        if (held / name).is_file() and not (into / name).exists():
+            copy_hashing(held / name, into / name)
 
 
 def _run(workspace: Workspace, source: _Source, paper: Paper, *, into: Path, progress: Progress) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ class Link:
 
     Attributes:
         name: ``answer``, ``deployment``, ``version``, ``adapter``, ``evaluation``, ``approval``, ``run``, ``start``,
-            ``dataset``, ``base``, ``register`` or ``log``.
+            ``dataset``, ``base``, ``consent`` (only where one was withdrawn), ``register`` or ``log``.
         subject: id or digest of what it is about.
         says: what holds, in a few words.
         faults: what does not hold; empty when all is well.

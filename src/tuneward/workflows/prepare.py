@@ -10,10 +10,12 @@ from tuneward.domain.dataset import Dataset
 from tuneward.errors import Fault, ModelError
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import mark, withdrawals
 from tuneward.ids import new_id
 from tuneward.modeling.chat import Chat
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
+from tuneward.workflows.licence import licence_in_force, refuse_undecided
 from tuneward.workflows.pull import refuse_forbidden_use
 from tuneward.workflows.road import Road, dataset_inputs, row_form, survey
 from tuneward.workflows.workspace import Workspace
@@ -53,12 +55,16 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
     with workspace.site.lock("prepare"):
         road = survey(workspace)
         base = require_base(workspace, road)
-        refuse_forbidden_use(base.licence, project.use)
+        refuse_undecided(office, base)
+        with workspace.site.database.read() as connection:
+            refuse_forbidden_use(licence_in_force(connection, base), project.use)
         task = make_task(project.evaluation, project_folder=workspace.folder)
         artifacts = workspace.site.artifacts
         if road.dataset and not artifacts.check(road.dataset.tree):
             return _result(workspace, road.dataset, reused=True)
         inputs = dataset_inputs(workspace, base)
+        with workspace.site.database.read() as connection:
+            withdrawn = {known.id for known in withdrawals(connection)}
         prepared = build(
             project.data,
             project_folder=workspace.folder,
@@ -72,6 +78,9 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             judge=task.reference_problem,
             judge_training=task.kind == "json",
             title=project.project,
+            use=project.use,
+            base=base.name,
+            withdrawn=withdrawn,
             progress=progress,
         )
         dataset_id = new_id("dat")
@@ -90,12 +99,17 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             test_rows=len(prepared.test),
             counts=prepared.counts,
             created_at=now(),
+            terms=prepared.ledger.digest,
         )
         with change(office, "dataset.prepare", dataset.id) as c:
             c.put(dataset)
             c.put_many(prepared.entries(dataset.id))
             c.put_many(prepared.finding_entries(dataset.id))
+            c.put_many(prepared.terms_entries(dataset.id))
             c.link(base, dataset)
+            for late in withdrawals(c.connection):  # recorded while the rows were read
+                if late.id not in withdrawn:
+                    mark(c, late, dataset=dataset.id)
             c.note(fingerprint=dataset.fingerprint, train_rows=dataset.train_rows, test_rows=dataset.test_rows)
         dataset = survey(workspace).dataset or dataset
     return _result(workspace, dataset, reused=False)

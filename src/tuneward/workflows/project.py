@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from tuneward.configuration import Section, load_section
 from tuneward.data.config import DataConfig
 from tuneward.evaluation.config import EvaluationConfig
-from tuneward.modeling.licences import Use as Use
+from tuneward.licences import Use as Use
 from tuneward.registry.config import ExportConfig
 from tuneward.serving.config import ServingConfig
 from tuneward.training.config import TrainingConfig

@@ -9,14 +9,15 @@ from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.errors import ModelError
 from tuneward.governance.change import Office, change, permit
-from tuneward.modeling.licences import Use, check, unknown
-from tuneward.modeling.licences import find as named
+from tuneward.licences import Use, check, unknown
+from tuneward.licences import find as named
 from tuneward.modeling.pull import moved_to
 from tuneward.modeling.pull import pull as fetch
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.repository import find, get
 from tuneward.workflows.bases import ALSO_NAMED, base_named, name_of, place_of
+from tuneward.workflows.licence import decide_on, licence_in_force
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def pull(
     *,
     use: Use = "internal",
     licence: str | None = None,
+    reason: str = "",
     beside: Path = Path(),
     follow: bool = True,
     progress: Progress = SILENT,
@@ -52,8 +54,10 @@ def pull(
         office: where and as whom.
         reference: a catalogue name, ``org/name@revision``, or a local folder.
         use: the use that the licence must allow.
-        licence: licence to assume where the model does not state one, or states it wrongly; recorded as declared. A
-            base that a dataset was made from keeps the licence that approvals and signed papers name; that is said.
+        licence: licence to assume where the model does not state one, or states it wrongly; recorded as declared. Of
+            a base that a dataset was made from, or with a reason, it becomes a decision (``licence decide``), which
+            holds from then on: approvals and signed papers keep the licence that they name.
+        reason: why that licence.
         beside: folder from which a relative folder is meant; the project's.
         follow: whether a branch that moved is pulled again; else the base that is there is kept.
         progress: told how far it is, and about a branch that moved.
@@ -72,11 +76,10 @@ def pull(
         name = name_of(office.site, place) if place else reference
         kept = known and known.name == name and _as_it_was(known) and not office.site.artifacts.check(known.id)
         if known and kept and not (_moved(known, progress, follow=follow) and follow):
-            kept_base = _licensed(office, known, licence, progress)
-            refuse_forbidden_use(kept_base.licence, use)
+            kept_base = _licensed(office, known, licence)
             if kept_base != known:
                 _record(office, kept_base)
-            return PullResult(base=kept_base, reused=True)
+            return PullResult(base=_decided(office, kept_base, licence, use=use, reason=reason), reused=True)
         with office.site.scratch() as scratch:
             pulled = fetch(str(place or reference), scratch / "base", progress=progress, licence=licence)
             refuse_forbidden_use(pulled.licence, use)
@@ -94,9 +97,9 @@ def pull(
         with office.site.database.read() as c:
             first = get(c, Base, digest)
         if first is not None:
-            base = _licensed(office, _again(first, base, progress), licence, progress)
-            refuse_forbidden_use(base.licence, use)
+            base = _licensed(office, _again(first, base, progress), licence)
         _record(office, base, name=name)
+        base = _decided(office, base, licence, use=use, reason=reason)
     return PullResult(base=base, reused=False)
 
 
@@ -108,20 +111,24 @@ def _record(office: Office, base: Base, *, name: str | None = None) -> None:
             c.note(revision=base.source["revision"])
 
 
-def _licensed(office: Office, base: Base, licence: str | None, progress: Progress) -> Base:
-    """The base that is there, under the licence that was asked for, unless something was made under its own."""
+def _decided(office: Office, base: Base, licence: str | None, *, use: Use, reason: str) -> Base:
+    """The base, after what was said of its licence is decided where that is more than a first word on it."""
+    asked = named(licence) if licence is not None else None
+    if asked and (reason.strip() or asked.name != base.licence):
+        decide_on(office, base, asked.name, use=use, reason=reason or "given to `tuneward pull --licence`")
+    with office.site.database.read() as c:
+        refuse_forbidden_use(licence_in_force(c, base), use)
+    return base
+
+
+def _licensed(office: Office, base: Base, licence: str | None) -> Base:
+    """The base that is there, under the licence that was asked for, unless datasets were made under its own."""
     asked = named(licence) if licence is not None else None
     if asked is None or asked.name == base.licence:
         return base
     with office.site.database.read() as c:
         used = find(c, Dataset, base=base.id)
-    if not used:
-        return replace(base, licence=asked.name)
-    progress.say(
-        f"the licence {asked.name} is ignored: {base.name} is in the site already, under {base.licence}, and datasets, "
-        "approvals and signed papers were made under that; a fresh site can take it under another"
-    )
-    return base
+    return base if used else replace(base, licence=asked.name)
 
 
 def _moved(base: Base, progress: Progress, *, follow: bool) -> bool:

@@ -11,12 +11,14 @@ from tuneward.domain.version import ModelVersion
 from tuneward.errors import EvaluationError, Fault
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import heed
 from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.registry.versions import make_papers
 from tuneward.storage.database import now
 from tuneward.storage.repository import find, get, require
 from tuneward.workflows.evaluate import gate_says_no, require_run
+from tuneward.workflows.licence import decision_of
 from tuneward.workflows.prepare import require_base
 from tuneward.workflows.provenance import provenance_of
 from tuneward.workflows.road import steps_of, survey
@@ -72,12 +74,21 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             adapter = get(c, Adapter, evaluation.adapter)
             run = require(c, Run, evaluation.run)  # an earlier one where the same bits came out again
             approval = require(c, Approval, run.approval) if run.approval else None
+            decision = decision_of(c, evaluation.base)
         assert adapter is not None, "an evaluated adapter is in the register"
+        what = "the model that would be registered"
+        heed(workspace.office, "adapter", adapter.id, action="version.register", what=what, say=progress.say)
         created_at = now()
         progress.say("writing AIBOM, model card and signed statement")
         papers = make_papers(
             provenance_of(
-                workspace.office, evaluation, approval, permission=asked, number=number, created_at=created_at
+                workspace.office,
+                evaluation,
+                approval,
+                permission=asked,
+                number=number,
+                created_at=created_at,
+                decision=decision,
             ),
             workspace.office.keys,
         )
@@ -104,6 +115,8 @@ def register(workspace: Workspace, *, progress: Progress = SILENT) -> RegisterRe
             c.put(version)
             c.link(adapter, version)
             c.link(evaluation, version)
+            if decision:
+                c.link(decision, version)
             for permission in {given.id: given for given in (approval, asked) if given}.values():
                 c.link(permission, version)
             c.note(adapter=version.adapter, papers=version.papers, statement=version.statement)

@@ -6,17 +6,20 @@ exactly while that digest is the one computed here.
 """
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from tuneward import __version__
 from tuneward.data.files import file_digests
+from tuneward.data.terms import names_licence
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
+from tuneward.domain.law import Affected
 from tuneward.domain.record import Form
 from tuneward.domain.run import Run
 from tuneward.domain.version import Deployment, ModelVersion
@@ -25,7 +28,8 @@ from tuneward.governance.approvals import covering, waiting
 from tuneward.storage.repository import find, latest
 from tuneward.training.config import TrainingConfig
 from tuneward.workflows.bases import base_named
-from tuneward.workflows.provenance import permission_of
+from tuneward.workflows.licence import decision_of, licence_in_force
+from tuneward.workflows.provenance import decision_behind, permission_of
 from tuneward.workflows.starts import start_of
 from tuneward.workflows.workspace import Workspace
 
@@ -105,7 +109,14 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
             "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
-            "policy": {"on_finding": dict(policy.on_finding), "contamination": policy.contamination},
+            "policy": {
+                "on_finding": dict(policy.on_finding),
+                "contamination": policy.contamination,
+                "require": list(policy.require),
+                "on_unlawful": dict(policy.on_unlawful),
+                "geography": list(policy.geography),
+            },
+            **({"use": workspace.project.use} if names_licence(workspace.project.data) else {}),
             "base": base.id,
             "tool": __version__,
         }
@@ -120,14 +131,23 @@ def approval_scope(workspace: Workspace, base: Base, dataset: Dataset, start: st
         "purpose": project.purpose,
         "use": project.use,
         "risk_class": project.risk_class,
-        "base": {"id": base.id, "name": base.name, "licence": base.licence},
+        "base": {"id": base.id, "name": base.name, "licence": _licence(workspace, base)},
         "dataset": dataset.fingerprint,
-        "data": {"legal_basis": project.data.legal_basis, "licence": project.data.licence},
+        "data": {
+            "legal_basis": project.data.legal_basis,
+            "licence": project.data.licence,
+            **({"terms": dataset.terms} if dataset.terms else {}),
+        },
         "training": project.training.canonical(),
         "evaluation": project.evaluation.canonical(),
         "task": make_task(project.evaluation, project_folder=workspace.folder).digest,  # its schema's content, too
         **_begun(start),
     }
+
+
+def _licence(workspace: Workspace, base: Base) -> str:
+    with workspace.site.database.read() as c:
+        return licence_in_force(c, base)
 
 
 def run_inputs(workspace: Workspace, base: Base, dataset: Dataset, start: str | None) -> str:
@@ -198,7 +218,8 @@ def survey(workspace: Workspace) -> Road:
 def _dataset(connection: Connection, workspace: Workspace, base: Base) -> Dataset | None:
     """The project's first dataset with the rows that its files give today: what trained on them names that one.
 
-    A dataset whose longest question leaves no room for the answers that are asked for today is none.
+    A dataset whose longest question leaves no room for the answers that are asked for today is none; nor is one of
+    which a consent or a retention has ended since, or that a withdrawn consent reaches.
     """
     project = workspace.project
     inputs = dataset_inputs(workspace, base)
@@ -207,17 +228,26 @@ def _dataset(connection: Connection, workspace: Workspace, base: Base) -> Datase
         return None
     if today.counts["longest_question_tokens"] + project.evaluation.task.max_tokens > base.context_tokens:
         return None
-    same = {"project": today.project, "base": today.base, "fingerprint": today.fingerprint}
-    return find(connection, Dataset, order="created_at", **same)[0]
+    if ((today.counts.get("law") or {}).get("valid_until") or _today()) < _today():
+        return None
+    affected = {marked.noun for marked in find(connection, Affected, kind="dataset")}
+    same = {"project": today.project, "base": today.base, "fingerprint": today.fingerprint, "terms": today.terms}
+    sound = (found for found in find(connection, Dataset, order="created_at", **same) if found.id not in affected)
+    return next(sound, None)
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _version(connection: Connection, workspace: Workspace, road: Road) -> ModelVersion | None:
-    """The newest version of the current evaluation whose papers tell the purpose and use that are permitted today."""
+    """The newest version of the current evaluation whose papers tell the purpose, use and licence that hold today."""
     assert road.evaluation is not None, "asked only behind an evaluation"
     versions = find(connection, ModelVersion, evaluation=road.evaluation.id, order="-number")
     if workspace.office.policy.approval_required:
         versions = [version for version in versions if road.approval == permission_of(connection, version)]
-    return next(iter(versions), None)
+    decision = decision_of(connection, road.evaluation.base)
+    return next((version for version in versions if decision_behind(connection, version) == decision), None)
 
 
 def steps_of(workspace: Workspace) -> tuple[str, ...]:

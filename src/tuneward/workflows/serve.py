@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tuneward.governance import api_keys
 from tuneward.progress import SILENT, Progress
 from tuneward.workflows.access import create_key, list_keys
+from tuneward.workflows.consent import heed_deployed
 from tuneward.workflows.gateway import Gateway, serve_until_stopped
 from tuneward.workflows.verify import check_deployment
 from tuneward.workflows.workspace import Workspace
@@ -45,11 +46,13 @@ def serve(
     Raises:
         ServingError: nothing is deployed, the port is taken, or the engine cannot start.
         ProofError: a deployment does not check out.
+        GovernanceError: a deployment stands downstream of a withdrawn consent, and the policy refuses that.
     """
     office, config = workspace.office, workspace.project.serving
     if port is not None:
         config = config.model_copy(update={"port": port})
 
+    heed_deployed(office, progress.say)
     with office.site.lock("serve"):
         api_keys.revoke_passing(office)
 

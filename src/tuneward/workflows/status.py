@@ -1,8 +1,14 @@
 """Any time: the road as it stands: what is done, what is stale, what comes next."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from tuneward.domain.dataset import Dataset
+from tuneward.domain.law import Withdrawal
+from tuneward.domain.run import Run
+from tuneward.domain.version import Deployment, ModelVersion
+from tuneward.governance.consent import said, standing
+from tuneward.storage.repository import find, latest
 from tuneward.workflows.approve import decide
 from tuneward.workflows.prepare import ASK
 from tuneward.workflows.road import STEPS, Road, next_step, steps_of, survey
@@ -35,6 +41,7 @@ class StatusResult:
         project: its name.
         policy: the policy in force.
         steps: every step in order.
+        affected: what stands downstream of withdrawn consents, in words; empty where nothing does.
         next: the next command.
     """
 
@@ -42,6 +49,7 @@ class StatusResult:
     policy: str
     steps: tuple[StepState, ...]
     next: str
+    affected: tuple[str, ...] = ()
 
 
 def status(workspace: Workspace) -> StatusResult:
@@ -58,7 +66,29 @@ def status(workspace: Workspace) -> StatusResult:
         policy=f"{policy.name} {policy.version}",
         steps=tuple(StepState(step, _state(step, road, wanted), _says(step, road)) for step in STEPS),
         next=_command(following, road, workspace),
+        affected=affected_in(workspace),
     )
+
+
+def affected_in(workspace: Workspace) -> tuple[str, ...]:
+    """Datasets, runs, versions and active deployments of the project that stand downstream of withdrawn consents."""
+    project = workspace.project.project
+    found: list[str] = []
+    with workspace.site.database.read() as c:
+        nouns: list[tuple[str, Any, str]] = [
+            *(("dataset", noun, noun.id) for noun in find(c, Dataset, project=project)),
+            *(("run", noun, noun.id) for noun in find(c, Run, project=project, status="finished")),
+            *(("version", noun, f"{noun.id} ({noun.number})") for noun in find(c, ModelVersion, project=project)),
+            *(
+                ("deployment", noun, f"{noun.id} (as {noun.alias})")
+                for noun in find(c, Deployment, project=project, status="active")
+            ),
+        ]
+        if latest(c, Withdrawal) is not None:
+            for kind, noun, name in nouns:
+                if marks := standing(c, kind, noun.id):
+                    found.append(f"{kind} {name}: {said(marks)}")
+    return tuple(found)
 
 
 def _state(step: str, road: Road, wanted: tuple[str, ...]) -> State:

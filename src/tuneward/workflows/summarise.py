@@ -17,6 +17,7 @@ from tuneward.storage.database import now
 from tuneward.workflows.chat import ChatResult
 from tuneward.workflows.links import Link
 from tuneward.workflows.run import StepDone
+from tuneward.workflows.status import affected_in
 from tuneward.workflows.summary import LinkSummary, StepSummary, Summary
 from tuneward.workflows.verify import VerifyResult
 from tuneward.workflows.workspace import Workspace
@@ -71,7 +72,7 @@ def summarise(workspace: Workspace, steps: Sequence[StepDone], *, answer: ChatRe
         chain=[_link(link, proof, results) for link in proof.links if link.name in DRAWN],
         verified=proof.verified,
         steps=[_step(done) for done in steps],
-        limits=LIMITS,
+        limits=(*(f"AFFECTED: {line}" for line in affected_in(workspace)), *LIMITS),
         not_measured=[(entry["name"], entry["reason"]) for entry in report["not_measured"]],
         next=["tuneward status", "tuneward serve", "tuneward chat", f"tuneward verify {answer.id}", "tuneward log"],
     )

@@ -9,7 +9,7 @@ them together with their rows; covered ones, when the site's checkpoints go as w
 (``kept``); and what never entered the log.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,13 +25,14 @@ from tuneward.errors import Fault, ProofError
 from tuneward.evaluation.gate import judge
 from tuneward.evaluation.measure import read_report
 from tuneward.governance.audit import check_log, events, newest_events
+from tuneward.governance.consent import said, standing
 from tuneward.governance.office import Office
 from tuneward.governance.row_check import check_rows
 from tuneward.registry.versions import Papers, check_version
 from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import kind_of, latest, sift
 from tuneward.workflows.links import Link, broken, found, id_in
-from tuneward.workflows.provenance import permission_of, provenance_of
+from tuneward.workflows.provenance import decision_behind, permission_of, provenance_of
 
 N = TypeVar("N")
 
@@ -133,7 +134,7 @@ class _Chain:
         if version is None:
             return (*links, self._absent(wanted, named), self._register(), self._log())
         links += self._version(version)
-        return (*links, self._register(), self._log())
+        return (*links, *self._consent(version), self._register(), self._log())
 
     # each link ---------------------------------------------------------------------------------------------------
 
@@ -212,7 +213,7 @@ class _Chain:
         if faults:
             return faults
         with self._office.site.database.read() as c:
-            permission = permission_of(c, version)
+            permission, decision = permission_of(c, version), decision_behind(c, version)
         if permission and (permission.status, digest_value(dict(permission.scope))) != (
             "granted",
             permission.scope_digest,
@@ -226,6 +227,7 @@ class _Chain:
             number=version.number,
             created_at=version.created_at,
             tool_version=version.tool_version,
+            decision=decision,
         )
         keys = self._office.keys
         try:
@@ -282,6 +284,13 @@ class _Chain:
             if fingerprint_of_folder(self._artifacts.tree(dataset.tree), key) != dataset.fingerprint:
                 faults.append(broken("dataset", dataset.id, "its rows do not give its fingerprint"))
         return faults
+
+    def _consent(self, version: ModelVersion) -> Iterator[Link]:
+        """The consents that were withdrawn behind a version: the chain holds, and the reader must know."""
+        with self._office.site.database.read() as c:
+            marks = standing(c, "version", version.id)
+        if marks:
+            yield Link("consent", version.id, f"AFFECTED: {said(marks)}")
 
     def _log(self) -> Link:
         check = check_log(self._office.site, self._office.keys.public, kept=self._kept)

@@ -16,6 +16,24 @@ from tuneward.domain.policy import Policy
 from tuneward.errors import ConfigError, Fault, GovernanceError
 from tuneward.governance.actions import Action, Role
 
+#: Terms that a policy may ask of rows, and why rows may not be used.
+Required = Literal[
+    "subject",
+    "legal_basis",
+    "consent",
+    "consent_expires",
+    "purpose",
+    "condition",
+    "licence",
+    "origin",
+    "category",
+    "collected",
+    "classification",
+    "retention",
+    "geography",
+]
+Unlawful = Literal["missing", "expired", "withdrawn", "retention", "geography", "special"]
+
 #: The policies that come with Tuneward, mildest first.
 BUILT_IN: tuple[str, ...] = ("solo", "team", "regulated")
 
@@ -35,8 +53,30 @@ class PolicyFile(Section):
     """What happens to training rows that also stand in the test set: they leave, or the step stops."""
     on_finding: dict[str, FindingAction]
     """Kind of finding → ``allow | redact | drop | block``; ``*`` is for every kind that is not named."""
+    require: tuple[Required, ...] = ()
+    """Terms that every row must have; ``consent`` (its reference) is asked where consent is the basis, ``condition``
+    where a finding of a special category stands in the row."""
+    on_unlawful: dict[Literal[Unlawful, "*"], Literal["drop", "block"]] = Field(default={"*": "block"})
+    """Why a row may not be used (``missing`` terms, consent ``expired`` or ``withdrawn``, ``retention`` passed,
+    ``geography`` not allowed, ``special`` category without condition) → it leaves, or the step stops; ``*`` is for
+    every reason that is not named."""
+    geography: tuple[str, ...] = ()
+    """Countries (ISO 3166-1 alpha-2) and groups (``EU``, ``EEA``) that rows may come from; empty for all. Where some
+    are named, rows must say where they come from."""
+    affected: Literal["warn", "refuse"] = "warn"
+    """What happens when a version downstream of a withdrawn consent is registered, deployed, served or exported."""
+    base_licence: Literal["stated", "decided"] = "stated"
+    """Whether a base's licence counts as its files state it, or a member has to decide on it (``tuneward licence
+    decide``)."""
     may: dict[Literal[Action, "*"], tuple[Role, ...]]
     """Action → roles that may do it; ``*`` is for every action that is not named."""
+
+    @field_validator("on_unlawful")
+    @classmethod
+    def _names_the_other_reasons(cls, value: dict[str, str]) -> dict[str, str]:
+        if "*" not in value:
+            raise ValueError('say what happens for all other reasons: `"*": block`')
+        return value
 
     @field_validator("on_finding")
     @classmethod
@@ -56,6 +96,11 @@ class PolicyFile(Section):
             on_finding=dict(self.on_finding),
             approval_required=self.approval_required,
             contamination=self.contamination,
+            require=self.require,
+            on_unlawful={str(reason): action for reason, action in self.on_unlawful.items()},
+            geography=self.geography,
+            affected=self.affected,
+            base_licence=self.base_licence,
         )
 
 
