@@ -5,8 +5,9 @@ from dataclasses import replace
 from sqlalchemy import text
 
 from tests.storage import nouns
+from tuneward.domain.finding import FindingEntry
 from tuneward.domain.run import Adapter, Run
-from tuneward.storage.repository import canonical_noun, get, insert_many, noun_digest
+from tuneward.storage.repository import canonical_noun, find, get, insert_many, noun_digest
 from tuneward.storage.schema import HEAD, revision
 from tuneward.storage.site import Site
 
@@ -16,6 +17,8 @@ def test_a_later_field_enters_the_digest_only_where_it_says_something():
     assert noun_digest(replace(nouns.ADAPTER, kind="full")) != noun_digest(nouns.ADAPTER)
     assert b'"start":' not in canonical_noun(nouns.RUN)
     assert b'"start":"' in canonical_noun(replace(nouns.RUN, start="a" * 64))
+    assert b"view" not in canonical_noun(nouns.FINDING)
+    assert b'"view":"base64"' in canonical_noun(replace(nouns.FINDING, view="base64"))
 
 
 def test_a_site_of_before_opens_and_its_adapters_are_lora(site):
@@ -23,8 +26,10 @@ def test_a_site_of_before_opens_and_its_adapters_are_lora(site):
         insert_many(c, nouns.ALL)
         c.execute(text("ALTER TABLE adapter DROP COLUMN kind"))
         c.execute(text("ALTER TABLE run DROP COLUMN start"))
+        c.execute(text("ALTER TABLE finding DROP COLUMN view"))
         c.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     with Site.open(site.folder).database.read() as c:
         assert revision(c) == HEAD
         assert get(c, Adapter, nouns.ADAPTER.id) == nouns.ADAPTER
         assert get(c, Run, nouns.RUN.id) == nouns.RUN
+        assert find(c, FindingEntry, dataset=nouns.DATASET.id) == [nouns.FINDING]
