@@ -1,0 +1,49 @@
+"""Disguises: every view of a text that could show something new.
+
+Place on the road: between the makers of views and ``inspection.inspector``. One automaton, which reads plain text at
+hundreds of megabytes a second, says whether there is any; only then each maker looks. Views are made of views, two
+steps deep: an address in URL escapes within base64 is seen, a third wrapping is not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+from tuneward.inspection.decoding import decoded, encoded_expression
+from tuneward.inspection.linear import LinearPattern
+from tuneward.inspection.normalisation import odd_expression, plain_characters
+from tuneward.inspection.spelling import joined_spelling, spelled_expression
+from tuneward.inspection.views import MARGIN, View, edited
+
+NORMALISED = "normalised"
+
+
+@cache
+def _plain_text_has_none() -> tuple[LinearPattern, LinearPattern]:
+    ascii_only = f"{spelled_expression()}|{encoded_expression()}"
+    return LinearPattern(ascii_only), LinearPattern(f"{ascii_only}|{odd_expression()}")
+
+
+def views_of(text: str, *, margin: int = MARGIN) -> Iterator[View]:
+    """Views of ``text`` beside itself, in an order that depends on the text alone.
+
+    Args:
+        text: any string.
+        margin: how many characters around an edit a view shows at least.
+    """
+    in_ascii, in_any = _plain_text_has_none()
+    if not (in_ascii if text.isascii() else in_any).found_in(text):
+        return
+    for outer in _views(text, margin):
+        yield outer
+        for inner in _views(outer.text, margin):
+            through = inner.through(outer)
+            yield replace(through, name=NORMALISED) if inner.name == outer.name == NORMALISED else through
+
+
+def _views(text: str, margin: int) -> Iterator[View]:
+    for edits in (plain_characters(text), joined_spelling(text)):
+        if edits:
+            yield edited(NORMALISED, text, edits, margin=margin)
+    for name, edits in decoded(text):
+        yield edited(name, text, edits, margin=margin)
