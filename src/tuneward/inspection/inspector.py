@@ -5,7 +5,7 @@ file. It joins the detectors that every site has, the site's own terms and patte
 policy: what happens to a finding is decided by whoever asked.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from tuneward.errors import ConfigError, Fault
 from tuneward.inspection import detectors
 from tuneward.inspection.config import InspectionConfig
 from tuneward.inspection.detectors import Detector
-from tuneward.inspection.disguises import views_of
+from tuneward.inspection.disguises import is_plain, views_of
 from tuneward.inspection.marks import find_marks
 from tuneward.inspection.overlaps import resolve
 from tuneward.inspection.patterns import make_pattern
@@ -51,7 +51,7 @@ class Inspector:
 
     def inspect(self, text: str) -> list[Finding]:
         """Everything found in ``text``, by position; see :func:`inspection.overlaps.resolve` for what is told once."""
-        return self.inspect_chunks((text,))
+        return resolve(self._look(text)) if len(text) <= self.segment else self.inspect_chunks((text,))
 
     def inspect_chunks(self, chunks: Iterable[str]) -> list[Finding]:
         """Everything found in the text that ``chunks`` say together, whatever the chunks; spans count from its start.
@@ -66,22 +66,20 @@ class Inspector:
                     found.append(replace(finding, start=start, end=end) if window.offset else finding)
         return resolve(found)
 
-    def _look(self, text: str) -> Iterator[Finding]:
-        if not text:
-            return
-        for finding in self._read(text):
-            if finding.confidence >= self.minimum_confidence:
-                yield finding
-        if self.views:
-            for finding in self._through_views(text):
-                if finding.confidence >= self.minimum_confidence:
-                    yield finding
+    def _look(self, text: str) -> list[Finding]:
+        plain = is_plain(text)
+        found = self._read(text, plain=plain)
+        if self.views and not plain:
+            found += self._through_views(text)
+        return [finding for finding in found if finding.confidence >= self.minimum_confidence]
 
-    def _read(self, text: str) -> Iterator[Finding]:
-        yield from detectors.inspect(text)
-        yield from find_marks(text)
+    def _read(self, text: str, *, plain: bool = False) -> list[Finding]:
+        found = detectors.inspect(text)
+        if not plain:
+            found += find_marks(text)
         for detector in self.own:
-            yield from detector(text)
+            found += detector(text)
+        return found
 
     def _through_views(self, text: str) -> list[Finding]:
         """What only views show; with wider neighbourhoods where a finding ends at the end of one."""

@@ -20,7 +20,7 @@ class PatternError(ValueError):
 
 
 class LinearPattern:
-    """A compiled expression.
+    r"""A compiled expression.
 
     ``\w``, ``\d``, ``\s`` and ``\b`` know ASCII only; ``\p{L}`` and the like know all of Unicode.
 

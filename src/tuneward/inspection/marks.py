@@ -32,6 +32,13 @@ class _Stamps:
     levels: Mapping[str, str]
 
 
+def marks_expression() -> str:
+    """Where :func:`find_marks` may find something."""
+    read = _read()
+    every = [stamp for part in ("stamps", "weak") for listed in read[part].values() for stamp in listed]
+    return f"(?i:{_either(every)})"
+
+
 def find_marks(text: str) -> Iterator[Finding]:
     """Find stamps, in no particular order and possibly one within another."""
     stamps = _stamps()
@@ -57,8 +64,14 @@ def _plain(stamp: str) -> str:
 
 
 @cache
-def _stamps() -> _Stamps:
+def _read() -> Mapping[str, Any]:
     read: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("marks.yaml").read_text(encoding="utf-8"))
+    return read
+
+
+@cache
+def _stamps() -> _Stamps:
+    read = _read()
     strong = {stamp: level for level, listed in read["stamps"].items() for stamp in listed}
     every = strong | {stamp: level for level, listed in read["weak"].items() for stamp in listed}
     label, stamp = _either(read["labels"]), _either(every)
