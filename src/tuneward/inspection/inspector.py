@@ -25,8 +25,6 @@ from tuneward.inspection.segments import LONGEST_SPAN, SEGMENT, windows
 from tuneward.inspection.terms import read_terms
 from tuneward.inspection.views import MARGIN
 
-#: How much surer a thing is that stands there than one that only a view shows.
-_SEEN_IN_A_VIEW: Final = 0.95
 _MARGINS: Final = (MARGIN, 16 * MARGIN, LONGEST_SPAN)
 
 
@@ -94,8 +92,7 @@ class Inspector:
                         is_cut = True
                         continue
                     start, end = view.span(finding.start, finding.end)
-                    confidence = round(finding.confidence * _SEEN_IN_A_VIEW, 4)
-                    found.append(replace(finding, start=start, end=end, confidence=confidence, view=view.name))
+                    found.append(replace(finding, start=start, end=end, view=view.name))
             if not is_cut:
                 break
         return found

@@ -13,8 +13,8 @@ def resolve(findings: Iterable[Finding]) -> list[Finding]:
     """Drop every finding that lies within another of at least its confidence, and sort the rest by position.
 
     Nothing found becomes uncovered: what is dropped lies inside what stays. The result does not depend on the order
-    of ``findings``. Of the same span and confidence the one seen in the raw text stays, then the kind and rule that
-    come first in the alphabet. Time n log n, however many levels of confidence there are.
+    of ``findings``. Of the same span and confidence the one stays that was seen in the raw text, or after fewer steps,
+    then the kind and rule that come first in the alphabet. Time n log n, however many levels of confidence there are.
     """
     ordered = sorted(findings, key=_order)
     if len(ordered) < 2:
@@ -31,9 +31,10 @@ def resolve(findings: Iterable[Finding]) -> list[Finding]:
     return kept
 
 
-def _order(finding: Finding) -> tuple[int, int, float, bool, str, str, str]:
+def _order(finding: Finding) -> tuple[int, int, float, int, str, str, str]:
     view = finding.view
-    return finding.start, -finding.end, -finding.confidence, view != "raw", finding.kind, finding.rule, view
+    steps = 0 if view == "raw" else 1 + view.count(">")
+    return finding.start, -finding.end, -finding.confidence, steps, finding.kind, finding.rule, view
 
 
 class _Reach:

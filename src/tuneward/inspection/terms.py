@@ -94,8 +94,8 @@ def read_terms(path: Path, *, name: str, place: str) -> TermList | list[Fault]:
         place: the setting that names the file, for faults.
 
     Returns:
-        The list; or what is wrong with it, by line and without its text: a term that would be found everywhere (fewer
-        than two letters or digits) or nowhere (more than 32 words and signs), bytes that are not UTF-8, no term at all.
+        The list; or what is wrong with it, by line and without its text: a term that would be found everywhere (one
+        character, or signs alone) or nowhere (more than 32 words and signs), bytes that are not UTF-8, no term at all.
     """
     faults: list[Fault] = []
     lengths: dict[str, int] = {}
@@ -134,8 +134,9 @@ def read_terms(path: Path, *, name: str, place: str) -> TermList | list[Fault]:
 
 
 def _wrong(tokens: list[str]) -> str:
-    if sum(character.isalnum() for token in tokens for character in token) < 2:
-        return "a term needs two letters or digits: one alone would be found everywhere"
+    characters = "".join(tokens)
+    if len(characters) < 2 or not any(map(str.isalnum, characters)):
+        return "a term needs two characters, one of them a letter or digit: less would be found everywhere"
     if len(tokens) > LONGEST_TERM:
         return f"a term has at most {LONGEST_TERM} words and signs"
     return ""

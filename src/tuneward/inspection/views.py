@@ -69,6 +69,7 @@ class View:
             name=f"{outer.name}>{self.name}",
             starts=array("q", map(outer.starts.__getitem__, self.starts)),
             ends=array("q", (outer.ends[end - 1] for end in self.ends)),
+            changed=bytes(map(int.__or__, self.changed, map(outer.changed.__getitem__, self.starts))),
             cuts=self.cuts | cuts,
         )
 
