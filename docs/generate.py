@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from tuneward import errors
 from tuneward.cli.main import app
 from tuneward.configuration import Section
+from tuneward.data.fields import Seen
 from tuneward.error_codes import CODES
 from tuneward.workflows import (
     access,
@@ -54,6 +55,7 @@ RESULTS: dict[str, type[Any]] = {
     "prepare": prepare.PrepareResult,
     "data show": data.RowsShown,
     "data lengths": data.LengthsResult,
+    "inspect": Seen,
     "approve request": approve.ApprovalResult,
     "approve grant": approve.ApprovalResult,
     "approve refuse": approve.ApprovalResult,

@@ -22,7 +22,7 @@ from typing import Any  # noqa: E402
 import typer  # noqa: E402
 
 from tuneward import __version__  # noqa: E402
-from tuneward.cli import access, approve, data, export, proof, quickstart, road, selfcheck, serve, site  # noqa: E402
+from tuneward.cli import access, approve, data, export, inspect, proof, quickstart, road, selfcheck, serve, site  # noqa: E402
 from tuneward.cli.output import ReaderLeftError, nobody_reads, print_error, print_json, stderr  # noqa: E402
 from tuneward.errors import ConfigError, Fault, StorageError, TunewardError  # noqa: E402
 from tuneward.storage.files import fault_of  # noqa: E402
@@ -45,7 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for group in (quickstart, site, road, selfcheck, serve, proof, export):
+for group in (quickstart, site, road, selfcheck, serve, proof, export, inspect):
     group.add_to(app)
 app.add_typer(approve.app, name="approve")
 app.add_typer(data.app, name="data")
