@@ -90,7 +90,14 @@ def test_what_is_found_is_what_comparing_everywhere_finds(wanted, words):
     made = TermList("x", lengths, {" ".join(term) for term in listed if len(term) > 1}, len(listed))
     text, at, expected = " ".join(words), 0, []
     while at < len(words):
-        size = next((n for n in (3, 2, 1) if tuple(w.casefold() for w in words[at : at + n]) in listed and at + n <= len(words)), 0)
+        size = next(
+            (
+                n
+                for n in (3, 2, 1)
+                if tuple(w.casefold() for w in words[at : at + n]) in listed and at + n <= len(words)
+            ),
+            0,
+        )
         if size:
             expected.append(" ".join(words[at : at + size]))
         at += size or 1

@@ -94,8 +94,8 @@ def seen_in(file: DataFile, inspector: Inspector, faults: Faults, *, contexts: b
 def texts_of(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Path and text of every text and number in a row, in its order.
 
-    A key that is no plain word may itself be somebody's data: it is a text with the path ``…{N}``, and stands as ``{N}``
-    in the paths below it.
+    A key that is no plain word may itself be somebody's data: it is a text with the path ``…{N}``, and stands as
+    ``{N}`` in the paths below it.
     """
     waiting: list[tuple[str, Any]] = [("", values)]
     while waiting:

@@ -2,7 +2,8 @@
 
 Place on the road: ``data.records`` → here → ``data.overlap``. Each text is inspected, each finding gets the action
 that the policy gives its kind, and the record is kept, rewritten or left out. The texts go no further than this file:
-what is kept of a finding is its kind, place, confidence, rule and view. Of what the policy allows only the number is kept.
+what is kept of a finding is its kind, place, confidence, rule and view. Of what the policy allows only the number is
+kept.
 """
 
 import dataclasses

@@ -21,11 +21,11 @@ class InspectionConfig(Section):
     """Whether texts are also read as people read them and as they decode: characters that look like others, digits as
     words, characters set apart, base64, hexadecimal, URL escapes."""
 
-    terms: dict[Name, FileName] = {}
+    terms: dict[Name, FileName] = Field(default={})
     """Lists of the site's own terms: name → file with one term a line, relative to the project's folder. What a list
     finds is of kind ``term:<name>``."""
 
-    patterns: dict[Name, Annotated[str, Field(min_length=1, max_length=10_000)]] = {}
+    patterns: dict[Name, Annotated[str, Field(min_length=1, max_length=10_000)]] = Field(default={})
     """Regular expressions of the site's own: name → expression in RE2's language. What one finds is of kind
     ``pattern:<name>``."""
 

@@ -1,7 +1,7 @@
 """Marks: classification stamps such as CONFIDENTIAL, STRENG VERTRAULICH or TLP:RED, in five languages.
 
-Place on the road: a detector of kind ``confidential``; the stamps stand in ``marks.yaml``. A word like *confidential* in
-a sentence is no stamp: it counts in capitals, on a line of its own, or after a label (``Classification: …``).
+Place on the road: a detector of kind ``confidential``; the stamps stand in ``marks.yaml``. A word like *confidential*
+in a sentence is no stamp: it counts in capitals, on a line of its own, or after a label (``Classification: …``).
 """
 
 import re
@@ -47,10 +47,7 @@ def find_marks(text: str) -> Iterator[Finding]:
             yield _finding(text, start, end, _CAPITALS, stamps)
     for pattern, confidence in ((stamps.alone, _STANDING_ALONE), (stamps.labelled, _LABELLED)):
         for start, end in pattern.spans(text):
-            last = None
-            for last in stamps.any_case.finditer(text, start, end):
-                pass  # the label may hold a stamp's word; the stamp is the last
-            if last:
+            for last in list(stamps.any_case.finditer(text, start, end))[-1:]:  # the label may hold a stamp's word
                 yield _finding(text, last.start(), last.end(), confidence, stamps)
 
 

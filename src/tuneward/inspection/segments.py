@@ -1,7 +1,7 @@
 """Segments: a long or endless text in stretches, cut in the same places however it arrives.
 
-Place on the road: beneath ``inspection.inspector``. Memory does not grow with the text, and what is found in it does not
-depend on the pieces in which it came. Law: the windows of any chunks are those of the whole.
+Place on the road: beneath ``inspection.inspector``. Memory does not grow with the text, and what is found in it does
+not depend on the pieces in which it came. Law: the windows of any chunks are those of the whole.
 """
 
 from collections.abc import Iterable, Iterator

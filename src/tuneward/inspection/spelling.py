@@ -7,6 +7,7 @@ digits written as words in five languages (``four one five, five five five …``
 Not undone: numbers in tens (``forty-two``), digit words of other languages, leetspeak, ROT13.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -138,4 +139,4 @@ def _address(text: str, start: int, end: int) -> Iterator[Edit]:
 
 def _counts_up(digits: str) -> bool:
     """Whether someone counts: each digit is the one before plus one."""
-    return digits.isdigit() and all((int(b) - int(a)) % 10 == 1 for a, b in zip(digits, digits[1:], strict=False))
+    return digits.isdigit() and all((int(b) - int(a)) % 10 == 1 for a, b in itertools.pairwise(digits))

@@ -1,7 +1,7 @@
 """Views: other forms of a text in which something may show that the raw text hides, each with the way back.
 
-Place on the road: ``inspection.normalisation`` and ``inspection.decoding`` say what is edited, this file makes the view,
-``inspection.inspector`` reads it. A view holds only the neighbourhoods of its edits: what stands elsewhere is seen in
+Place on the road: ``inspection.normalisation``, ``inspection.spelling`` and ``inspection.decoding`` say what is edited,
+this file makes the view, ``inspection.inspector`` reads it. A view holds only the neighbourhoods of its edits: what stands elsewhere is seen in
 the raw text already. Knows no detector.
 """
 

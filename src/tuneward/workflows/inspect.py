@@ -1,7 +1,7 @@
 """Any time, without a site or project: what an inspection finds in files, by place and kind, never by text.
 
-Place on the road: beside it. Files are read by the readers of ``prepare`` and looked at by its inspector, so that what is
-found here is found there. Nothing is stored or logged.
+Place on the road: beside it. Files are read by the readers of ``prepare`` and looked at by its inspector, so that what
+is found here is found there. Nothing is stored or logged.
 """
 
 import os
