@@ -1,8 +1,8 @@
 """Views: other forms of a text in which something may show that the raw text hides, each with the way back.
 
 Place on the road: ``inspection.normalisation``, ``inspection.spelling`` and ``inspection.decoding`` say what is edited,
-this file makes the view, ``inspection.inspector`` reads it. A view holds only the neighbourhoods of its edits: what stands elsewhere is seen in
-the raw text already. Knows no detector.
+this file makes the view, ``inspection.inspector`` reads it. A view holds only the neighbourhoods of its edits: what
+stands elsewhere is seen in the raw text already. Knows no detector.
 """
 
 from array import array
