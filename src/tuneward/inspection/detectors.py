@@ -11,7 +11,12 @@ from typing import Protocol
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.accounts import find_cards, find_ibans
+from tuneward.inspection.addresses import find_addresses, find_postcodes
 from tuneward.inspection.contacts import find_emails, find_phones
+from tuneward.inspection.dates import find_ages, find_dates
+from tuneward.inspection.identifiers import find_national_ids
+from tuneward.inspection.labelled import find_labelled
+from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
 from tuneward.inspection.overlaps import resolve
 from tuneward.inspection.secrets import find_secrets
 
@@ -26,26 +31,45 @@ class Detector(Protocol):
         """Yield findings, in any order."""
 
 
-#: Kind → detector.
+#: Kind → detector. Several detectors find more than one kind in one pass; each of their kinds stands here.
 DETECTORS: Mapping[str, Detector] = {
+    "address": find_addresses,
+    "age": find_ages,
     "api_key": find_secrets,
     "card": find_cards,
+    "coordinates": find_coordinates,
+    "date": find_dates,
+    "date_of_birth": find_dates,
+    "driving_licence": find_labelled,
     "email": find_emails,
     "iban": find_ibans,
+    "insurance_id": find_labelled,
+    "ip": find_hosts,
+    "licence_plate": find_labelled,
+    "mac": find_hosts,
+    "medical_id": find_labelled,
+    "national_id": find_national_ids,
+    "passport": find_labelled,
     "phone": find_phones,
+    "postcode": find_postcodes,
+    "url": find_urls,
 }
 
 
-def inspect(text: str, *, kinds: Iterable[str] | None = None) -> list[Finding]:
+def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | None = None) -> list[Finding]:
     """Find everything that the detectors know in ``text``.
 
     Args:
         text: what to look at; any string, lone surrogates and control characters included.
         kinds: keys of :data:`DETECTORS`; all of them by default.
+        ner: one more detector, made by :func:`tuneward.inspection.recognizer.recognizer`.
 
     Returns:
         Findings by position. None lies within another of the same or a higher confidence; they may still overlap at
         their ends. The order in which detectors run does not change the result.
     """
-    chosen = DETECTORS.values() if kinds is None else [DETECTORS[kind] for kind in kinds]
-    return resolve(finding for detector in chosen for finding in detector(text))
+    detectors = _ALL if kinds is None else dict.fromkeys(DETECTORS[kind] for kind in kinds)
+    return resolve(finding for detector in detectors for finding in detector(text))
+
+
+_ALL = tuple(dict.fromkeys(DETECTORS.values()))
