@@ -16,6 +16,13 @@ from tuneward.inspection.contacts import find_emails, find_phones
 from tuneward.inspection.dates import find_ages, find_dates
 from tuneward.inspection.identifiers import find_national_ids
 from tuneward.inspection.labelled import find_labelled
+from tuneward.inspection.lexicon import (
+    SPECIAL_KINDS,
+    find_nationalities,
+    find_places,
+    find_special_categories,
+)
+from tuneward.inspection.names import find_introduced, find_organisations, find_titled
 from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
 from tuneward.inspection.overlaps import resolve
 from tuneward.inspection.secrets import find_secrets
@@ -49,10 +56,16 @@ DETECTORS: Mapping[str, Detector] = {
     "mac": find_hosts,
     "medical_id": find_labelled,
     "national_id": find_national_ids,
+    "nationality": find_nationalities,
+    "organisation": find_organisations,
     "passport": find_labelled,
+    "person": find_introduced,
     "phone": find_phones,
+    "place": find_places,
     "postcode": find_postcodes,
+    "title": find_titled,
     "url": find_urls,
+    **dict.fromkeys(SPECIAL_KINDS, find_special_categories),
 }
 
 
@@ -69,7 +82,10 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
         their ends. The order in which detectors run does not change the result.
     """
     detectors = _ALL if kinds is None else dict.fromkeys(DETECTORS[kind] for kind in kinds)
-    return resolve(finding for detector in detectors for finding in detector(text))
+    found = [finding for detector in detectors for finding in detector(text)]
+    if ner is not None:
+        found.extend(ner(text))
+    return resolve(found)
 
 
 _ALL = tuple(dict.fromkeys(DETECTORS.values()))
