@@ -22,9 +22,9 @@ from tuneward.inspection.lexicon import (
     find_places,
     find_special_categories,
 )
-from tuneward.inspection.names import find_introduced, find_organisations, find_titled
+from tuneward.inspection.names import find_names
 from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
-from tuneward.inspection.overlaps import resolve
+from tuneward.inspection.overlaps import beside, resolve
 from tuneward.inspection.secrets import find_secrets
 
 
@@ -57,13 +57,13 @@ DETECTORS: Mapping[str, Detector] = {
     "medical_id": find_labelled,
     "national_id": find_national_ids,
     "nationality": find_nationalities,
-    "organisation": find_organisations,
+    "organisation": find_names,
     "passport": find_labelled,
-    "person": find_introduced,
+    "person": find_names,
     "phone": find_phones,
     "place": find_places,
     "postcode": find_postcodes,
-    "title": find_titled,
+    "title": find_names,
     "url": find_urls,
     **dict.fromkeys(SPECIAL_KINDS, find_special_categories),
 }
@@ -81,10 +81,14 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
         Findings by position. None lies within another of the same or a higher confidence; they may still overlap at
         their ends. The order in which detectors run does not change the result.
     """
-    detectors = _ALL if kinds is None else dict.fromkeys(DETECTORS[kind] for kind in kinds)
-    found = [finding for detector in detectors for finding in detector(text)]
+    if kinds is None:
+        found = [finding for detector in _ALL for finding in detector(text)]
+    else:
+        wanted = frozenset(kinds)
+        chosen = dict.fromkeys(DETECTORS[kind] for kind in sorted(wanted))
+        found = [finding for detector in chosen for finding in detector(text) if finding.kind in wanted]
     if ner is not None:
-        found.extend(ner(text))
+        found += beside(ner(text), found)
     return resolve(found)
 
 

@@ -52,16 +52,18 @@ def _stands_alone(lowered: str, start: int, end: int) -> bool:
     return not (before.isalnum() or before == "_" or after.isalnum() or after == "_")
 
 
-def _read(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
+    """One of the files of words."""
     text = resources.files("tuneward.inspection").joinpath("lexicons", name).read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 
-def _split(written: str) -> list[str]:
+def split(written: str) -> list[str]:
+    """Phrases between semicolons."""
     return [phrase.strip() for phrase in written.split(";") if phrase.strip()]
 
 
-_SPECIAL_FILE: Final = _read("special_categories.yaml")
+_SPECIAL_FILE: Final = read("special_categories.yaml")
 #: Kinds of the special categories: ``special_health``…
 SPECIAL_KINDS: Final = tuple(f"special_{category}" for category in _SPECIAL_FILE)
 _SPECIAL = Lexicon(
@@ -69,7 +71,7 @@ _SPECIAL = Lexicon(
         phrase: f"special_{category}.{language}"
         for category, languages in _SPECIAL_FILE.items()
         for language, written in reversed(languages.items())
-        for phrase in _split(written)
+        for phrase in split(written)
     }
 )
 
@@ -80,9 +82,9 @@ def find_special_categories(text: str) -> Iterator[Finding]:
         yield Finding(kind=label.partition(".")[0], start=start, end=end, confidence=0.7, rule=label)
 
 
-_NATIONS: Final = _read("nationalities.yaml")
+_NATIONS: Final = read("nationalities.yaml")
 _NATIONALITIES = Lexicon(
-    {phrase: language for language in ("german", "english") for phrase in _split(_NATIONS[language])}
+    {phrase: language for language in ("german", "english") for phrase in split(_NATIONS[language])}
 )
 _SELF = re.compile(r"\b(?:i am|i'm|he is|she is|he's|she's|we are|they are|being)(?: an?)? $", re.IGNORECASE)
 
@@ -94,16 +96,16 @@ def find_nationalities(text: str) -> Iterator[Finding]:
             yield Finding("nationality", start, end, confidence=0.7, rule=f"nationality.{language}")
 
 
-_PLACES: Final = _read("places.yaml")
-_CAPITALISED: Final = frozenset(_split(_PLACES["capitalised"]))
-_AMBIGUOUS: Final = frozenset(_split(_PLACES["ambiguous"]))
+_PLACES: Final = read("places.yaml")
+_CAPITALISED: Final = frozenset(split(_PLACES["capitalised"]))
+_AMBIGUOUS: Final = frozenset(split(_PLACES["ambiguous"]))
 
 
 def _place_names() -> Iterable[tuple[str, str]]:
     for kind in ("cities", "regions"):
-        yield from ((phrase, kind) for phrase in _split(_PLACES[kind]))
+        yield from ((phrase, kind) for phrase in split(_PLACES[kind]))
     for written in _PLACES["countries"].values():
-        yield from ((phrase, "countries") for phrase in _split(written))
+        yield from ((phrase, "countries") for phrase in split(written))
 
 
 _PLACE_NAMES = Lexicon(dict(_place_names()))
