@@ -127,6 +127,16 @@ def _cards_in(text: str, position: int, run_end: int) -> Iterator[Finding]:
                 yield Finding(kind="card", start=start, end=end, confidence=confidence, rule=f"card.{brand}")
                 position = end
             break
+        else:
+            yield from _introduced_card(text, start, digits, places)
+
+
+def _introduced_card(text: str, start: int, digits: str, places: list[int]) -> Iterator[Finding]:
+    """A number of no range in the table, if a word calls it a card and its check digit is right."""
+    if introduced_by(text, start) == "card":
+        end = next((e for n in range(19, 11, -1) if (e := _card_end(text, digits, places, n))), None)
+        if end is not None and not _is_list(text[start:end]):
+            yield Finding(kind="card", start=start, end=end, confidence=0.85, rule="card.after_word")
 
 
 def _issuers_of(digits: str) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -35,7 +35,8 @@ _UNITS: Final = (
 )
 _UNIT: Final = rf"(?i:{_UNITS}) ?(?:n[°o.]? ?)?[A-Z]?[0-9]{{1,5}}[A-Za-z]?(?!\w)"
 _PARTICLES: Final = "de|del|della|delle|dei|di|du|des|la|le|las|los|el|dos|da|do|das|of|the|und|y|e|en|d'|van|von|der|den"
-_WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
+_SMALL: Final = "ul|rue|via|viale|calle|avenida|avenue|boulevard|place|rua|út|útja|utca|u|tee|trg|tér"
+_WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES}|{_SMALL})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
 _NAMES = re.compile(rf"(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+")
 _NAMES_BEHIND = re.compile(rf"(?<![\w'’.\-])(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+(?:,? |, ?n[.°º]? ?)$")
 _SECOND_NUMBER = re.compile(r"(?:[ \n]|, )[0-9]{1,5}[A-Za-z]?(?!\w)")
@@ -55,6 +56,12 @@ _BOX = re.compile(
     re.IGNORECASE,
 )
 _BOX_WORDS = vocabulary("box postfach postbus postbox casella apartado boîte".split())
+#: A flat says that an address is there, also where small letters hide the street before it on the line.
+_UNIT_ALONE = re.compile(
+    r"(?:[0-9]{1,6}(?: [^\W\d_][\w'’.\-]{0,30}){1,5}?(?: [0-9]{1,5})? )?\b(?:suite|apt\.?|apartment) #?[0-9]{1,4}[a-z]?\b",
+    re.IGNORECASE,
+)
+_UNIT_WORDS = vocabulary(("suite", "apt", "apartment"))
 _CORNER = re.compile(
     r"(?:the corner of|ecke|angolo (?:tra|di)|à l'angle d[eu]|esquina de) (?P<first>[^\n.,;:!?]{2,40}\.?) "
     r"(?:and|und|e|et|y|con) (?P<second>[^\n.,;:!?]{2,50})",
@@ -69,7 +76,7 @@ _CODE: Final = (
     r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|(?:[A-Z]{1,3}[ \-])?[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?!\w))?|"
     r"[0-9]{3} [0-9]{2})(?!\w)"
 )
-_BREAK: Final = r"(?:,? ?\n[ \t]*,?[ ]?|, ?| )"
+_BREAK: Final = r"(?:[,.]? ?\n[ \t]*(?:\n[ \t]*)?,?[ ]?|[,.] ?| )"
 _GOES_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE}(?: {_TOWN})?|{_TOWN}(?=,? ?\n|, {_TOWN}|[.,;!?]|$))")
 _MOVED_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE})")
 _THERE = re.compile(
@@ -102,6 +109,9 @@ def find_addresses(text: str) -> Iterator[Finding]:
     if seen.holds(_BOX_WORDS):
         for found in _BOX.finditer(text):
             yield _address(found.start(), _to_end(text, found.end()), 0.8, "box")
+    if seen.holds(_UNIT_WORDS):
+        for found in _UNIT_ALONE.finditer(text):
+            yield _address(found.start(), _to_end(text, found.end()), 0.5, "unit")
     reached = 0
     for number in _NUMBER.finditer(text):
         if number.start() < reached:

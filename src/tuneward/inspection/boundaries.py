@@ -15,7 +15,8 @@ WINDOW_CHARACTERS: Final = 48
 _PHONE_WORDS = (
     "phone|telephone|telefon|telefono|teléfono|téléphone|telefonnummer|rufnummer|tel|mobile|mobil|mobil(?:e|nummer)|"
     "móvil|portable|cellulare|cell|cellphone|handy|handynummer|fax|whatsapp|sms|call|calling|ring|dial|reach|anrufen|"
-    "erreichbar|erreichen|rückruf|text me|contact number|hotline|chiamare|appelez|llamar"
+    "erreichbar|erreichen|rückruf|text me|contact number|hotline|chiamare|appelez|llamar|answering|messages? to|"
+    "registered|desk|texts? to|numéro|número|landline|direct line|durchwahl|switchboard"
 )
 _REFERENCE_WORDS = (
     "policy|policies|police|polizza|póliza|versicherungsnummer|versicherungsschein|vertragsnummer|vertrag|contract|"

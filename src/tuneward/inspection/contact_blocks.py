@@ -21,6 +21,7 @@ _PERSON = re.compile(rf"{NAME}")
 _ENTRY = re.compile(r"(?:phone|tel|telephone|mobile|cell|fax|desk|e-?mail|web(?:site)?|address|telefon|handy|tél|móvil|cellulare)\b", re.IGNORECASE)
 _HOUSE = re.compile(rf"(?:[0-9]{{1,6}}[A-Za-z]?\b|(?:apt|suite|unit|flat|floor|p\.?o\.?|psc|postfach)\b|{CAPITALISED}(?: {CAPITALISED}){{0,3}}\.? [0-9]{{1,5}}\b)", re.IGNORECASE)
 _TOWN = re.compile(rf"{CAPITALISED}(?:[ \-](?:{CAPITALISED}|[a-z]{{1,4}})){{0,4}}(?: [0-9]{{1,2}})?[ ,.]*")
+_TOWN_AND_CODE = re.compile(rf"{CAPITALISED}(?: {CAPITALISED}){{0,3}} (?P<code>[0-9]{{4,6}})")
 _HOUSE_NAME = re.compile(rf"{CAPITALISED}(?:(?:,? (?:and|&|of|und|et|y|e) |, |[ \-])(?:{CAPITALISED})){{0,5}}\.?[ ]*")
 _POSTS: Final = frozenset(
     "manager engineer director teacher nurse consultant technician assistant clerk officer analyst specialist administrator driver "
@@ -88,7 +89,11 @@ def _block(lines: list[_Line]) -> Iterator[Finding]:
             yield Finding("organisation", line.start, line.end, 0.65, "organisation.block")
     if proof is not None and _HOUSE.match(lines[proof].text):
         for line in lines[proof + 1 :]:
-            if _TOWN.fullmatch(line.text):
+            code = _TOWN_AND_CODE.fullmatch(line.text)
+            if code:
+                start = line.start + code.start("code")
+                yield Finding("postcode", start, line.end, 0.65, "postcode.block")
+            elif _TOWN.fullmatch(line.text):
                 yield Finding("place", line.start, line.end, 0.65, "place.block")
             elif not _HOUSE.match(line.text):
                 break

@@ -41,7 +41,12 @@ _BEFORE_YEAR = re.compile(
     r"winter|early|late|mid|a|an|the|©|copyright)[ \u00a0]|[(]c[)] )$",
     re.IGNORECASE,
 )
-_COUNTED = re.compile(r" (?:of|[a-z]+s|people|men|women|children|more|km|kg|lb|mg|euro|metres|feet|ft|per|times|percent)\b")
+_COUNTED = re.compile(
+    r" (?:of|people|men|women|children|students|employees|workers|users|customers|members|soldiers|visitors|more|less|fewer|"
+    r"km|kg|lb|lbs|mg|ml|mm|cm|miles|meters|metres|feet|ft|inches|yards|acres|pounds|grams|tons|calories|points|pages|words|"
+    r"dollars|cents|euros?|bucks|pieces|items|units|copies|cards|books|boxes|bags|bottles|seats|times|steps|hours|minutes|"
+    r"seconds|days|weeks|months|years|percent|per|or|and [0-9])\b"
+)
 _BIRTH = vocabulary(
     "born birth birthday birthdate dob geboren geb geburtsdatum geburtstag geburt nato nata nascita né née naissance "
     "nacido nacida nació nacimiento fdn ddn".split()

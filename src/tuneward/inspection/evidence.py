@@ -29,7 +29,7 @@ _TO_PERSON = re.compile(
     r"(?:\b(?:said|says|asked|told|tell|with|starring|directed by|written by|sung by|played by|led by|by|named|called|calls me|"
     r"name|under|thanks|dear|meet|met|married|marry|mrs\.?|mr\.?|ms\.?|dr\.?|singer|actor|actress|player|songwriter|author|"
     r"artist|commenter|president|minister|wife|husband|son|daughter|brother|sister|mother|father|friend|assistant to|change it "
-    r"to|to add|early|late|heard|given|why is|where is|who is|but|remember|and|leave me)[,:]? ['\"]?)$",
+    r"to|to add|early|late|heard|given|why is|where is|who is|but|remember|and)[,:]? ['\"]?)$",
     re.IGNORECASE,
 )
 _FROM_PERSON = re.compile(
@@ -40,18 +40,18 @@ _FROM_PERSON = re.compile(
 )
 _TO_PLACE = re.compile(
     r"(?:\b(?:in|near|through|across|outside|visit(?:ed|ing)?|(?:move[ds]?|moved here|return(?:ed)?|travel(?:l?ing|l?ed)?|went|go|"
-    r"going|fly|flew|drive|trip|flight|way|back|came|come|coming) (?:to|from)|arrived (?:at|in)|this morning from|originally from|"
+    r"going|fly|flew|drive|trip|flight|way|back|came|come|coming) (?:to|from)|arrived (?:at|in)|originally from|"
     r"based in|capital of|city of|town of|serving|southern|northern|eastern|western|downtown|leaving) (?:the )?)$",
     re.IGNORECASE,
 )
-_FROM_PLACE = re.compile(r" (?:bridge|airport|street|beach|river|was super fun to visit|is a (?:city|town|country|village))\b")
+_FROM_PLACE = re.compile(r" (?:bridge|airport|street|beach|river|is a (?:city|town|country|village))\b")
 _TO_HOUSE = re.compile(
     r"(?:\b(?:at|for|joined|became|becomes|acquired|by the company|employer|company|firm|shares of|ceo of|works? (?:at|for)) )$",
     re.IGNORECASE,
 )
 _FROM_HOUSE = re.compile(
-    r" (?:office|headquarters|shares|stock|inc|employees|announced|acquired|is (?:a|an|the) (?:company|firm|design agency|brainchild|"
-    r"bank|startup|provider|organi[sz]ation)|songwriter|resignation|app|website|orchestra|spokes\w+)\b",
+    r" (?:office|headquarters|shares|stock|inc|employees|announced|acquired|is (?:a|an|the) (?:company|firm|agency|[a-z]+ agency|"
+    r"bank|startup|provider|organi[sz]ation)|songwriter|app|website|orchestra|spokes\w+)\b",
     re.IGNORECASE,
 )
 _NOT_HOUSES: Final = frozenset(

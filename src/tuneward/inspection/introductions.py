@@ -15,7 +15,7 @@ from tuneward.inspection.sketch import Sketch, sketch, vocabulary
 
 _PARTICLE: Final = "van|von|der|den|de|del|della|di|da|dos|do|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|y|st\\.?|af|av"
 _INITIAL: Final = rf"[{UPPER}]\.?(?![\w])"
-NAME: Final = rf"{CAPITALISED}(?: (?:{CAPITALISED}|{_INITIAL}|(?:{_PARTICLE}) (?:(?:{_PARTICLE}) )?{CAPITALISED})){{0,3}}+"
+NAME: Final = rf"{CAPITALISED}(?: (?:{_INITIAL}|{CAPITALISED}|(?:{_PARTICLE}) (?:(?:{_PARTICLE}) )?{CAPITALISED})){{0,3}}+"
 _NAME = re.compile(NAME)
 
 _TITLES = vocabulary(

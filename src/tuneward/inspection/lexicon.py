@@ -89,9 +89,14 @@ _NATIONALITIES = Lexicon(
 _SELF = re.compile(r"\b(?:i am|i'm|he is|she is|he's|she's|we are|they are|being)(?: an?)? $", re.IGNORECASE)
 
 
+_BODY = re.compile(r" (?:Union|Commission|Parliament|Council|Court|Airlines|Express|Broadcasting)\b")
+
+
 def find_nationalities(text: str) -> Iterator[Finding]:
     """Find nationalities and peoples (kind ``nationality``), with a capital or behind *I am*."""
     for start, end, language in _NATIONALITIES.find(sketch(text)):
+        if _BODY.match(text, end):
+            continue
         if text[start].isupper() or _SELF.search(text, max(0, start - 12), start):
             yield Finding("nationality", start, end, confidence=0.7, rule=f"nationality.{language}")
 
