@@ -10,6 +10,7 @@ from typing import Final
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.boundaries import introduced_by
+from tuneward.inspection.sketch import sketch
 
 #: Country → length of its IBAN (SWIFT IBAN registry, release 99).
 IBAN_LENGTHS: Final = {
@@ -23,7 +24,8 @@ IBAN_LENGTHS: Final = {
     "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
     "YE": 30,
 }  # fmt: skip
-_DIGITS = re.compile(r"[0-9]{2,}+")
+#: Two check digits behind two letters, with or without a blank.
+_DIGITS = re.compile(r"[0-9](?:(?<=[A-Za-z]{2}[0-9])|(?<=[A-Za-z]{2} [0-9]))[0-9]")
 _SEPARATORS: Final = frozenset(" -\u00a0\u202f")
 
 
@@ -32,6 +34,8 @@ def find_ibans(text: str) -> Iterator[Finding]:
 
     Starts from digits, which are rarer than letters, and looks at the two letters before them.
     """
+    if sketch(text).digits < 10:
+        return
     position = 0
     while found := _DIGITS.search(text, position):
         position = found.end()
@@ -107,6 +111,8 @@ def find_cards(text: str) -> Iterator[Finding]:
     Digits that a word such as *policy* or *invoice* introduces are taken for what the word says, unless they are
     grouped as cards are.
     """
+    if sketch(text).digits < 12:
+        return
     for run in _DIGIT_RUN.finditer(text):
         yield from _cards_in(text, run.start(), run.end())
 

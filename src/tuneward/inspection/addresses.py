@@ -37,6 +37,7 @@ _UNIT: Final = rf"(?i:{_UNITS}) ?(?:n[°o.]? ?)?[A-Z]?[0-9]{{1,5}}[A-Za-z]?(?!\w
 _PARTICLES: Final = "de|del|della|delle|dei|di|du|des|la|le|las|los|el|dos|da|do|das|of|the|und|y|e|en|d'|van|von|der|den"
 _SMALL: Final = "ul|rue|via|viale|calle|avenida|avenue|boulevard|place|rua|út|útja|utca|u|tee|trg|tér"
 _WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES}|{_SMALL})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
+_SMALL_WORD = re.compile(rf"(?:{_SMALL})\b")
 _NAMES = re.compile(rf"(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+")
 _NAMES_BEHIND = re.compile(rf"(?<![\w'’.\-])(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+(?:,? |, ?n[.°º]? ?)$")
 _SECOND_NUMBER = re.compile(r"(?:[ \n]|, )[0-9]{1,5}[A-Za-z]?(?!\w)")
@@ -97,12 +98,12 @@ _BEHIND: Final = 64
 def find_addresses(text: str) -> Iterator[Finding]:
     """Find postal addresses. Around each number a bounded stretch is read, so that the time stays linear."""
     seen = sketch(text)
+    if not seen.digits:
+        return
     if seen.holds(_CORNER_WORDS):
         for found in _CORNER.finditer(text):
             if all(re.search(rf"[0-9{UPPER}]", found[side]) for side in ("first", "second")):
                 yield _address(found.start(), found.end(), 0.7, "corner")
-    if not seen.digits:
-        return
     if seen.holds(_MILITARY_WORDS):
         for found in _MILITARY.finditer(text):
             yield _address(found.start(), found.end(), 0.95, "military")
@@ -138,6 +139,9 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
     second = _SECOND_NUMBER.match(text, end)
     name_at = second.end() if second else end
     name_at += 2 if text.startswith(", ", name_at) else 1
+    first = text[name_at : name_at + 1]
+    if not first.isupper() and not (first.isalpha() and _SMALL_WORD.match(text, name_at)):
+        return None
     names = _NAMES.match(text, name_at)
     if names is None or _MONTH.match(names[0]) or text[name_at - 1 : name_at] not in {" ", "\n"}:
         return None
@@ -164,6 +168,10 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     if text[number.start() - 1 : number.start()] not in {" ", ",", "°", "º"} or number.end() - number.start() > 5:
         return None
     if text[number.end() : number.end() + 1] in {"%", "€", "$", "£"}:
+        return None
+    last = number.start() - 1
+    word = text[text.rfind(" ", max(0, last - 24), last) + 1 : last] if text[last] == " " else "A"
+    if not word or not (word[0].isupper() or _SMALL_WORD.match(word) or word[0] in "n°º(\n" or "\n" in word):
         return None
     names = _NAMES_BEHIND.search(text, max(0, number.start() - _BEHIND), number.start())
     if names is None or _MONTH.search(names[0]):
@@ -225,18 +233,26 @@ def _address(start: int, end: int, confidence: float, rule: str) -> Finding:
     return Finding(kind="address", start=start, end=end, confidence=confidence, rule=f"address.{rule}")
 
 
-_UK_CODE = re.compile(r"(?<![A-Za-z0-9])(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]{1,2}|[0-9][A-HJKPSTUW]|[A-HK-Y][0-9][ABEHMNPRV-Y]) [0-9][ABD-HJLNP-UW-Z]{2})(?![A-Za-z0-9])")
+_UK_CODE = re.compile(
+    r"(?<![A-Za-z0-9])(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]{1,2}|[0-9][A-HJKPSTUW]|[A-HK-Y][0-9][ABEHMNPRV-Y]) "
+    r"[0-9][ABD-HJLNP-UW-Z]{2})$"
+)
+_UK_INWARD = re.compile(r"[0-9](?<=[A-Z0-9] [0-9])[ABD-HJLNP-UW-Z]{2}(?![A-Za-z0-9])")
 _STATES: Final = (
     "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
 )
-_US_CODE = re.compile(rf"(?<![A-Za-z0-9])(?:{_STATES}),? (?P<value>[0-9]{{5}}(?:-[0-9]{{4}})?)(?![A-Za-z0-9])")
+_US_CODE = re.compile(r"[0-9](?<=[A-Z]{2} [0-9])[0-9]{4}(?:-[0-9]{4})?(?![A-Za-z0-9])")
+_STATE_BEFORE = re.compile(rf"(?<![A-Za-z0-9])(?:{_STATES}),? $")
 
 
 def find_postcodes(text: str) -> Iterator[Finding]:
     """Find postcodes that stand alone: British ones by their form, American ones behind their state."""
     if sketch(text).digits < 2:
         return
-    for found in _UK_CODE.finditer(text):
-        yield Finding(kind="postcode", start=found.start(), end=found.end(), confidence=0.8, rule="postcode.gb")
+    for inward in _UK_INWARD.finditer(text):
+        found = _UK_CODE.search(text, max(0, inward.start() - 5), inward.end())
+        if found:
+            yield Finding(kind="postcode", start=found.start(), end=found.end(), confidence=0.8, rule="postcode.gb")
     for found in _US_CODE.finditer(text):
-        yield Finding("postcode", *found.span("value"), confidence=0.8, rule="postcode.us")
+        if _STATE_BEFORE.search(text, max(0, found.start() - 4), found.start()):
+            yield Finding(kind="postcode", start=found.start(), end=found.end(), confidence=0.8, rule="postcode.us")

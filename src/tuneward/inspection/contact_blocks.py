@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from tuneward.domain.finding import Finding
 from tuneward.inspection.letters import CAPITALISED
 from tuneward.inspection.introductions import NAME, NOT_NAMES
-from tuneward.inspection.sketch import sketch, vocabulary
+from tuneward.inspection.sketch import sketch
 
 _LINE = re.compile(r"[^\n]+")
 _MARGIN = re.compile(r"[^\w(]*")
@@ -38,7 +38,6 @@ _POSTS: Final = frozenset(
     "geschäftsführer geschäftsführerin leiter leiterin ingenieur ingenieurin direttore direttrice ingegnere directeur "
     "directrice ingénieur director directora ingeniero ingeniera abogado abogada avvocato avocat avocate".split()
 )
-_TRIGGER = vocabulary(_POSTS)
 
 
 class _Line(NamedTuple):
@@ -65,8 +64,10 @@ def _stripped(found: re.Match[str]) -> _Line:
 
 
 def _is_person(line: str) -> bool:
+    if len(line) > 48 or " " not in line or not line[0].isupper():
+        return False
     name = _PERSON.fullmatch(line)
-    return name is not None and " " in line and line.split(" ")[0].lower() not in NOT_NAMES and not _is_post(line)
+    return name is not None and line.split(" ")[0].lower() not in NOT_NAMES and not _is_post(line)
 
 
 def _is_post(line: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.boundaries import introduced_by
+from tuneward.inspection.sketch import sketch
 
 _LOCAL_CHARACTERS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+-=?^_`{|}~"
@@ -72,6 +73,8 @@ class _Group(NamedTuple):
 
 def find_phones(text: str) -> Iterator[Finding]:
     """Find phone numbers. At every group of digits at most fifteen groups ahead are looked at: linear in the text."""
+    if sketch(text).digits < 7:
+        return
     for run in _RUN.finditer(text):
         groups = _groups(text, run.start(), run.end())
         index, fresh = 0, True

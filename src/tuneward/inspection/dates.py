@@ -18,11 +18,10 @@ _YEAR_FIRST = re.compile(
     rf"(?:3[01]|[12][0-9]|0?[1-9])(?![0-9]|(?P=sep)[0-9]){_TIME}(?!\w)"
 )
 _DAY_FIRST = re.compile(
-    r"[0-3](?<![\w.\-/][0-3])[0-9]?(?P<sep>[\-/.])(?P<second>[0-3]?[0-9])(?P=sep)(?P<year>(?:1[89]|20|21)[0-9]{2}|[0-9]{2})"
+    r"[0-9](?<![\w.\-/][0-9])[0-9]?(?P<sep>[\-/.])(?P<second>[0-9]{1,2})(?P=sep)(?P<year>(?:1[89]|20|21)[0-9]{2}|[0-9]{2})"
     rf"(?![0-9]|(?P=sep)[0-9]){_TIME}(?!\w)"
-    r"|[4-9](?<![\w.\-/][4-9])(?P<sep2>[\-/.])(?P<second2>[0-3]?[0-9])(?P=sep2)(?P<year2>(?:1[89]|20|21)[0-9]{2}|[0-9]{2})"
-    rf"(?![0-9]|(?P=sep2)[0-9]){_TIME}(?!\w)"
 )
+_SEPARATED = re.compile(r"[0-9][\-/.][0-9]{1,2}[\-/.][0-9]")
 _MONTHS = vocabulary(
     "january february march april may june july august september october november december jan feb mar apr jun jul aug "
     "sep sept oct nov dec januar jänner februar märz mai juni juli oktober dezember mrz okt dez gennaio febbraio marzo "
@@ -68,7 +67,7 @@ def find_dates(text: str) -> Iterator[Finding]:
     if not seen.digits:
         return
     born = seen.holds(_BIRTH)
-    if seen.digits >= 4:
+    if seen.digits >= 4 and _SEPARATED.search(text):
         for pattern, rule in ((_YEAR_FIRST, "year_first"), (_DAY_FIRST, "day_first")):
             for found in pattern.finditer(text):
                 if rule == "year_first" or _plausible(found):
@@ -84,9 +83,8 @@ def find_dates(text: str) -> Iterator[Finding]:
 
 
 def _plausible(found: re.Match[str]) -> bool:
-    kind = "" if found["sep"] else "2"
-    separator, year = found[f"sep{kind}"], found[f"year{kind}"]
-    first, second = int(found[0].split(separator, 1)[0]), int(found[f"second{kind}"])
+    separator, year = found["sep"], found["year"]
+    first, second = int(found[0].split(separator, 1)[0]), int(found["second"])
     fits = 1 <= min(first, second) <= 12 and 1 <= max(first, second) <= 31
     return fits and (len(year) == 4 or (separator != "-" and len(found[0]) >= 6))
 
@@ -113,7 +111,6 @@ def _date(text: str, start: int, end: int, confidence: float, rule: str, *, born
     return Finding(kind="date", start=start, end=end, confidence=confidence, rule=f"date.{rule}")
 
 
-_AGE: Final = r"(?P<value>1[01][0-9]|[1-9]?[0-9])"
 _AGE_WORDS = vocabulary(
     "old aged age turned turning turns yo o was alt jahre jährige jähriger jährig alter anni età ans âge âgé âgée años "
     "edad yrs y".split()
@@ -124,15 +121,19 @@ _AGE_BEFORE_WORD = re.compile(
     r"[ \-](?:jährige?[rnms]?\b|anni d'età|años de edad))",
     re.IGNORECASE,
 )
-_AGE_AFTER_WORD = re.compile(
+_NUMBER = re.compile(r"[0-9](?<= [0-9])[0-9]{0,2}(?![0-9])")
+_AGE_WORD = re.compile(
     r"(?:\b(?:aged|age|turned|turning|turns|alter|im alter von|età|all'età di|edad|âge|âgée? de|age of|"
-    r"(?:when|because|although|and|but) (?:he|she|i|they) (?:was|were|is)|(?:now|just|only|ha|tiene|tengo|cumplió|j'ai))[:=]? )"
-    + _AGE
-    + r"(?![\w/$€£%]|[.,:\-][0-9]| ?(?:%|percent|dollars|minutes|hours|days|weeks|miles|feet|inches|of|more|times|or|x)\b|[:]|"
-    r" [a-z]+s\b(?<!years)(?<!anni)(?<!ans)(?<!años))",
+    r"(?:when|because|although|and|but) (?:he|she|i|they) (?:was|were|is)|(?P<weak>now|just|only|ha|tiene|tengo|cumplió|j'ai))[:=]? )$",
     re.IGNORECASE,
 )
-_WEAK = re.compile(r"(?:now|just|only|ha|tiene|tengo|cumplió|j'ai) ", re.IGNORECASE)
+_LAST_WORDS: Final = frozenset(
+    "aged age turned turning turns alter von età di edad âge de of was were is now just only ha tiene tengo cumplió ai".split()
+)
+_COUNTS = re.compile(
+    r"[\w/$€£%]|[.,:\-][0-9]|:| ?(?:%|percent|dollars|minutes|hours|days|weeks|miles|feet|inches|of|more|times|or|x)\b|"
+    r" (?!years\b|anni\b|ans\b|años\b)[a-z]{1,20}s\b"
+)
 _YEARS = re.compile(r" (?:anni|ans|años|years old)\b")
 
 
@@ -144,6 +145,12 @@ def find_ages(text: str) -> Iterator[Finding]:
     for found in _AGE_BEFORE_WORD.finditer(text):
         if int(found[0]) <= 119:
             yield Finding(kind="age", start=found.start(), end=found.end(), confidence=0.9, rule="age.before_word")
-    for found in _AGE_AFTER_WORD.finditer(text):
-        if not _WEAK.match(found[0]) or _YEARS.match(text, found.end()):
-            yield Finding("age", *found.span("value"), confidence=0.75, rule="age.after_word")
+    lowered = seen.lowered
+    for found in _NUMBER.finditer(text):
+        start, end = found.span()
+        before = re.split(r"[ ']", lowered[max(0, start - 12) : start - 1])[-1].rstrip(":=")
+        if before not in _LAST_WORDS or int(found[0]) > 119 or _COUNTS.match(text, end):
+            continue
+        word = _AGE_WORD.search(text, max(0, start - 28), start)
+        if word and (not word["weak"] or _YEARS.match(text, end)):
+            yield Finding(kind="age", start=start, end=end, confidence=0.75, rule="age.after_word")

@@ -26,6 +26,7 @@ from tuneward.inspection.names import find_names
 from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
 from tuneward.inspection.overlaps import beside, resolve
 from tuneward.inspection.secrets import find_secrets
+from tuneward.inspection.sketch import sketch
 
 
 class Detector(Protocol):
@@ -82,14 +83,22 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
         their ends. The order in which detectors run does not change the result.
     """
     if kinds is None:
-        found = [finding for detector in _ALL for finding in detector(text)]
+        chosen = _ALL if sketch(text).digits else _WORDY
+        found = [finding for detector in chosen for finding in detector(text)]
     else:
         wanted = frozenset(kinds)
-        chosen = dict.fromkeys(DETECTORS[kind] for kind in sorted(wanted))
-        found = [finding for detector in chosen for finding in detector(text) if finding.kind in wanted]
+        named = dict.fromkeys(DETECTORS[kind] for kind in sorted(wanted))
+        found = [finding for detector in named for finding in detector(text) if finding.kind in wanted]
     if ner is not None:
         found += beside(ner(text), found)
     return resolve(found)
 
 
 _ALL = tuple(dict.fromkeys(DETECTORS.values()))
+#: Those that can find something in a text without a digit.
+_WORDY = tuple(
+    detector
+    for detector in _ALL
+    if detector
+    in {find_emails, find_names, find_nationalities, find_places, find_secrets, find_special_categories, find_urls}
+)

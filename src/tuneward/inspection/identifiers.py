@@ -172,6 +172,7 @@ _FORMS: Final = (
     _form("mt.id", r"[0-9](?<![\w\-.][0-9])[0-9]{2,6}[MGAPLHBZ]", _shape_only, "identity card, id card"),
     _form("cy.tic", r"[0-9](?<![\w\-.][0-9])[0-9]{7}[A-Z]", _shape_only, "tic"),
 )  # fmt: skip
+_ANY = vocabulary(word.decode() for form in _FORMS for word in form.trigger.words)
 #: What every form that stands alone has in it.
 _MAYBE = re.compile(
     r"[0-9](?:[0-9]{5}|[0-9]{2}-[0-9]{2}-[0-9]{4}|[0-9](?:[A-Za-z][0-9]{2}[A-Za-z][0-9]{3}| ?[0-9]{2} ?[0-9]{2} ?[A-D]|"
@@ -186,6 +187,8 @@ def find_national_ids(text: str) -> Iterator[Finding]:
     if seen.digits < 6:
         return
     shaped = _MAYBE.search(text) is not None
+    if not shaped and not seen.holds(_ANY):
+        return
     for form in _FORMS:
         worded = seen.holds(form.trigger)
         if not worded and not (shaped and form.alone):

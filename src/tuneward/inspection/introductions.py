@@ -11,7 +11,7 @@ from typing import Final
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.letters import CAPITALISED, UPPER
-from tuneward.inspection.sketch import Sketch, sketch, vocabulary
+from tuneward.inspection.sketch import sketch, vocabulary
 
 _PARTICLE: Final = "van|von|der|den|de|del|della|di|da|dos|do|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|y|st\\.?|af|av"
 _INITIAL: Final = rf"[{UPPER}]\.?(?![\w])"
@@ -23,7 +23,6 @@ _TITLES = vocabulary(
     "dottore dottoressa monsieur mademoiselle mme mlle señor señora señorita sr sra srta don doña rev reverend".split()
 )
 _ABBREVIATED: Final = frozenset("mr mrs ms dr prof sig dott mme mlle sr sra srta rev".split())
-_TITLE_ONLY: Final = frozenset("sir madam madame doctor monsieur señor señora don".split())
 
 
 def find_titled(text: str) -> Iterator[Finding]:
@@ -44,28 +43,29 @@ def find_titled(text: str) -> Iterator[Finding]:
 
 _MORE_TITLE = re.compile(r" (?:Dr|Prof|med|phil|rer|nat|jur|Ing|habil)\.")
 
-_INTRODUCTIONS: Final = (
-    r"my name is|name is|i am called|call me|this is|i'm|i am|named him|named her|named|under the name|signed by|"
-    r"ich heiße|mein name ist|ich bin|mi chiamo|il mio nome è|sono|je m'appelle|mon nom est|je suis|me llamo|mi nombre es|"
-    r"soy|dear|hi|hello|hey|liebe|lieber|hallo|sehr geehrte|sehr geehrter|gentile|caro|cara|ciao|cher|chère|bonjour|"
-    r"estimado|estimada|querido|querida|hola|speak (?:to|with)|talk to|regards,?|sincerely,?|grüßen,?|saluti,?|"
-    r"cordialement,?|saludos,?|atentamente,?|thanks,|thank you,|cheers,|yours,|best,|love,"
+#: Phrases behind which a name stands, and what is thought of it. Their last word is what the text is searched for.
+_SURE: Final = (
+    "my name is; the name is; maiden name is; i am called; call me; calls me; named him; named her; under the name; signed by; "
+    "ich heiße; mein name ist; mi chiamo; il mio nome è; je m'appelle; mon nom est; me llamo; mi nombre es; dear; liebe; lieber; "
+    "sehr geehrte; sehr geehrter; gentile; caro; cara; cher; chère; estimado; estimada; querido; querida; speak to; speak with; "
+    "talk to; regards; sincerely; grüßen; saluti; cordialement; saludos; atentamente; cheers; yours"
 )
-_INTRODUCTION_WORDS = vocabulary(
-    "name i call this named signed heiße bin chiamo sono appelle suis llamo nombre soy dear hi hello hey liebe lieber "
-    "hallo geehrte geehrter gentile caro cara ciao cher chère bonjour estimado estimada querido querida hola speak talk "
-    "regards sincerely grüßen saluti cordialement saludos atentamente thanks thank cheers yours best love nom".split()
-)
-_INTRODUCED = re.compile(rf"(?<![\w])(?i:{_INTRODUCTIONS})[ \n]{{1,2}}(?P<name>{NAME})")
-_WEAK: Final = ("this is", "i'm", "i am", "ich bin", "sono", "je suis", "soy", "hi", "hello", "hey", "named")
-_LABELLED = re.compile(
-    r"(?i:(?<![\w])(?:(?:first|last|full|maiden|family|given|middle|legal|patient|customer|client|employee|contact)[ _]name|"
-    r"name|surname|vorname|nachname|familienname|nome(?: e cognome)?|cognome|nom(?: de famille)?|prénom|nombre(?: completo)?|"
-    rf"apellidos?|patient|attn|contact|from|to))[\"']?(?:[ \t]*:[ \t]*|[ ](?:is|ist|è|est|es)[ ])[\"']?(?P<name>{NAME})"
-)
-_LABEL_WORDS = vocabulary(
+_WEAK: Final = "this is; i'm; i am; hi; hello; hey; hallo; ciao; bonjour; hola; named; ich bin; sono; je suis; soy; thanks"
+
+
+def _by_last_word(phrases: str, confidence: float) -> Iterator[tuple[str, tuple[str, float]]]:
+    for phrase in phrases.split("; "):
+        yield re.split(r"[ ']", phrase)[-1], (phrase, confidence)
+
+
+_PHRASES: Final[dict[str, list[tuple[str, float]]]] = {}
+for _last, _entry in [*_by_last_word(_SURE, 0.75), *_by_last_word(_WEAK, 0.6)]:
+    _PHRASES.setdefault(_last, []).append(_entry)
+_INTRODUCTION_WORDS = vocabulary(_PHRASES)
+_LABELS = vocabulary(
     "name surname vorname nachname familienname nome cognome nom prénom nombre apellido apellidos patient attn contact".split()
 )
+_LABEL_END = re.compile(r"(?: completo| e cognome| de famille)?[\"']?(?:[ \t]{0,3}:[ \t]{0,3}| (?:is|ist|è|est|es) )[\"']?", re.IGNORECASE)
 #: What is capitalised behind an introduction and no name.
 NOT_NAMES: Final = frozenset(
     "the this that these those there here it its what why how when where who which a an and or but if so not no yes i i'm "
@@ -82,20 +82,41 @@ def find_introduced(text: str) -> Iterator[Finding]:
     """Find persons behind an introduction, a greeting, a closing or a label."""
     seen = sketch(text)
     if seen.holds(_INTRODUCTION_WORDS):
-        for found in _INTRODUCED.finditer(text):
-            yield from _person(seen, found, 0.6 if found[0].lower().startswith(_WEAK) else 0.75, "introduced")
-    if seen.holds(_LABEL_WORDS):
-        for found in _LABELLED.finditer(text):
-            yield from _person(seen, found, 0.75, "labelled")
+        for start, end, word in seen.places(_INTRODUCTION_WORDS):
+            at = _next_capital(text, end)
+            if at:
+                confidence = max((sure for phrase, sure in _PHRASES[word] if _ends_with(seen.lowered, end, phrase)), default=0)
+                if confidence and not (word == "to" and text[start - 1 : start] == "-"):
+                    yield from _person(text, at, confidence, "introduced")
+    if seen.holds(_LABELS):
+        for _, end, _ in seen.places(_LABELS):
+            label = _LABEL_END.match(text, end)
+            if label:
+                yield from _person(text, label.end(), 0.75, "labelled")
 
 
-def _person(seen: Sketch, found: re.Match[str], confidence: float, rule: str) -> Iterator[Finding]:
-    name = re.compile(NAME).match(seen.text, found.start("name"))
+def _next_capital(text: str, end: int) -> int:
+    """Where the next word begins, if it has a capital and only a comma, a blank or a line end stands between; else 0."""
+    at = end + 1 if text[end : end + 1] == "," else end
+    if text[at : at + 1] not in {" ", "\n"}:
+        return 0
+    at += 2 if text[at + 1 : at + 2] in {" ", "\n"} else 1
+    return at if text[at : at + 1].isupper() else 0
+
+
+def _ends_with(lowered: str, end: int, phrase: str) -> bool:
+    start = end - len(phrase)
+    return start >= 0 and lowered.startswith(phrase, start) and not lowered[max(0, start - 1) : start].isalnum()
+
+
+def _person(text: str, at: int, confidence: float, rule: str) -> Iterator[Finding]:
+    name = _NAME.match(text, at)
     if name and not names_no_person(name[0]):
-        yield Finding("person", name.start(), _name_end(seen.text, name), confidence, f"person.{rule}")
+        yield Finding("person", name.start(), _name_end(text, name), confidence, f"person.{rule}")
 
 
 def names_no_person(name: str) -> bool:
+    """Whether a capitalised word that begins a name belongs to a greeting or a sentence instead."""
     first = re.split(r"[ '’]", name, maxsplit=1)[0].lower()
     return first in NOT_NAMES or len(name) < 2
 

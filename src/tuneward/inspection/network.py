@@ -61,7 +61,9 @@ _IPV4 = re.compile(
     rf"[0-9](?<![\w.\-][0-9])(?<!\w\.[0-9])(?:(?<=25)[0-5]|[0-9]{{0,2}})\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![\w\-]|\.[0-9])"
 )
 _VERSION = re.compile(r"(?:\bv|version|release|firmware|section|chapter|abschnitt|kapitel|§|build)\.?\s?$", re.IGNORECASE)
-_HEX_RUN = re.compile(r"(?<![\w:.\-])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{2,38}(?:(?<=:)[0-9.]{7,15})?(?:/[0-9]{1,3})?(?![\w:])")
+#: From the first colon on; what stands before it is read backwards.
+_HEX_RUN = re.compile(r":(?:[0-9A-Fa-f]{1,4}:|:[0-9A-Fa-f])[0-9A-Fa-f:]{0,36}(?:(?<=:)[0-9.]{7,15})?(?:/[0-9]{1,3})?(?![\w:])")
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
 _MAC = re.compile(
     r"(?<![\w:\-])(?:[0-9A-Fa-f]{2}:(?:[0-9A-Fa-f]{2}:){4}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{2}-(?:[0-9A-Fa-f]{2}-){4}"
     r"[0-9A-Fa-f]{2})(?![\w:\-])"
@@ -83,8 +85,12 @@ def find_hosts(text: str) -> Iterator[Finding]:
                 yield Finding(kind="ip", start=found.start(), end=found.end(), confidence=0.95, rule="ip.v4")
     if text.count(":") >= 2:
         for found in _HEX_RUN.finditer(text):
-            if _is_ipv6(found[0]):
-                yield Finding(kind="ip", start=found.start(), end=found.end(), confidence=0.95, rule="ip.v6")
+            start = found.start()
+            while start > 0 and found.start() - start < 5 and text[start - 1] in _HEX:
+                start -= 1
+            before = text[max(0, start - 1) : start]
+            if not (before.isalnum() or before in {":", ".", "-", "_"}) and _is_ipv6(text[start : found.end()]):
+                yield Finding(kind="ip", start=start, end=found.end(), confidence=0.95, rule="ip.v6")
     if text.count(":") >= 5 or text.count("-") >= 5:
         for found in _MAC.finditer(text):
             yield Finding(kind="mac", start=found.start(), end=found.end(), confidence=0.95, rule="mac.ieee802")

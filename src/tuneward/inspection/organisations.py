@@ -6,6 +6,7 @@ that neither its form nor its surroundings call one.
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.introductions import names_no_person
@@ -17,17 +18,18 @@ _FORMS = vocabulary(
     "company bank university universität università université universidad foundation institute insurance holdings group "
     "partners associates".split()
 )
-_ORGANISATION = re.compile(
-    rf"(?P<name>(?:{CAPITALISED}|[0-9]{{1,4}})(?:(?:,? (?:and|&|und|et|y|e) |, | )(?:{CAPITALISED}|of|for|de|der|di)){{0,4}}?),? "
-    r"(?P<form>Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH(?: & Co\. KG)?|AG|KG|OHG|S\.p\.A|SpA|S\.r\.l|Srl|"
-    r"SARL|SAS|S\.A|S\.L|B\.V|N\.V|Oy|AB|ApS|LLP|Company|Bank|University|Foundation|Institute|Insurance|Holdings|Group|"
-    r"Partners|Associates)\b\.?"
+_FORM = re.compile(
+    r"(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH(?: & Co\. KG)?|AG|KG|OHG|S\.p\.A|SpA|Srl|SARL|SAS|SA|SL|"
+    r"BV|NV|Oy|AB|ApS|LLP|Company|Bank|University|Foundation|Institute|Insurance|Holdings|Group|Partners|Associates)\b\.?"
 )
-_EMPLOYED = re.compile(
-    r"(?i:\b(?:works?|worked|working|employed|interned|job|position|career) (?:for|at|by|with)|\bjoined|arbeite[t]? (?:bei|für)|"
-    rf"lavor[ao] (?:per|presso)|travaille (?:pour|chez)|trabaj[ao] (?:para|en))(?i: the)? (?P<name>{CAPITALISED}"
-    rf"(?:(?:,? (?:and|&) |, | )(?:{CAPITALISED}|of)){{0,4}}+)"
+_NAME_BEFORE = re.compile(
+    rf"(?<![\w'’\-])(?:{CAPITALISED}|[0-9]{{1,4}})(?:(?:,? (?:and|&|und|et|y|e) |, | )(?:{CAPITALISED}|of|for|de|der|di)){{0,4}}+,? $"
 )
+_REACH: Final = 60
+_EMPLOYED_BY = re.compile(
+    r" ?(?:for|at|by|with|bei|für|per|presso|pour|chez|para|en)(?: the)? (?=[^\W\d_])|(?: the)? (?=[^\W\d_])", re.IGNORECASE
+)
+_EMPLOYER = re.compile(rf"{CAPITALISED}(?:(?:,? (?:and|&) |, | )(?:{CAPITALISED}|of(?= {CAPITALISED}))){{0,4}}+")
 _EMPLOYED_WORDS = vocabulary(
     "work works worked working employed interned job position career joined arbeite arbeitet lavoro lavora travaille "
     "trabajo trabaja".split()
@@ -35,13 +37,17 @@ _EMPLOYED_WORDS = vocabulary(
 
 
 def find_organisations(text: str) -> Iterator[Finding]:
-    """Find organisations by their legal form or kind of house, and behind words of employment."""
+    """Find organisations. Around each of the words a bounded stretch is read, so that the time stays linear."""
     seen = sketch(text)
     if seen.holds(_FORMS):
-        for found in _ORGANISATION.finditer(text):
-            if not names_no_person(found["name"]):
-                yield Finding("organisation", found.start(), found.end("form"), 0.85, "organisation.form")
+        for start, _, _ in seen.places(_FORMS):
+            form = _FORM.match(text, start)
+            name = _NAME_BEFORE.search(text, max(0, start - _REACH), start) if form else None
+            if form and name and not names_no_person(name[0]):
+                yield Finding("organisation", name.start(), form.end(), 0.85, "organisation.form")
     if seen.holds(_EMPLOYED_WORDS):
-        for found in _EMPLOYED.finditer(text):
-            if not names_no_person(found["name"]):
-                yield Finding("organisation", *found.span("name"), 0.6, "organisation.employer")
+        for _, end, word in seen.places(_EMPLOYED_WORDS):
+            link = _EMPLOYED_BY.match(text, end)
+            employer = _EMPLOYER.match(text, link.end()) if link and (word == "joined" or link[0].strip()) else None
+            if employer and not names_no_person(employer[0]):
+                yield Finding("organisation", *employer.span(), 0.6, "organisation.employer")
