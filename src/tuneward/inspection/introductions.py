@@ -30,8 +30,8 @@ def find_titled(text: str) -> Iterator[Finding]:
     seen = sketch(text)
     for start, end, word in seen.places(_TITLES) if seen.holds(_TITLES) else ():
         at = end + 1 if text[end : end + 1] == "." and word in _ABBREVIATED else end
-        while _MORE_TITLE.match(text, at):
-            at = _MORE_TITLE.match(text, at).end()  # type: ignore[union-attr]
+        if more := _MORE_TITLES.match(text, at):
+            at = more.end()
         if text[at : at + 1] != " " or not (text[start].isupper() or word in _ABBREVIATED):
             continue
         name = _NAME.match(text, at + 1)
@@ -41,7 +41,7 @@ def find_titled(text: str) -> Iterator[Finding]:
         yield Finding("person", name.start(), _name_end(text, name), confidence=0.85, rule="person.titled")
 
 
-_MORE_TITLE = re.compile(r" (?:Dr|Prof|med|phil|rer|nat|jur|Ing|habil)\.")
+_MORE_TITLES = re.compile(r"(?: (?:Dr|Prof|med|phil|rer|nat|jur|Ing|habil)\.){1,6}")
 
 #: Phrases behind which a name stands, and what is thought of it. Their last word is what the text is searched for.
 _SURE: Final = (
