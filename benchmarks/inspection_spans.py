@@ -40,6 +40,9 @@ OURS: Mapping[str, tuple[str, ...]] = {
     "phone": ("PHONE_NUMBER",),
     "place": ("GPE", "STREET_ADDRESS"),
     "postcode": ("ZIP_CODE", "STREET_ADDRESS"),
+    "special_ethnicity": ("NRP",),
+    "special_politics": ("NRP",),
+    "special_religion": ("NRP",),
     "title": ("TITLE",),
     "url": ("DOMAIN_NAME",),
 }

@@ -46,6 +46,12 @@ _COUNTED = re.compile(
     r"dollars|cents|euros?|bucks|pieces|items|units|copies|cards|books|boxes|bags|bottles|seats|times|steps|hours|minutes|"
     r"seconds|days|weeks|months|years|percent|per|or|and [0-9])\b"
 )
+_STANDING = re.compile(r" ?[)\]]|'s\b|[.,;:!?]?(?:\s|$)(?![a-z])| (?:film|movie|album|song|season|edition|report|is|was|and|when|after|by|to|until)\b")
+_WEEKDAYS = vocabulary(
+    "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag freitag samstag sonntag "
+    "lunedì martedì mercoledì giovedì venerdì lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes miércoles jueves "
+    "viernes sábado domingo domenica".split()
+)
 _BIRTH = vocabulary(
     "born birth birthday birthdate dob geboren geb geburtsdatum geburtstag geburt nato nata nascita né née naissance "
     "nacido nacida nació nacimiento fdn ddn".split()
@@ -64,6 +70,10 @@ def find_dates(text: str) -> Iterator[Finding]:
     A bare year counts where a preposition or article leads to it and it counts nothing (``in 1977``, not ``2000 men``).
     """
     seen = sketch(text)
+    if seen.holds(_WEEKDAYS):
+        for start, end, _ in seen.places(_WEEKDAYS):
+            if text[start].isupper():
+                yield Finding("date", start, end, confidence=0.4, rule="date.weekday")
     if not seen.digits:
         return
     born = seen.holds(_BIRTH)
@@ -78,8 +88,12 @@ def find_dates(text: str) -> Iterator[Finding]:
     if seen.digits >= 4:
         for found in _YEAR.finditer(text):
             start, end = found.span()
-            if _BEFORE_YEAR.search(text, max(0, start - 12), start) and not _COUNTED.match(text, end):
+            if _COUNTED.match(text, end):
+                continue
+            if _BEFORE_YEAR.search(text, max(0, start - 12), start):
                 yield _date(text, start, end, 0.6, "year", born=born)
+            elif _STANDING.match(text, end):
+                yield _date(text, start, end, 0.4, "year_alone", born=born)
 
 
 def _plausible(found: re.Match[str]) -> bool:
@@ -113,7 +127,7 @@ def _date(text: str, start: int, end: int, confidence: float, rule: str, *, born
 
 _AGE_WORDS = vocabulary(
     "old aged age turned turning turns yo o was alt jahre jährige jähriger jährig alter anni età ans âge âgé âgée años "
-    "edad yrs y".split()
+    "edad yrs y birthday he she i who they".split()
 )
 _AGE_BEFORE_WORD = re.compile(
     r"[0-9](?<![\w.,/$€£\-][0-9])[0-9]{0,2}(?=(?:[ \-]| and a half )(?:years?|yrs?|months?|weeks?)[ \-](?:old\b|of age\b)|"
@@ -121,19 +135,22 @@ _AGE_BEFORE_WORD = re.compile(
     r"[ \-](?:jährige?[rnms]?\b|anni d'età|años de edad))",
     re.IGNORECASE,
 )
+_BIRTHDAY = re.compile(r"[0-9](?<![\w.,][0-9])[0-9]{0,2}(?=(?:st|nd|rd|th) birthday\b)")
+_APPOSED = re.compile(r"[1-9](?<=[a-zà-ÿ], [1-9])[0-9](?=, [a-z])")
 _NUMBER = re.compile(r"[0-9](?<= [0-9])[0-9]{0,2}(?![0-9])")
 _AGE_WORD = re.compile(
     r"(?:\b(?:aged|age|turned|turning|turns|alter|im alter von|età|all'età di|edad|âge|âgée? de|age of|"
-    r"(?:when|because|although|and|but) (?:he|she|i|they) (?:was|were|is)|(?P<weak>now|just|only|ha|tiene|tengo|cumplió|j'ai))[:=]? )$",
+    r"(?P<plain>(?:\b(?:he|she|i|they|who) (?:was|were|is|am)|\b(?:i'm|he's|she's)))|(?P<weak>now|just|only|ha|tiene|tengo|cumplió|j'ai))[:=]? )$",
     re.IGNORECASE,
 )
 _LAST_WORDS: Final = frozenset(
-    "aged age turned turning turns alter von età di edad âge de of was were is now just only ha tiene tengo cumplió ai".split()
+    "aged age turned turning turns alter von età di edad âge de of was were is now just only ha tiene tengo cumplió ai am m s".split()
 )
 _COUNTS = re.compile(
     r"[\w/$€£%]|[.,:\-][0-9]|:| ?(?:%|percent|dollars|minutes|hours|days|weeks|miles|feet|inches|of|more|times|or|x)\b|"
     r" (?!years\b|anni\b|ans\b|años\b)[a-z]{1,20}s\b"
 )
+_SENTENCE_GOES_ON = re.compile(r"[.,;!?)]|\n|$| (?:and|but|when|or so|now|today|years)\b")
 _YEARS = re.compile(r" (?:anni|ans|años|years old)\b")
 
 
@@ -145,6 +162,9 @@ def find_ages(text: str) -> Iterator[Finding]:
     for found in _AGE_BEFORE_WORD.finditer(text):
         if int(found[0]) <= 119:
             yield Finding(kind="age", start=found.start(), end=found.end(), confidence=0.9, rule="age.before_word")
+    for pattern, rule, confidence in ((_BIRTHDAY, "birthday", 0.85), (_APPOSED, "apposed", 0.5)):
+        for found in pattern.finditer(text):
+            yield Finding(kind="age", start=found.start(), end=found.end(), confidence=confidence, rule=f"age.{rule}")
     lowered = seen.lowered
     for found in _NUMBER.finditer(text):
         start, end = found.span()
@@ -152,5 +172,7 @@ def find_ages(text: str) -> Iterator[Finding]:
         if before not in _LAST_WORDS or int(found[0]) > 119 or _COUNTS.match(text, end):
             continue
         word = _AGE_WORD.search(text, max(0, start - 28), start)
+        if word and word["plain"] and not _SENTENCE_GOES_ON.match(text, end):
+            continue
         if word and (not word["weak"] or _YEARS.match(text, end)):
             yield Finding(kind="age", start=start, end=end, confidence=0.75, rule="age.after_word")

@@ -64,14 +64,14 @@ _WORDS = re.compile(rf"[{UPPER}{LOWER}]+")
 Known = Callable[[str], bool]
 
 
-def kind_of(text: str, start: int, end: int, *, guess: str, known: Known) -> str | None:
+def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known) -> str | None:
     """Say what the name at ``start`` to ``end`` is: ``person``, ``place``, ``organisation``, ``nationality`` or nothing.
 
     Args:
         text: the whole text; at most 40 characters before and 32 behind are looked at.
         start: where the name begins.
         end: one past its end.
-        guess: what the model said.
+        guess: what the model said; None where it passed over the name.
         known: whether a word in small letters is one of the language; unknown words make names of persons.
     """
     name = text[start:end]
@@ -84,7 +84,8 @@ def kind_of(text: str, start: int, end: int, *, guess: str, known: Known) -> str
     if _FORM.search(name):
         return "organisation"
     points = {"person": 0.0, "place": 0.0, "organisation": 0.0}
-    points[guess] += _TRUST[guess]
+    if guess:
+        points[guess] += _TRUST[guess]
     if words[0] in GIVEN_NAMES:
         points["person"] += 2.0 if len(words) > 1 or len(words[0]) > 2 else 0.5
     if _INITIAL.search(name) and len(words) > 1:

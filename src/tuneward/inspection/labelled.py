@@ -36,8 +36,10 @@ class _Label(NamedTuple):
     digits: int
 
 
-def _label(kind: str, rule: str, triggers: str, labels: str, *, value: str = _VALUE, digits: int = 4) -> _Label:
-    pattern = re.compile(rf"(?<![\w])(?i:{labels}){_LINK_TAIL}{value}")
+def _label(
+    kind: str, rule: str, triggers: str, labels: str, *, value: str = _VALUE, link: str = "", digits: int = 4
+) -> _Label:
+    pattern = re.compile(rf"(?<![\w])(?i:{labels}){link or _LINK_TAIL}{value}")
     return _Label(kind, f"{kind}.{rule}", vocabulary(triggers.split()), pattern, digits)
 
 
@@ -97,9 +99,17 @@ _LABELS: Final = (
         "labelled",
         "zip zipcode postcode postal plz postleitzahl cap cp código codice code",
         r"(?:zip(?:[ \-]?code)?|post(?:al)?[ \-]?code|plz|postleitzahl|\bCAP|codice postale|code postal|código postal|\bC\.?P\.?)",
+        link=r"[^\w\n]{0,4}(?:[^\d\n.;]{0,40}[ :#\"'(\n])?",
         value=r"(?P<value>(?=[A-Za-z]{0,3}[ \-]?[0-9])[A-Za-z0-9]{2,6}(?:[ \-](?=[A-Za-z0-9]{0,3}[0-9A-Z])[A-Z0-9]{2,4})?)(?![A-Za-z0-9])",
         digits=2,
     ),
+)
+
+
+_POSTCODE: Final = _LABELS[-1]
+_BEFORE_LABEL = re.compile(
+    r"(?<![\w.,\-])(?P<value>[0-9]{4,5}(?:-[0-9]{4})?)[\"')]{0,2} (?:is|was|ist|è|est|es)(?: (?:my|the|our|your|his|her|their|meine|die|il|le|mi|el))? $",
+    re.IGNORECASE,
 )
 
 
@@ -119,3 +129,8 @@ def find_labelled(text: str) -> Iterator[Finding]:
             if found.end() != covered:
                 yield Finding(label.kind, *found.span("value"), confidence=0.85, rule=label.rule)
             covered = found.end()
+    if seen.holds(_POSTCODE.trigger):
+        for start, _, word in seen.places(_POSTCODE.trigger):
+            value = _BEFORE_LABEL.search(text, max(0, start - 32), start) if word not in {"code", "cap", "cp"} else None
+            if value:
+                yield Finding("postcode", *value.span("value"), confidence=0.75, rule="postcode.before_label")

@@ -14,6 +14,8 @@ from typing import Any, Final
 import yaml
 
 from tuneward.domain.finding import Finding
+from tuneward.inspection.introductions import names_no_person
+from tuneward.inspection.letters import CAPITALISED
 from tuneward.inspection.sketch import Sketch, lower, sketch, vocabulary
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -118,6 +120,15 @@ _LEADS_TO_PLACE = re.compile(
     r"(?:\b(?:in|from|to|of|near|through|across|visit(?:ed|ing)?|leaving|aus|nach|a|da|di|en|à|au|de|desde|hasta)(?: the)?|,) $",
     re.IGNORECASE,
 )
+_MOVES = vocabulary(
+    "live lives lived living born moved move moving travel travels travelling traveling travelled traveled based trip flight visit "
+    "visits visited visiting returned returning flying flew grew raised located originally arrived arriving wohnt wohne lebt lebe "
+    "geboren vive vivo abita abito habite nato nata né née nacido nacida city town village".split()
+)
+_BEHIND_MOVE = re.compile(
+    rf"(?: (?:here|back|up|away))?(?: (?:in|from|to|at|of|near|aus|nach|a|à|en|de))?(?: the)? (?P<name>{CAPITALISED}(?:[ \-]{CAPITALISED}){{0,2}}+)"
+)
+_NEEDS_LINK: Final = frozenset("visit visits visited visiting".split())
 _CONFIDENCE: Final = {"countries": 0.86, "regions": 0.8, "cities": 0.75}
 
 
@@ -135,3 +146,10 @@ def find_places(text: str) -> Iterator[Finding]:
         if name in _AMBIGUOUS and not _LEADS_TO_PLACE.search(text, max(0, start - 12), start):
             continue
         yield Finding("place", start, end, confidence=_CONFIDENCE[kind], rule=f"place.{kind}")
+    if seen.holds(_MOVES):
+        for _, end, word in seen.places(_MOVES):
+            found = _BEHIND_MOVE.match(text, end)
+            if found is None or names_no_person(found["name"]) or text[found.end() : found.end() + 1].isdigit():
+                continue
+            if _LEADS_TO_PLACE.search(text, end, found.start("name")) or word in _NEEDS_LINK:
+                yield Finding("place", *found.span("name"), confidence=0.55, rule="place.behind_word")

