@@ -70,3 +70,17 @@ def clusters(findings: Iterable[Finding]) -> Iterator[list[Finding]]:
         group.append(finding)
     if group:
         yield group
+
+
+def beside(said: Iterable[Finding], known: Iterable[Finding]) -> list[Finding]:
+    """What of ``said`` overlaps nothing ``known`` of another kind, for a source that is less sure than the other."""
+    edges = sorted(known, key=lambda f: (f.start, f.end))
+    kept, position, open_ones = [], 0, []  # type: list[Finding], int, list[Finding]
+    for finding in sorted(said, key=lambda f: (f.start, f.end, f.kind)):
+        while position < len(edges) and edges[position].start < finding.end:
+            open_ones.append(edges[position])
+            position += 1
+        open_ones = [other for other in open_ones if other.end > finding.start]
+        if all(other.kind == finding.kind for other in open_ones):
+            kept.append(finding)
+    return kept
