@@ -4,7 +4,7 @@ Place on the road: the ``inspection`` section of ``tuneward.yaml``; read whereve
 a finding is the policy's business (``on_finding``).
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -28,6 +28,9 @@ class InspectionConfig(Section):
     patterns: dict[Name, Annotated[str, Field(min_length=1, max_length=10_000)]] = Field(default={})
     """Regular expressions of the site's own: name → expression in RE2's language. What one finds is of kind
     ``pattern:<name>``."""
+
+    ner: Literal["none", "spacy"] = "none"
+    """Whether names and places are also looked for by a small model (``spacy``: the extra ``ner``), in the raw text."""
 
     minimum_confidence: float = Field(default=0.0, ge=0.0, le=1.0)
     """Findings below this confidence are passed over."""

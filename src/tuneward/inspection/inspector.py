@@ -21,6 +21,7 @@ from tuneward.inspection.disguises import is_plain, views_of
 from tuneward.inspection.marks import find_marks
 from tuneward.inspection.overlaps import resolve
 from tuneward.inspection.patterns import make_pattern
+from tuneward.inspection.recognizer import recognizer
 from tuneward.inspection.segments import LONGEST_SPAN, SEGMENT, windows
 from tuneward.inspection.terms import read_terms
 from tuneward.inspection.views import MARGIN
@@ -37,12 +38,14 @@ class Inspector:
 
     Attributes:
         own: detectors beside those that every site has, such as term lists and patterns.
+        ner: one more detector, asked about the raw text alone; see :func:`inspection.recognizer.recognizer`.
         views: whether other forms of a text are read, too.
         minimum_confidence: findings below are passed over.
         segment: characters of a stretch of a long text.
     """
 
     own: tuple[Detector, ...] = ()
+    ner: Detector | None = None
     views: bool = True
     minimum_confidence: float = 0.0
     segment: int = SEGMENT
@@ -66,13 +69,13 @@ class Inspector:
 
     def _look(self, text: str) -> list[Finding]:
         plain = is_plain(text)
-        found = self._read(text, plain=plain)
+        found = self._read(text, plain=plain, ner=self.ner)
         if self.views and not plain:
             found += self._through_views(text)
         return [finding for finding in found if finding.confidence >= self.minimum_confidence]
 
-    def _read(self, text: str, *, plain: bool = False) -> list[Finding]:
-        found = detectors.inspect(text)
+    def _read(self, text: str, *, plain: bool = False, ner: Detector | None = None) -> list[Finding]:
+        found = detectors.inspect(text, ner=ner)
         if not plain:
             found += find_marks(text)
         for detector in self.own:
@@ -128,9 +131,14 @@ def make_inspector(config: InspectionConfig, *, folder: Path) -> Inspector:
             faults.append(pattern)
         else:
             own.append(pattern)
+    ner = None
+    try:
+        ner = recognizer(config.ner)
+    except ConfigError as error:
+        faults += error.faults
     if faults:
         raise ConfigError(faults)
-    return Inspector(own=tuple(own), views=config.views, minimum_confidence=config.minimum_confidence)
+    return Inspector(own=tuple(own), ner=ner, views=config.views, minimum_confidence=config.minimum_confidence)
 
 
 def inspection_inputs(config: InspectionConfig, *, folder: Path) -> dict[str, object]:
