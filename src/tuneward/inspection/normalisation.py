@@ -3,7 +3,7 @@ r"""Normalisation: the characters that a reader takes a text's characters for.
 Place on the road: makes the view ``normalised``, together with ``inspection.spelling``. Undone are characters dressed
 as others (NFKC of UAX 15, letters of other alphabets by UTS 39, dashes, digits of every script) and characters that
 nobody sees (zero width, tags, soft hyphens, variation selectors). Letters of another alphabet are read as Latin only in
-a word that holds Latin letters, digits or ``@``: a Russian word stays a Russian word. Knows nothing of what is looked for.
+a word that holds Latin letters, digits or ``@``: a Russian word stays one. Knows nothing of what is looked for.
 """
 
 import json
