@@ -85,6 +85,7 @@ def test_what_is_hidden_is_found_at_its_place(hidden, kind, view):
     "text",
     [
         "I look at work. Thanks for everything dot your friend",
+        "He is not exercising at this point and has a diet; he fell at some point near the onset.",
         "Count with me: 1 2 3 4 5 6 7 8 9 10 11",
         "one two three four five six seven eight nine",
         "Москва — столица России, а Волга — река.",

@@ -20,6 +20,8 @@ _BASE64: Final = r"[A-Za-z0-9+/_\-]{12,}(?:\r?\n[A-Za-z0-9+/_\-]{8,})*={0,2}"
 _HEX: Final = r"(?:[0-9A-Fa-f]{2}){6,}|[0-9A-Fa-f]{2}(?:[ :][0-9A-Fa-f]{2}){5,}|(?:\\x[0-9A-Fa-f]{2}){3,}"
 _URL: Final = r"(?:%[0-9A-Fa-f]{2})+"
 _TAGS: Final = r"[\x{E0020}-\x{E007E}]{4,}|[\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]{4,}"
+#: Letters and digits in an order that words do not have, and base64 of more than a few bytes hardly ever lacks.
+_NO_WORD: Final = r"[a-z0-9+/][A-Z][A-Za-z0-9+/_\-]|[A-Za-z][0-9]+[A-Za-z]"
 _NO_HEX = re.compile(r"\\x|[ :]")
 _NO_BASE64 = re.compile(r"[\r\n=]")
 _MIXED = re.compile(r".[a-z0-9+/_\-]*[A-Z0-9]")
@@ -111,7 +113,7 @@ def _patterns() -> Mapping[str, LinearPattern]:
 
 def encoded_expression() -> str:
     """Where :func:`decoded` may find a piece."""
-    return "|".join((r"[A-Za-z0-9+/_\-]{12,}", *(_DECODERS[name][0] for name in ("hex", "url", "tags"))))
+    return "|".join((_NO_WORD, *(_DECODERS[name][0] for name in ("hex", "url", "tags"))))
 
 
 def decoded(text: str) -> Iterator[tuple[str, list[Edit]]]:

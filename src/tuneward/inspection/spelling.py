@@ -46,10 +46,18 @@ _SPELLED_DOT: Final = rf"(?:{_OPEN}(?:{_DOT_WORD}|\.){_CLOSE}|[ ]{_DOT_WORD}[ ]|
 _PIECE: Final = r"[\w+\-\x{A1}-\x{10FFFF}]+"
 _DOTTED: Final = rf"{_PIECE}(?:(?:{_SPELLED_DOT}|\.){_PIECE})*"
 _TOP: Final = r"[A-Za-z\x{C0}-\x{24F}]{2,24}"
+
+
+def _bare(at: str, dot: str) -> str:
+    """Words without brackets, of one language: *at this point in time* is no address."""
+    return rf"[ ](?:{at})[ ]{_PIECE}(?:[ ](?:{dot})[ ]{_PIECE})*[ ](?:{dot})[ ]{_TOP}"
+
+
 _ADDRESS: Final = (
     rf"(?i:{_DOTTED}(?:"
     rf"(?:{_SPELLED_AT}|[ ]{{1,2}}@[ ]{{0,2}}|@[ ]{{1,2}}){_DOTTED}(?:{_SPELLED_DOT}|\.){_TOP}"
-    rf"|(?:[ ]{_AT_WORD}[ ]|@){_PIECE}(?:{_SPELLED_DOT}{_PIECE})*{_SPELLED_DOT}{_TOP}))"
+    rf"|@{_PIECE}(?:{_SPELLED_DOT}{_PIECE})*{_SPELLED_DOT}{_TOP}"
+    rf"|{_bare('at', 'dot|punkt')}|{_bare('chiocciola|arroba', 'punto')}|{_bare('arobase', 'point')}))"
 )
 
 _DIGIT_TOKEN: Final = re.compile(
