@@ -34,13 +34,112 @@ _UNITS: Final = (
     r"scala|appartement|appt\.?|bâtiment|bât\.?|étage|piso|puerta|planta|wohnung|whg\.?|stiege|#"
 )
 _UNIT: Final = rf"(?i:{_UNITS}) ?(?:n[°o.]? ?)?[A-Z]?[0-9]{{1,5}}[A-Za-z]?(?!\w)"
-_PARTICLES: Final = "de|del|della|delle|dei|di|du|des|la|le|las|los|el|dos|da|do|das|of|the|und|y|e|en|d'|van|von|der|den"
+_PARTICLES: Final = (
+    "de|del|della|delle|dei|di|du|des|la|le|las|los|el|dos|da|do|das|of|the|und|y|e|en|d'|van|von|der|den"
+)
 _SMALL: Final = "ul|rue|via|viale|calle|avenida|avenue|boulevard|place|rua|út|útja|utca|u|tee|trg|tér"
 _WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES}|{_SMALL})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
 _SMALL_WORD = re.compile(rf"(?:{_SMALL})\b")
 _NAMES = re.compile(rf"(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+")
 _NAMES_BEHIND = re.compile(rf"(?<![\w'’.\-])(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+(?:,? |, ?n[.°º]? ?)$")
 _SECOND_NUMBER = re.compile(r"(?:[ \n]|, )[0-9]{1,5}[A-Za-z]?(?!\w)")
+_HOUSE = re.compile(r",? (?:n[.°º]? ?)?[0-9]{1,5}(?:[ ]?[A-Za-z])?(?:[\-/][0-9]{1,4}[A-Za-z]?)?(?![\w%€$£]|[.,:][0-9])")
+_NEXT_UNIT = re.compile(rf"[ ]?,?[ ]?(?:\n[ \t]*)?{_UNIT}")
+
+#: Army and diplomatic post (USPS Publication 28, section 238).
+_MILITARY = re.compile(
+    r"(?:PSC|CMR|UNIT|USN[SV]|USS|USCGC|USAF|USMC) [^\n,]{1,40}(?:, BOX [0-9]{1,5})?[\s,]{1,3}(?:APO|FPO|DPO),? "
+    r"A[AEP] [0-9]{5}(?:-[0-9]{4})?",
+    re.IGNORECASE,
+)
+_MILITARY_WORDS = vocabulary(("apo", "fpo", "dpo"))
+_BOX = re.compile(
+    r"(?:[0-9]{1,6} )?(?:p\.? ?o\.? ?box|post(?:al)? box|postfach|postbus|postbox|casella postale|"
+    r"apartado(?: de correos)?|boîte postale) (?:n[°o.]? ?)?[0-9]{1,6}(?!\w)",
+    re.IGNORECASE,
+)
+_BOX_WORDS = vocabulary("box postfach postbus postbox casella apartado boîte".split())
+#: A flat says that an address is there, also where small letters hide the street before it on the line.
+_UNIT_ALONE = re.compile(
+    r"(?:[0-9]{1,6}(?: [^\W\d_][\w'’.\-]{0,30}){1,5}?(?: [0-9]{1,5})? )?\b(?:suite|apt\.?|apartment) #?[0-9]{1,4}[a-z]?\b",
+    re.IGNORECASE,
+)
+_UNIT_WORDS = vocabulary(("suite", "apt", "apartment"))
+_CORNER = re.compile(
+    r"(?:the corner of|ecke|angolo (?:tra|di)|à l'angle d[eu]|esquina de) (?P<first>[^\n.,;:!?]{2,40}\.?) "
+    r"(?:and|und|e|et|y|con) (?P<second>[^\n.,;:!?]{2,50})",
+    re.IGNORECASE,
+)
+_CORNER_WORDS = vocabulary("corner ecke angolo angle esquina".split())
+_TOWN: Final = (
+    rf"{CAPITALISED}(?:[ \-](?:{CAPITALISED}|(?:{_PARTICLES}|les|sur|am|an|in|nad|na|u)(?!\w)|"
+    rf"\([{UPPER}{LOWER} ]{{2,20}}\))){{0,4}}+"
+)
+_CODE: Final = (
+    r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|(?:[A-Z]{1,3}[ \-])?[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?!\w))?|"
+    r"[0-9]{3} [0-9]{2})(?!\w)"
+)
+_BREAK: Final = r"(?:[,.]? ?\n[ \t]*(?:\n[ \t]*)?,?[ ]?|[,.] ?| )"
+_GOES_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE}(?: {_TOWN})?|{_TOWN}(?=,? ?\n|, {_TOWN}|[.,;!?]|$))")
+_MOVED_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE})")
+_THERE = re.compile(
+    r"(?:\baddress(?:es)?(?: is| to| with)?:?|\blive[sd]? (?:at|on|in)|\blocated (?:at|on)|\bmeet(?: me| you| us)? at|"
+    r"\b(?:office|restaurant|shop|house|home|store|party)(?: is)? (?:at|on|in)|\b(?:return|deliver|ship|send|sent|taxi|move|"
+    r"moved|drive) (?:it )?to|\boff at|\bside of|\benter on|\bit is|\bit's in|wohn(?:t|e|haft) (?:in|am)|adresse(?: ist)?:?|"
+    r"anschrift:?|indirizzo:?|abit[ao] in|residente in|habite(?: au)?|direcci[oó]n:?|vivo en|vive en)\s{1,2}$",
+    re.IGNORECASE,
+)
+_MONTH = re.compile(
+    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|mär|okt|dez|gen|mag|giu|lug|ago|set|ott|dic|janv|fév|avr|"
+    r"juin|juil|août|déc|ene|abr|mayo)[a-zéûà]{0,8}\.?(?![\w])|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
+    re.IGNORECASE,
+)
+_BEHIND: Final = 64
+
+
+def find_addresses(text: str) -> Iterator[Finding]:
+    """Find postal addresses. Around each number a bounded stretch is read, so that the time stays linear."""
+    seen = sketch(text)
+    if not seen.digits:
+        return
+    if seen.holds(_CORNER_WORDS):
+        for found in _CORNER.finditer(text):
+            if all(re.search(rf"[0-9{UPPER}]", found[side]) for side in ("first", "second")):
+                yield _address(found.start(), found.end(), 0.7, "corner")
+    if seen.holds(_MILITARY_WORDS):
+        for found in _MILITARY.finditer(text):
+            yield _address(found.start(), found.end(), 0.95, "military")
+    if seen.holds(_BOX_WORDS):
+        for found in _BOX.finditer(text):
+            yield _address(found.start(), _to_end(text, found.end()), 0.8, "box")
+    if seen.holds(_UNIT_WORDS):
+        for found in _UNIT_ALONE.finditer(text):
+            yield _address(found.start(), _to_end(text, found.end()), 0.5, "unit")
+    reached = 0
+    for number in _NUMBER.finditer(text):
+        start, end = number.span()
+        if start < reached:
+            continue
+        hit = None
+        opener = text[end + 1 : end + 2]
+        if text[end : end + 1] in _BETWEEN and opener in _OPENERS and (not opener.islower() or _SMALL_WORD.match(text, end + 1)):
+            hit = _number_first(text, number)
+        if hit is None and start and text[start - 1] in " ,°º":
+            before = text.rfind(" ", max(0, start - 25), start - 1)
+            if text[before + 1] in _OPENERS or text.find("\n", before + 1, start) >= 0 or before < 0:
+                hit = _name_first(text, number)
+        if hit:
+            start, end, confidence, rule = hit
+            reached = _to_end(text, end)
+            yield _address(start, reached, confidence, rule)
+
+
+#: What may stand between a number and a name, and how a name, a street's word in small letters or a number begins.
+_BETWEEN: Final = frozenset((" ", "\n", ","))
+_OPENERS: Final = frozenset(
+    [chr(code) for code in range(0x530) if chr(code).isupper()] + list(" \n0123456789°º(") + [w[0] for w in _SMALL.split("|")] + ["n"]
+)
+_NUMBER = re.compile(r"(?:[ \n]|, )[0-9]{1,5}[A-Za-z]?(?!\w)")
 _HOUSE = re.compile(r",? (?:n[.°º]? ?)?[0-9]{1,5}(?:[ ]?[A-Za-z])?(?:[\-/][0-9]{1,4}[A-Za-z]?)?(?![\w%€$£]|[.,:][0-9])")
 _NEXT_UNIT = re.compile(rf"[ ]?,?[ ]?(?:\n[ \t]*)?{_UNIT}")
 
@@ -168,10 +267,6 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     if text[number.start() - 1 : number.start()] not in {" ", ",", "°", "º"} or number.end() - number.start() > 5:
         return None
     if text[number.end() : number.end() + 1] in {"%", "€", "$", "£"}:
-        return None
-    last = number.start() - 1
-    word = text[text.rfind(" ", max(0, last - 24), last) + 1 : last] if text[last] == " " else "A"
-    if not word or not (word[0].isupper() or _SMALL_WORD.match(word) or word[0] in "n°º(\n" or "\n" in word):
         return None
     names = _NAMES_BEHIND.search(text, max(0, number.start() - _BEHIND), number.start())
     if names is None or _MONTH.search(names[0]):

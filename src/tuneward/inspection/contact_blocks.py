@@ -18,8 +18,14 @@ from tuneward.inspection.sketch import sketch
 _LINE = re.compile(r"[^\n]+")
 _MARGIN = re.compile(r"[^\w(]*")
 _PERSON = re.compile(rf"{NAME}")
-_ENTRY = re.compile(r"(?:phone|tel|telephone|mobile|cell|fax|desk|e-?mail|web(?:site)?|address|telefon|handy|tél|móvil|cellulare)\b", re.IGNORECASE)
-_HOUSE = re.compile(rf"(?:[0-9]{{1,6}}[A-Za-z]?\b|(?:apt|suite|unit|flat|floor|p\.?o\.?|psc|postfach)\b|{CAPITALISED}(?: {CAPITALISED}){{0,3}}\.? [0-9]{{1,5}}\b)", re.IGNORECASE)
+_ENTRY = re.compile(
+    r"(?:phone|tel|telephone|mobile|cell|fax|desk|e-?mail|web(?:site)?|address|telefon|handy|tél|móvil|cellulare)\b",
+    re.IGNORECASE,
+)
+_HOUSE = re.compile(
+    rf"(?:[0-9]{{1,6}}[A-Za-z]?\b|(?:apt|suite|unit|flat|floor|p\.?o\.?|psc|postfach)\b|{CAPITALISED}(?: {CAPITALISED}){{0,3}}\.? [0-9]{{1,5}}\b)",
+    re.IGNORECASE,
+)
 _TOWN = re.compile(rf"{CAPITALISED}(?:[ \-](?:{CAPITALISED}|[a-z]{{1,4}})){{0,4}}(?: [0-9]{{1,2}})?[ ,.]*")
 _TOWN_AND_CODE = re.compile(rf"{CAPITALISED}(?: {CAPITALISED}){{0,3}} (?P<code>[0-9]{{4,6}})")
 _HOUSE_NAME = re.compile(rf"{CAPITALISED}(?:(?:,? (?:and|&|of|und|et|y|e) |, |[ \-])(?:{CAPITALISED})){{0,5}}\.?[ ]*")
@@ -76,7 +82,9 @@ def _is_post(line: str) -> bool:
 
 
 def _block(lines: list[_Line]) -> Iterator[Finding]:
-    proof = next((n for n, line in enumerate(lines[1:4], start=1) if _HOUSE.match(line.text) or _ENTRY.match(line.text)), None)
+    proof = next(
+        (n for n, line in enumerate(lines[1:4], start=1) if _HOUSE.match(line.text) or _ENTRY.match(line.text)), None
+    )
     between = lines[1 : proof or 2]
     if proof is None and not (len(lines) > 1 and _is_post(lines[1].text)):
         return

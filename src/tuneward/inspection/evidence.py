@@ -13,7 +13,9 @@ from tuneward.inspection.introductions import NOT_NAMES
 from tuneward.inspection.letters import LOWER, UPPER
 from tuneward.inspection.lexicon import read, split
 
-GIVEN_NAMES: Final = frozenset(name.lower() for written in read("given_names.yaml").values() for name in written.split())
+GIVEN_NAMES: Final = frozenset(
+    name.lower() for written in read("given_names.yaml").values() for name in written.split()
+)
 
 _FORM = re.compile(
     r"\b(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH|AG|Company|Bank|University|College|School|Foundation|"
@@ -76,7 +78,13 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
     """
     name = text[start:end]
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or len(name) < 2 or name.lower() in _NOT_HOUSES or words[0] in NOT_NAMES or not any(c.isupper() for c in name):
+    if (
+        not words
+        or len(name) < 2
+        or name.lower() in _NOT_HOUSES
+        or words[0] in NOT_NAMES
+        or not any(c.isupper() for c in name)
+    ):
         return None
     if guess == "nationality":
         return guess

@@ -197,7 +197,9 @@ def find_national_ids(text: str) -> Iterator[Finding]:
             word = worded and _word_before(seen.lowered, found.start(), form.words)
             if not word and not form.alone:
                 continue
-            number = found[0] if "/" in found[0] or form.name.startswith(("fi", "se")) else _NOT_IN_NUMBER.sub("", found[0])
+            number = (
+                found[0] if "/" in found[0] or form.name.startswith(("fi", "se")) else _NOT_IN_NUMBER.sub("", found[0])
+            )
             if form.valid(number):
                 confidence = max(form.alone, 0.95) if word else form.alone
                 yield Finding("national_id", found.start(), found.end(), confidence, f"national_id.{form.name}")

@@ -15,7 +15,9 @@ from tuneward.inspection.sketch import sketch, vocabulary
 
 _PARTICLE: Final = "van|von|der|den|de|del|della|di|da|dos|do|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|y|st\\.?|af|av"
 _INITIAL: Final = rf"[{UPPER}]\.?(?![\w])"
-NAME: Final = rf"{CAPITALISED}(?: (?:{_INITIAL}|{CAPITALISED}|(?:{_PARTICLE}) (?:(?:{_PARTICLE}) )?{CAPITALISED})){{0,3}}+"
+NAME: Final = (
+    rf"{CAPITALISED}(?: (?:{_INITIAL}|{CAPITALISED}|(?:{_PARTICLE}) (?:(?:{_PARTICLE}) )?{CAPITALISED})){{0,3}}+"
+)
 _NAME = re.compile(NAME)
 
 _TITLES = vocabulary(
@@ -50,7 +52,9 @@ _SURE: Final = (
     "sehr geehrte; sehr geehrter; gentile; caro; cara; cher; chère; estimado; estimada; querido; querida; speak to; speak with; "
     "talk to; regards; sincerely; grüßen; saluti; cordialement; saludos; atentamente; cheers; yours"
 )
-_WEAK: Final = "this is; i'm; i am; hi; hello; hey; hallo; ciao; bonjour; hola; named; ich bin; sono; je suis; soy; thanks"
+_WEAK: Final = (
+    "this is; i'm; i am; hi; hello; hey; hallo; ciao; bonjour; hola; named; ich bin; sono; je suis; soy; thanks"
+)
 
 
 def _by_last_word(phrases: str, confidence: float) -> Iterator[tuple[str, tuple[str, float]]]:
@@ -65,7 +69,9 @@ _INTRODUCTION_WORDS = vocabulary(_PHRASES)
 _LABELS = vocabulary(
     "name surname vorname nachname familienname nome cognome nom prénom nombre apellido apellidos patient attn contact".split()
 )
-_LABEL_END = re.compile(r"(?: completo| e cognome| de famille)?[\"']?(?:[ \t]{0,3}:[ \t]{0,3}| (?:is|ist|è|est|es) )[\"']?", re.IGNORECASE)
+_LABEL_END = re.compile(
+    r"(?: completo| e cognome| de famille)?[\"']?(?:[ \t]{0,3}:[ \t]{0,3}| (?:is|ist|è|est|es) )[\"']?", re.IGNORECASE
+)
 #: What is capitalised behind an introduction and no name.
 NOT_NAMES: Final = frozenset(
     "the this that these those there here it its what why how when where who which a an and or but if so not no yes i i'm "
@@ -85,7 +91,9 @@ def find_introduced(text: str) -> Iterator[Finding]:
         for start, end, word in seen.places(_INTRODUCTION_WORDS):
             at = _next_capital(text, end)
             if at:
-                confidence = max((sure for phrase, sure in _PHRASES[word] if _ends_with(seen.lowered, end, phrase)), default=0)
+                confidence = max(
+                    (sure for phrase, sure in _PHRASES[word] if _ends_with(seen.lowered, end, phrase)), default=0
+                )
                 if confidence and not (word == "to" and text[start - 1 : start] == "-"):
                     yield from _person(text, at, confidence, "introduced")
     if seen.holds(_LABELS):

@@ -120,6 +120,8 @@ _LEADS_TO_PLACE = re.compile(
     r"(?:\b(?:in|from|to|of|near|through|across|visit(?:ed|ing)?|leaving|aus|nach|a|da|di|en|à|au|de|desde|hasta)(?: the)?|,) $",
     re.IGNORECASE,
 )
+_CODE_BEHIND = re.compile(r"(?:, ?| )(?P<code>(?!(?:19|20)[0-9]{2}(?![0-9]))[0-9]{4,6})(?![\w\-]|[.,:][0-9]| [a-z])")
+_CODE_BEFORE = re.compile(r"(?<![\w.,$€£\-])(?P<code>(?:[A-Z]{1,2}-)?[0-9]{5}),? $")
 _MOVES = vocabulary(
     "live lives lived living born moved move moving travel travels travelling traveling travelled traveled based trip flight visit "
     "visits visited visiting returned returning flying flew grew raised located originally arrived arriving wohnt wohne lebt lebe "
@@ -146,6 +148,10 @@ def find_places(text: str) -> Iterator[Finding]:
         if name in _AMBIGUOUS and not _LEADS_TO_PLACE.search(text, max(0, start - 12), start):
             continue
         yield Finding("place", start, end, confidence=_CONFIDENCE[kind], rule=f"place.{kind}")
+        if seen.digits >= 4:
+            code = _CODE_BEHIND.match(text, end) or _CODE_BEFORE.search(text, max(0, start - 12), start)
+            if code and kind != "regions":
+                yield Finding("postcode", *code.span("code"), confidence=0.6, rule="postcode.beside_place")
     if seen.holds(_MOVES):
         for _, end, word in seen.places(_MOVES):
             found = _BEHIND_MOVE.match(text, end)

@@ -60,9 +60,13 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = re.compile(
     rf"[0-9](?<![\w.\-][0-9])(?<!\w\.[0-9])(?:(?<=25)[0-5]|[0-9]{{0,2}})\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![\w\-]|\.[0-9])"
 )
-_VERSION = re.compile(r"(?:\bv|version|release|firmware|section|chapter|abschnitt|kapitel|§|build)\.?\s?$", re.IGNORECASE)
+_VERSION = re.compile(
+    r"(?:\bv|version|release|firmware|section|chapter|abschnitt|kapitel|§|build)\.?\s?$", re.IGNORECASE
+)
 #: From the first colon on; what stands before it is read backwards.
-_HEX_RUN = re.compile(r":(?:[0-9A-Fa-f]{1,4}:|:[0-9A-Fa-f])[0-9A-Fa-f:]{0,36}(?:(?<=:)[0-9.]{7,15})?(?:/[0-9]{1,3})?(?![\w:])")
+_HEX_RUN = re.compile(
+    r":(?:[0-9A-Fa-f]{1,4}:|:[0-9A-Fa-f])[0-9A-Fa-f:]{0,36}(?:(?<=:)[0-9.]{7,15})?(?:/[0-9]{1,3})?(?![\w:])"
+)
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _MAC = re.compile(
     r"(?<![\w:\-])(?:[0-9A-Fa-f]{2}:(?:[0-9A-Fa-f]{2}:){4}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{2}-(?:[0-9A-Fa-f]{2}-){4}"

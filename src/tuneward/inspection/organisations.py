@@ -25,9 +25,11 @@ _FORM = re.compile(
 _NAME_BEFORE = re.compile(
     rf"(?<![\w'’\-])(?:{CAPITALISED}|[0-9]{{1,4}})(?:(?:,? (?:and|&|und|et|y|e) |, | )(?:{CAPITALISED}|of|for|de|der|di)){{0,4}}+,? $"
 )
+_LETTER = re.compile(r"[^\W\d_]")
 _REACH: Final = 60
 _EMPLOYED_BY = re.compile(
-    r" ?(?:for|at|by|with|bei|für|per|presso|pour|chez|para|en)(?: the)? (?=[^\W\d_])|(?: the)? (?=[^\W\d_])", re.IGNORECASE
+    r" ?(?:for|at|by|with|bei|für|per|presso|pour|chez|para|en)(?: the)? (?=[^\W\d_])|(?: the)? (?=[^\W\d_])",
+    re.IGNORECASE,
 )
 _EMPLOYER = re.compile(rf"{CAPITALISED}(?:(?:,? (?:and|&) |, | )(?:{CAPITALISED}|of(?= {CAPITALISED}))){{0,4}}+")
 _EMPLOYED_WORDS = vocabulary(
@@ -43,7 +45,7 @@ def find_organisations(text: str) -> Iterator[Finding]:
         for start, _, _ in seen.places(_FORMS):
             form = _FORM.match(text, start)
             name = _NAME_BEFORE.search(text, max(0, start - _REACH), start) if form else None
-            if form and name and not names_no_person(name[0]):
+            if form and name and _LETTER.search(name[0]) and not names_no_person(name[0]):
                 yield Finding("organisation", name.start(), form.end(), 0.85, "organisation.form")
     if seen.holds(_EMPLOYED_WORDS):
         for _, end, word in seen.places(_EMPLOYED_WORDS):

@@ -29,6 +29,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "NORP": "nationality",
 }
 
+
 class SpacyNames:
     """Finds ``person``, ``place``, ``organisation`` and ``nationality`` with spaCy's small English model."""
 
@@ -77,7 +78,9 @@ class SpacyNames:
         """Whether a word with a capital stands in it that is not just its first word, known in small letters."""
         for number, found in enumerate(_CAPITAL.finditer(sentence)):
             word = found[0].lower()
-            if word not in NOT_NAMES and (number or found.start() > _OPENING or not self._known(word) or word in GIVEN_NAMES):
+            if word not in NOT_NAMES and (
+                number or found.start() > _OPENING or not self._known(word) or word in GIVEN_NAMES
+            ):
                 return True
         return False
 
