@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.overlaps import clusters, resolve
+from tuneward.inspection.overlaps import beside, clusters, resolve
 
 findings = st.lists(
     st.builds(
@@ -44,3 +44,9 @@ def test_clusters_are_disjoint_and_complete(items):
     assert sorted(map(str, items)) == sorted(str(f) for group in groups for f in group)
     for a, b in pairwise(groups):
         assert max(f.end for f in a) <= min(f.start for f in b)
+
+
+def test_beside_keeps_what_meets_nothing_of_another_kind():
+    known = [Finding("address", 0, 20, 0.8, "a"), Finding("person", 30, 40, 0.8, "a")]
+    said = [Finding("person", 5, 9, 0.6, "b"), Finding("person", 28, 42, 0.6, "b"), Finding("place", 50, 55, 0.6, "b")]
+    assert beside(said, known) == said[1:]

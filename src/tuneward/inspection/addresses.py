@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
+from tuneward.inspection.dates import DAYS_AND_MONTHS
 from tuneward.inspection.letters import CAPITALISED, LOWER, UPPER
 from tuneward.inspection.sketch import Sketch, sketch, vocabulary
 
@@ -37,6 +38,7 @@ _UNIT: Final = rf"(?i:{_UNITS}) ?(?:n[°o.]? ?)?[A-Z]?[0-9]{{1,5}}[A-Za-z]?(?!\w
 _PARTICLES: Final = (
     "de|del|della|delle|dei|di|du|des|la|le|las|los|el|dos|da|do|das|of|the|und|y|e|en|d'|van|von|der|den"
 )
+_ARTICLES: Final = frozenset("the der den en el la le las los und and y e".split())
 _SMALL: Final = "ul|rue|via|viale|calle|avenida|avenue|boulevard|place|rua|út|útja|utca|u|tee|trg|tér"
 _WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES}|{_SMALL})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
 _SMALL_WORD = re.compile(rf"(?:{_SMALL})\b")
@@ -73,7 +75,7 @@ _CORNER = re.compile(
 _CORNER_WORDS = vocabulary("corner ecke angolo angle esquina".split())
 _TOWN: Final = (
     rf"{CAPITALISED}(?:[ \-](?:{CAPITALISED}|(?:{_PARTICLES}|les|sur|am|an|in|nad|na|u)(?!\w)|"
-    rf"\([{UPPER}{LOWER} ]{{2,20}}\))){{0,4}}+"
+    rf"\([{UPPER}{LOWER} ]{{2,20}}\))){{0,4}}"
 )
 _CODE: Final = (
     r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|(?:[A-Z]{1,3}[ \-])?[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?!\w))?|"
@@ -87,11 +89,6 @@ _THERE = re.compile(
     r"\b(?:office|restaurant|shop|house|home|store|party)(?: is)? (?:at|on|in)|\b(?:return|deliver|ship|send|sent|taxi|move|"
     r"moved|drive) (?:it )?to|\boff at|\bside of|\benter on|\bit is|\bit's in|wohn(?:t|e|haft) (?:in|am)|adresse(?: ist)?:?|"
     r"anschrift:?|indirizzo:?|abit[ao] in|residente in|habite(?: au)?|direcci[oó]n:?|vivo en|vive en)\s{1,2}$",
-    re.IGNORECASE,
-)
-_MONTH = re.compile(
-    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|mär|okt|dez|gen|mag|giu|lug|ago|set|ott|dic|janv|fév|avr|"
-    r"juin|juil|août|déc|ene|abr|mayo)[a-zéûà]{0,8}\.?(?![\w])|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
     re.IGNORECASE,
 )
 _BEHIND: Final = 64
@@ -122,7 +119,11 @@ def find_addresses(text: str) -> Iterator[Finding]:
             continue
         hit = None
         opener = text[end + 1 : end + 2]
-        if text[end : end + 1] in _BETWEEN and opener in _OPENERS and (not opener.islower() or _SMALL_WORD.match(text, end + 1)):
+        if (
+            text[end : end + 1] in _BETWEEN
+            and opener in _OPENERS
+            and (not opener.islower() or _SMALL_WORD.match(text, end + 1))
+        ):
             hit = _number_first(text, number)
         if hit is None and start and text[start - 1] in " ,°º":
             before = text.rfind(" ", max(0, start - 25), start - 1)
@@ -137,92 +138,11 @@ def find_addresses(text: str) -> Iterator[Finding]:
 #: What may stand between a number and a name, and how a name, a street's word in small letters or a number begins.
 _BETWEEN: Final = frozenset((" ", "\n", ","))
 _OPENERS: Final = frozenset(
-    [chr(code) for code in range(0x530) if chr(code).isupper()] + list(" \n0123456789°º(") + [w[0] for w in _SMALL.split("|")] + ["n"]
+    [chr(code) for code in range(0x530) if chr(code).isupper()]
+    + list(" \n0123456789°º(")
+    + [w[0] for w in _SMALL.split("|")]
+    + ["n"]
 )
-_NUMBER = re.compile(r"(?:[ \n]|, )[0-9]{1,5}[A-Za-z]?(?!\w)")
-_HOUSE = re.compile(r",? (?:n[.°º]? ?)?[0-9]{1,5}(?:[ ]?[A-Za-z])?(?:[\-/][0-9]{1,4}[A-Za-z]?)?(?![\w%€$£]|[.,:][0-9])")
-_NEXT_UNIT = re.compile(rf"[ ]?,?[ ]?(?:\n[ \t]*)?{_UNIT}")
-
-#: Army and diplomatic post (USPS Publication 28, section 238).
-_MILITARY = re.compile(
-    r"(?:PSC|CMR|UNIT|USN[SV]|USS|USCGC|USAF|USMC) [^\n,]{1,40}(?:, BOX [0-9]{1,5})?[\s,]{1,3}(?:APO|FPO|DPO),? "
-    r"A[AEP] [0-9]{5}(?:-[0-9]{4})?",
-    re.IGNORECASE,
-)
-_MILITARY_WORDS = vocabulary(("apo", "fpo", "dpo"))
-_BOX = re.compile(
-    r"(?:[0-9]{1,6} )?(?:p\.? ?o\.? ?box|post(?:al)? box|postfach|postbus|postbox|casella postale|"
-    r"apartado(?: de correos)?|boîte postale) (?:n[°o.]? ?)?[0-9]{1,6}(?!\w)",
-    re.IGNORECASE,
-)
-_BOX_WORDS = vocabulary("box postfach postbus postbox casella apartado boîte".split())
-#: A flat says that an address is there, also where small letters hide the street before it on the line.
-_UNIT_ALONE = re.compile(
-    r"(?:[0-9]{1,6}(?: [^\W\d_][\w'’.\-]{0,30}){1,5}?(?: [0-9]{1,5})? )?\b(?:suite|apt\.?|apartment) #?[0-9]{1,4}[a-z]?\b",
-    re.IGNORECASE,
-)
-_UNIT_WORDS = vocabulary(("suite", "apt", "apartment"))
-_CORNER = re.compile(
-    r"(?:the corner of|ecke|angolo (?:tra|di)|à l'angle d[eu]|esquina de) (?P<first>[^\n.,;:!?]{2,40}\.?) "
-    r"(?:and|und|e|et|y|con) (?P<second>[^\n.,;:!?]{2,50})",
-    re.IGNORECASE,
-)
-_CORNER_WORDS = vocabulary("corner ecke angolo angle esquina".split())
-_TOWN: Final = (
-    rf"{CAPITALISED}(?:[ \-](?:{CAPITALISED}|(?:{_PARTICLES}|les|sur|am|an|in|nad|na|u)(?!\w)|"
-    rf"\([{UPPER}{LOWER} ]{{2,20}}\))){{0,4}}+"
-)
-_CODE: Final = (
-    r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|(?:[A-Z]{1,3}[ \-])?[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?!\w))?|"
-    r"[0-9]{3} [0-9]{2})(?!\w)"
-)
-_BREAK: Final = r"(?:[,.]? ?\n[ \t]*(?:\n[ \t]*)?,?[ ]?|[,.] ?| )"
-_GOES_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE}(?: {_TOWN})?|{_TOWN}(?=,? ?\n|, {_TOWN}|[.,;!?]|$))")
-_MOVED_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE})")
-_THERE = re.compile(
-    r"(?:\baddress(?:es)?(?: is| to| with)?:?|\blive[sd]? (?:at|on|in)|\blocated (?:at|on)|\bmeet(?: me| you| us)? at|"
-    r"\b(?:office|restaurant|shop|house|home|store|party)(?: is)? (?:at|on|in)|\b(?:return|deliver|ship|send|sent|taxi|move|"
-    r"moved|drive) (?:it )?to|\boff at|\bside of|\benter on|\bit is|\bit's in|wohn(?:t|e|haft) (?:in|am)|adresse(?: ist)?:?|"
-    r"anschrift:?|indirizzo:?|abit[ao] in|residente in|habite(?: au)?|direcci[oó]n:?|vivo en|vive en)\s{1,2}$",
-    re.IGNORECASE,
-)
-_MONTH = re.compile(
-    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|mär|okt|dez|gen|mag|giu|lug|ago|set|ott|dic|janv|fév|avr|"
-    r"juin|juil|août|déc|ene|abr|mayo)[a-zéûà]{0,8}\.?(?![\w])|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
-    re.IGNORECASE,
-)
-_BEHIND: Final = 64
-
-
-def find_addresses(text: str) -> Iterator[Finding]:
-    """Find postal addresses. Around each number a bounded stretch is read, so that the time stays linear."""
-    seen = sketch(text)
-    if not seen.digits:
-        return
-    if seen.holds(_CORNER_WORDS):
-        for found in _CORNER.finditer(text):
-            if all(re.search(rf"[0-9{UPPER}]", found[side]) for side in ("first", "second")):
-                yield _address(found.start(), found.end(), 0.7, "corner")
-    if seen.holds(_MILITARY_WORDS):
-        for found in _MILITARY.finditer(text):
-            yield _address(found.start(), found.end(), 0.95, "military")
-    if seen.holds(_BOX_WORDS):
-        for found in _BOX.finditer(text):
-            yield _address(found.start(), _to_end(text, found.end()), 0.8, "box")
-    if seen.holds(_UNIT_WORDS):
-        for found in _UNIT_ALONE.finditer(text):
-            yield _address(found.start(), _to_end(text, found.end()), 0.5, "unit")
-    reached = 0
-    for number in _NUMBER.finditer(text):
-        if number.start() < reached:
-            continue
-        hit = _number_first(text, number) or _name_first(text, number)
-        if hit:
-            start, end, confidence, rule = hit
-            reached = _to_end(text, end)
-            yield _address(start, reached, confidence, rule)
-
-
 _NUMBER = re.compile(r"[0-9]{1,6}+(?:(?<=[0-9])[A-Za-z](?!\w))?(?![0-9])")
 _NOT_BEFORE: Final = frozenset("$€£#%:+*=-/.,_")
 
@@ -242,9 +162,11 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
     if not first.isupper() and not (first.isalpha() and _SMALL_WORD.match(text, name_at)):
         return None
     names = _NAMES.match(text, name_at)
-    if names is None or _MONTH.match(names[0]) or text[name_at - 1 : name_at] not in {" ", "\n"}:
+    if names is None or text[name_at - 1 : name_at] not in {" ", "\n"}:
         return None
     words = _words(names[0])
+    if words[0] in DAYS_AND_MONTHS:
+        return None
     house = _HOUSE.match(text, names.end())
     last = house.end() if house else names.end()
     if (place := _street_word(words, _AFTER_NAME)) is not None and place > 0:
@@ -269,9 +191,12 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     if text[number.end() : number.end() + 1] in {"%", "€", "$", "£"}:
         return None
     names = _NAMES_BEHIND.search(text, max(0, number.start() - _BEHIND), number.start())
-    if names is None or _MONTH.search(names[0]):
+    if names is None:
         return None
     words = _words(names[0])
+    if not DAYS_AND_MONTHS.isdisjoint(words):
+        return None
+    begin = _start_of_word(names, next((n for n, word in enumerate(words) if word not in _ARTICLES), 0))
     house = _HOUSE.match(text, number.start() - 1)
     end = house.end() if house and house.end() >= number.end() else number.end()
     for place, word in enumerate(words[:-1]):
@@ -279,12 +204,12 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
             return _start_of_word(names, place), end, 0.85, "name_first"
     for word in words:
         if word.endswith(_ENDINGS) and len(word) > 6:
-            return names.start(), end, 0.85, "ending"
+            return begin, end, 0.85, "ending"
     if (place := _street_word(words, _AFTER_NAME - {"st", "dr", "place", "court", "way"})) and place == len(words) - 1:
-        return names.start(), end, 0.75, "name_first"
+        return begin, end, 0.75, "name_first"
     if _THERE.search(text, max(0, names.start() - 32), names.start()) or _MOVED_ON.match(text, end):
         if words[-1] not in _COUNTED:
-            return names.start(), end, 0.5, "place_word"
+            return begin, end, 0.5, "place_word"
     return None
 
 

@@ -22,13 +22,14 @@ _DAY_FIRST = re.compile(
     rf"(?![0-9]|(?P=sep)[0-9]){_TIME}(?!\w)"
 )
 _SEPARATED = re.compile(r"[0-9][\-/.][0-9]{1,2}[\-/.][0-9]")
-_MONTHS = vocabulary(
+_MONTH_NAMES: Final = (
     "january february march april may june july august september october november december jan feb mar apr jun jul aug "
     "sep sept oct nov dec januar jänner februar märz mai juni juli oktober dezember mrz okt dez gennaio febbraio marzo "
     "aprile maggio giugno luglio agosto settembre ottobre novembre dicembre gen mag giu lug ago set ott dic janvier "
     "février mars avril juin juillet août septembre octobre décembre janv févr avr juil déc enero febrero abril mayo "
     "junio julio septiembre setiembre octubre noviembre diciembre ene abr".split()
 )
+_MONTHS = vocabulary(_MONTH_NAMES)
 _ORDINAL: Final = r"(?:st|nd|rd|th|er|\.|º|°)?"
 _DAY_BEFORE = re.compile(
     rf"(?<![\w.,/\-])(?:3[01]|[12][0-9]|0?[1-9]){_ORDINAL}(?: (?:of|de)(?: the)?)?[ \-]$", re.IGNORECASE
@@ -56,11 +57,14 @@ _STANDING = re.compile(
     r" ?[)\]]|'s\b|[.,;:!?]?(?:\s|$)(?![a-z])| (?:film|movie|album|song|season|edition|report|is|was|and|when|after|by|to|until)\b"
 )
 _ON = re.compile(r"\b(?:on|next|last|this|every|by|until|am|den|on the)[ ]$", re.IGNORECASE)
-_WEEKDAYS = vocabulary(
+_WEEKDAY_NAMES: Final = (
     "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag freitag samstag sonntag "
     "lunedì martedì mercoledì giovedì venerdì lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes miércoles jueves "
     "viernes sábado domingo domenica".split()
 )
+_WEEKDAYS = vocabulary(_WEEKDAY_NAMES)
+#: Names of months and weekdays in five languages, in small letters; ``addresses`` takes none for a street.
+DAYS_AND_MONTHS: Final = frozenset((*_MONTH_NAMES, *_WEEKDAY_NAMES))
 _BIRTH = vocabulary(
     "born birth birthday birthdate dob geboren geb geburtsdatum geburtstag geburt nato nata nascita né née naissance "
     "nacido nacida nació nacimiento fdn ddn".split()
@@ -91,13 +95,15 @@ def find_dates(text: str) -> Iterator[Finding]:
             for found in pattern.finditer(text):
                 if rule == "year_first" or _plausible(found):
                     yield _date(text, found.start(), found.end(), 0.9, rule, born=born)
+    written = set()
     if seen.holds(_MONTHS):
         for start, end, rule in _with_month(seen):
+            written.add(end)
             yield _date(text, start, end, 0.85, rule, born=born)
     if seen.digits >= 4:
         for found in _YEAR.finditer(text):
             start, end = found.span()
-            if _COUNTED.match(text, end):
+            if end in written or _COUNTED.match(text, end):
                 continue
             if _BEFORE_YEAR.search(text, max(0, start - 12), start):
                 yield _date(text, start, end, 0.6, "year", born=born)

@@ -17,7 +17,9 @@ _LINK: Final = (
     r"plate|card|the|my|his|her|state|kennzeichen|karte|has|reads|:|#|=|\.|-|\"|'|\()){0,6}+[ \t]{0,2}(?:\n[ \t]{0,4})?"
 )
 _VALUE: Final = r"(?P<value>(?=[A-Za-z \-/.]{0,8}[0-9])[A-Z0-9](?:[A-Z0-9]|[\-/. ](?=[A-Z0-9])){3,20})(?![A-Za-z0-9])"
-_PLATE: Final = r"(?P<value>[A-ZÄÖÜ0-9]{1,4}(?:[ \-·]?[A-Z0-9]{1,4}){1,3})(?<=[A-Z0-9]{2})(?![A-Za-z0-9])"
+_PLATE: Final = (
+    r"(?P<value>(?=[0-9 \-]{0,8}[A-ZÄÖÜ])[A-ZÄÖÜ0-9]{1,4}(?:[ \-·]?[A-Z0-9]{1,4}){1,3})(?<=[A-Z0-9]{2})(?![A-Za-z0-9])"
+)
 
 
 _BEFORE: Final = 24
