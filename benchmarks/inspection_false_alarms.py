@@ -52,7 +52,8 @@ def main() -> None:
             alarm = [said for _, said in found if said.kind not in THERE]
             alarms[who] += len(alarm)
             kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(s.kind for _, s in found).most_common())
-            told = f"{1000 * len(found) / len(texts):.0f} findings, {1000 * len(alarm) / len(texts):.1f} alarms per 1,000 rows"
+            each = 1000 / len(texts)
+            told = f"{each * len(found):.0f} findings, {each * len(alarm):.1f} alarms per 1,000 rows"
             print(f"{name}, {len(texts)} rows, {who}: {told} ({kinds})")
             for text, said in random.Random(1).sample(found, min(options.show, len(found))):
                 print(f"    {said.kind:16} {text[max(0, said.start - 30) : said.start]}[{text[said.start : said.end]}]")

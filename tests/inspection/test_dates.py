@@ -28,10 +28,14 @@ def test_a_date_is_found_whole(text, value):
 @pytest.mark.parametrize(
     "text",
     [
-        "born on 17.03.1984", "DOB: 1984-03-17", "geboren am 17. März 1984", "nato il 3/6/1990", "née le 1 janvier 1970",
+        "born on 17.03.1984",
+        "DOB: 1984-03-17",
+        "geboren am 17. März 1984",
+        "nato il 3/6/1990",
+        "née le 1 janvier 1970",
         "fecha de nacimiento: 05/05/1980",
     ],
-)  # fmt: skip
+)
 def test_a_date_behind_a_word_of_birth_is_a_date_of_birth(text):
     assert [f.kind for f in find_dates(text)] == ["date_of_birth"]
 
@@ -47,10 +51,21 @@ def test_amounts_are_no_dates(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "a 43-year-old man", "43 years old", "aged 43", "I just turned 43", "when he was 43.", "ist 43 Jahre alt", "ha 43 anni",
-        "âgée de 43 ans", "tiene 43 años", "i'm 43 y/o", "my son is 43.", "her 43rd birthday", "Anna, 43, said",
+        "a 43-year-old man",
+        "43 years old",
+        "aged 43",
+        "I just turned 43",
+        "when he was 43.",
+        "ist 43 Jahre alt",
+        "ha 43 anni",
+        "âgée de 43 ans",
+        "tiene 43 años",
+        "i'm 43 y/o",
+        "my son is 43.",
+        "her 43rd birthday",
+        "Anna, 43, said",
     ],
-)  # fmt: skip
+)
 def test_an_age_is_found(text):
     assert [text[f.start : f.end] for f in find_ages(text)] == ["43"]
 

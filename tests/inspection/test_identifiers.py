@@ -33,9 +33,18 @@ def test_an_identifier_is_found(text, rule):
 @pytest.mark.parametrize(
     "text",
     [
-        "000-12-3456", "666-12-3456", "943 476 5919", "NHS number 943 476 5918", "36 574 261 809", "RCCMNL83S18D969X", "54362315A",
-        "GB 12 34 56 C", "PESEL 44051401358", "order 111222333", "131052-308X",
+        "000-12-3456",
+        "666-12-3456",
+        "943 476 5919",
+        "NHS number 943 476 5918",
+        "36 574 261 809",
+        "RCCMNL83S18D969X",
+        "54362315A",
+        "GB 12 34 56 C",
+        "PESEL 44051401358",
+        "order 111222333",
+        "131052-308X",
     ],
-)  # fmt: skip
+)
 def test_a_wrong_check_or_a_missing_word_finds_nothing(text):
     assert list(find_national_ids(text)) == []

@@ -16,8 +16,10 @@ _PHONE_WORDS = (
     "phone|telephone|telefon|telefono|teléfono|téléphone|telefonnummer|rufnummer|tel|mobile|mobil|mobil(?:e|nummer)|"
     "móvil|portable|cellulare|cell|cellphone|handy|handynummer|fax|whatsapp|sms|call|calling|ring|dial|reach|anrufen|"
     "erreichbar|erreichen|rückruf|text me|contact number|hotline|chiamare|appelez|llamar|answering|messages? to|"
-    "called|calls|phoned|phones|texted|texting|voicemail|contact (?:me|us|him|her|them)|(?:my|your|his|her|their|our|new|old|home|"
-    "work|office|private|direct) number|this number|following number|rang|ringing|message|text|registered|desk|texts? to|numéro|número|landline|direct line|durchwahl|switchboard"
+    "called|calls|phoned|phones|texted|texting|voicemail|contact (?:me|us|him|her|them)|(?:my|your|his"
+    "|her|their|our|new|old|home|"
+    "work|office|private|direct) number|this number|following number|rang|ringing|message|text|registered"
+    "|desk|texts? to|numéro|número|landline|direct line|durchwahl|switchboard"
 )
 _REFERENCE_WORDS = (
     "policy|policies|police|polizza|póliza|versicherungsnummer|versicherungsschein|vertragsnummer|vertrag|contract|"

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.sketch import Sketch, sketch, vocabulary
+from tuneward.inspection.sketch import Sketch, sketch, vocabulary, words
 
-_TIME: Final = r"(?:[T ,]{1,2}[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?(?: ?(?:Z|UTC|[+\-][0-2][0-9]:?[0-5][0-9])(?!\w))?)?"
+_TIME: Final = (
+    r"(?:[T ,]{1,2}[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
+    r"(?: ?(?:Z|UTC|[+\-][0-2][0-9]:?[0-5][0-9])(?!\w))?)?"
+)
 _YEAR_FIRST = re.compile(
     r"[12](?<![\w.\-/][12])(?:(?<=1)[89]|(?<=2)[01])[0-9]{2}(?P<sep>[\-/.])(?:1[0-2]|0?[1-9])(?P=sep)"
     rf"(?:3[01]|[12][0-9]|0?[1-9])(?![0-9]|(?P=sep)[0-9]){_TIME}(?!\w)"
@@ -22,12 +25,12 @@ _DAY_FIRST = re.compile(
     rf"(?![0-9]|(?P=sep)[0-9]){_TIME}(?!\w)"
 )
 _SEPARATED = re.compile(r"[0-9][\-/.][0-9]{1,2}[\-/.][0-9]")
-_MONTH_NAMES: Final = (
-    "january february march april may june july august september october november december jan feb mar apr jun jul aug "
-    "sep sept oct nov dec januar jänner februar märz mai juni juli oktober dezember mrz okt dez gennaio febbraio marzo "
-    "aprile maggio giugno luglio agosto settembre ottobre novembre dicembre gen mag giu lug ago set ott dic janvier "
-    "février mars avril juin juillet août septembre octobre décembre janv févr avr juil déc enero febrero abril mayo "
-    "junio julio septiembre setiembre octubre noviembre diciembre ene abr".split()
+_MONTH_NAMES: Final = words(
+    "january february march april may june july august september october november december jan feb mar apr jun "
+    "jul aug sep sept oct nov dec januar jänner februar märz mai juni juli oktober dezember mrz okt dez gennaio "
+    "febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre gen mag giu lug ago "
+    "set ott dic janvier février mars avril juin juillet août septembre octobre décembre janv févr avr juil déc "
+    "enero febrero abril mayo junio julio septiembre setiembre octubre noviembre diciembre ene abr"
 )
 _MONTHS = vocabulary(_MONTH_NAMES)
 _ORDINAL: Final = r"(?:st|nd|rd|th|er|\.|º|°)?"
@@ -39,35 +42,41 @@ _YEAR_AFTER = re.compile(
     r"(?:\.|,)?(?: (?:of|de|del|di))?[ \-](?:1[89]|20|21)[0-9]{2}(?![\w]|[.,][0-9])", re.IGNORECASE
 )
 _YEAR = re.compile(
-    r"[12](?<![\w.,/$€£#:+*=][12])(?<!\D-[12])(?<![$€£#] [12])(?:(?<=1)[89]|(?<=2)0)[0-9]{2}(?![a-rt-zA-Z0-9_/*+=%]|s\w|[.,:][0-9]|-(?!(?:1[89]|20)[0-9]{2}(?![\w]))| ?[*+=×÷%€$£])"
+    r"[12](?<![\w.,/$€£#:+*=][12])(?<!\D-[12])(?<![$€£#] [12])(?:(?<=1)[89]"
+    r"|(?<=2)0)[0-9]{2}(?![a-rt-zA-Z0-9_/*+=%]|s\w|[.,:][0-9]|-(?!(?:1[89]|20)[0-9]{2}(?![\w]))| ?[*+=×÷%€$£])"
 )
 _BEFORE_YEAR = re.compile(
     r"(?:\b(?:in|since|of|from|until|till|by|during|before|after|circa|around|between|and|year|seit|von|bis|vor|nach|um|"
     r"jahr|jahre|nel|dal|del|fino al|anno|l'anno|en|depuis|avant|après|année|desde|hasta|año|summer|spring|autumn|fall|"
-    r"winter|early|late|mid|a|an|the|my|our|his|her|their|its|this|dated|to|class of|season|©|copyright)[ \u00a0]|[(]c[)] )$",
+    r"winter|early|late|mid|a|an|the|my|our|his|her|their|its|this|dated|to|class of|season|©"
+    r"|copyright)[ \u00a0]|[(]c[)] )$",
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    r" (?:of|people|men|women|children|students|employees|workers|users|customers|members|soldiers|visitors|more|less|fewer|"
+    r" (?:of|people|men|women|children|students|employees|workers|users|customers|members|soldiers"
+    r"|visitors|more|less|fewer|"
     r"km|kg|lb|lbs|mg|ml|mm|cm|miles|meters|metres|feet|ft|inches|yards|acres|pounds|grams|tons|calories|points|pages|words|"
     r"dollars|cents|euros?|bucks|pieces|items|units|copies|cards|books|boxes|bags|bottles|seats|times|steps|hours|minutes|"
     r"seconds|days|weeks|months|years|percent|per|or|and [0-9])\b"
 )
 _STANDING = re.compile(
-    r" ?[)\]]|'s\b|[.,;:!?]?(?:\s|$)(?![a-z])| (?:film|movie|album|song|season|edition|report|is|was|and|when|after|by|to|until)\b"
+    r" ?[)\]]|'s\b|[.,;:!?]?(?:\s|$)(?![a-z])| (?:film|movie|album|song|season|edition|report|is|was|and"
+    r"|when|after|by|to|until)\b"
 )
 _ON = re.compile(r"\b(?:on|next|last|this|every|by|until|am|den|on the)[ ]$", re.IGNORECASE)
-_WEEKDAY_NAMES: Final = (
-    "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag freitag samstag sonntag "
-    "lunedì martedì mercoledì giovedì venerdì lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes miércoles jueves "
-    "viernes sábado domingo domenica".split()
+_WEEKDAY_NAMES: Final = words(
+    "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag freitag samstag "
+    "sonntag lunedì martedì mercoledì giovedì venerdì lundi mardi mercredi jeudi vendredi samedi dimanche lunes "
+    "martes miércoles jueves viernes sábado domingo domenica"
 )
 _WEEKDAYS = vocabulary(_WEEKDAY_NAMES)
 #: Names of months and weekdays in five languages, in small letters; ``addresses`` takes none for a street.
 DAYS_AND_MONTHS: Final = frozenset((*_MONTH_NAMES, *_WEEKDAY_NAMES))
 _BIRTH = vocabulary(
-    "born birth birthday birthdate dob geboren geb geburtsdatum geburtstag geburt nato nata nascita né née naissance "
-    "nacido nacida nació nacimiento fdn ddn".split()
+    words(
+        "born birth birthday birthdate dob geboren geb geburtsdatum geburtstag geburt nato nata nascita né née "
+        "naissance nacido nacida nació nacimiento fdn ddn"
+    )
 )
 _BIRTH_WORD = re.compile(
     r"\b(?:born|birth(?:day|date)?|dob|d\.o\.b|geboren|geb|geburts?(?:datum|tag)?|nat[oa]|nascita|née?|naissance|"
@@ -132,20 +141,22 @@ def _with_month(seen: Sketch) -> Iterator[tuple[int, int, str]]:
 
 def _date(text: str, start: int, end: int, confidence: float, rule: str, *, born: bool) -> Finding:
     if born:
-        word = None
-        for word in _BIRTH_WORD.finditer(text, max(0, start - _REACH), start):
-            pass
-        if word and "\n\n" not in text[word.end() : start]:
+        ends = [word.end() for word in _BIRTH_WORD.finditer(text, max(0, start - _REACH), start)]
+        if ends and "\n\n" not in text[ends[-1] : start]:
             return Finding("date_of_birth", start, end, max(confidence, 0.9), f"date_of_birth.{rule}")
     return Finding(kind="date", start=start, end=end, confidence=confidence, rule=f"date.{rule}")
 
 
-_BEHIND_AGE = vocabulary("old age yo o yr alt jahre jährige jähriger jährigen jährig anni años birthday".split())
+_BEHIND_AGE = vocabulary(words("old age yo o yr alt jahre jährige jähriger jährigen jährig anni años birthday"))
 _BEFORE_AGE = vocabulary(
-    "aged age turned turning turns alter età edad âge âgé âgée was were is am m s now just only ha tiene tengo cumplió ai".split()
+    words(
+        "aged age turned turning turns alter età edad âge âgé âgée was were is am m s now just only ha tiene tengo "
+        "cumplió ai"
+    )
 )
 _AGE_BEFORE_WORD = re.compile(
-    r"[0-9](?<![\w.,/$€£\-][0-9])[0-9]{0,2}(?=(?:[ \-]| and a half )(?:years?|yrs?|months?|weeks?)[ \-](?:old\b|of age\b)|"
+    r"[0-9](?<![\w.,/$€£\-][0-9])[0-9]{0,2}(?=(?:[ \-]| and a half )(?:years?|yrs?|months?"
+    r"|weeks?)[ \-](?:old\b|of age\b)|"
     r"[ \-]?(?:y/o|y\.o\.|yo\b|yr/o)|(?:st|nd|rd|th) birthday\b|[ \-](?:Jahre?|Monate?) alt\b|[ \-]?-jährige?[rnms]?\b|"
     r"[ \-](?:jährige?[rnms]?\b|anni d'età|años de edad))",
     re.IGNORECASE,
@@ -154,11 +165,16 @@ _APPOSED = re.compile(r"[1-9](?<=[a-zà-ÿ], [1-9])[0-9](?=, [a-z])")
 _NUMBER = re.compile(r"[0-9](?<= [0-9])[0-9]{0,2}(?![0-9])")
 _AGE_WORD = re.compile(
     r"(?:\b(?:aged|age|turned|turning|turns|alter|im alter von|età|all'età di|edad|âge|âgée? de|age of|"
-    r"(?P<plain>(?:\b(?:he|she|i|they|who|son|daughter|brother|sister|mother|father|mom|dad|wife|husband|kid|child|baby|boy|girl) (?:was|were|is|am)|\b(?:i'm|he's|she's)))|(?P<weak>now|just|only|ha|tiene|tengo|cumplió|j'ai))[:=]? )$",
+    r"(?P<plain>(?:\b(?:he|she|i|they|who|son|daughter|brother|sister|mother|father|mom|dad|wife|husband"
+    r"|kid|child|baby|boy|girl) (?:was|were|is|am)|\b(?:i'm|he's|she's)))|(?P<weak>now|just|only|ha|tiene"
+    r"|tengo|cumplió|j'ai))[:=]? )$",
     re.IGNORECASE,
 )
 _LAST_WORDS: Final = frozenset(
-    "aged age turned turning turns alter von età di edad âge de of was were is now just only ha tiene tengo cumplió j'ai am i'm he's she's".split()
+    words(
+        "aged age turned turning turns alter von età di edad âge de of was were is now just only ha tiene tengo "
+        "cumplió j'ai am i'm he's she's"
+    )
 )
 _COUNTS = re.compile(
     r"[\w/$€£%]|[.,:\-][0-9]|:| ?(?:%|percent|dollars|minutes|hours|days|weeks|miles|feet|inches|of|more|times|or|x)\b|"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.sketch import sketch, vocabulary
+from tuneward.inspection.sketch import sketch, vocabulary, words
 
 _SCHEME = re.compile(r"(?:https?|ftp|ftps|sftp|ssh|wss?)://[^\s<>\"'`{}|\\^\[\]]{3,2048}+", re.IGNORECASE)
 _WWW = re.compile(r"www\.[A-Za-z0-9À-ɏ][A-Za-z0-9À-ɏ.\-]{2,252}+(?:/[^\s<>\"'`{}|\\^\[\]]{0,1024}+)?", re.IGNORECASE)
@@ -115,7 +115,8 @@ def _is_ipv6(written: str) -> bool:
 
 
 _DECIMAL = re.compile(
-    r"[0-9](?<![\w.,][0-9])[0-9]?\.[0-9]{4,10}°?\s?[NSns]?\s{0,2}[,;/ ]\s{0,2}-?[0-9]{1,3}\.[0-9]{4,10}(?![\w.])°?(?:\s?[EWOewo]\b)?"
+    r"[0-9](?<![\w.,][0-9])[0-9]?\.[0-9]{4,10}°?\s?[NSns]?\s{0,2}[,;/ "
+    r"]\s{0,2}-?[0-9]{1,3}\.[0-9]{4,10}(?![\w.])°?(?:\s?[EWOewo]\b)?"
 )
 _SEXAGESIMAL = re.compile(
     r"[0-9](?<![\w.][0-9])[0-9]?\s?°\s?[0-9]{1,2}(?:[.,][0-9]{1,6})?\s?['′’](?:\s?[0-9]{1,2}(?:[.,][0-9]{1,6})?\s?(?:\"|″|”|''))?\s?"
@@ -123,8 +124,10 @@ _SEXAGESIMAL = re.compile(
     r"[EWOewo](?!\w)"
 )
 _GEO_WORDS = vocabulary(
-    "latitude longitude lat lon lng gps coordinates coordinate coords geo breitengrad längengrad koordinaten standort "
-    "latitudine longitudine coordinate coordonnées coordenadas latitud longitud position location".split()
+    words(
+        "latitude longitude lat lon lng gps coordinates coordinate coords geo breitengrad längengrad koordinaten "
+        "standort latitudine longitudine coordinate coordonnées coordenadas latitud longitud position location"
+    )
 )
 _LABELLED = re.compile(
     r"(?:latitude|longitude|latitud|longitud|latitudine|longitudine|breitengrad|längengrad|\blat|\blon|\blng)"

@@ -76,6 +76,11 @@ def vocabulary(words: Iterable[str]) -> Vocabulary:
     return Vocabulary(frozenset(word.lower().encode() for word in words))
 
 
+def words(written: str) -> tuple[str, ...]:
+    """Words between blanks, for lists that are easier to read as text."""
+    return tuple(written.split())
+
+
 def lower(text: str) -> str:
     """The text in lower case, with as many characters as before (``İ`` alone would become two)."""
     return text.lower() if text.isascii() else text.replace("İ", "I").lower()
