@@ -2,9 +2,10 @@
 
     TUNEWARD_TEST_DATA=../shared/data python -m benchmarks.inspection_false_alarms [--rows 500] [--show 0]
 
-School problems and requests to an assistant hold nobody's data, yet they hold invented first names, ages, countries and
-dates. So two figures are told: every finding; and alarms, which leave out the kinds whose findings were, on reading a
-sample by hand, what they say (docs/inspection.md tells how many were read and what was wrong).
+School problems and requests to an assistant hold nobody's data, yet they hold invented first names, countries and
+nationalities. So two figures are told: every finding; and alarms, which leave out names and places on both sides, since
+most of them are what they are called (docs/inspection.md tells how many were read by hand and what was wrong). Dates
+and ages count as alarms on both sides.
 """
 
 import argparse
@@ -17,10 +18,10 @@ from benchmarks.inspection_spans import Span, outermost
 from benchmarks.inspection_texts import TEXTS
 
 CLEAN = ("gsm8k", "clinc150")
-#: Kinds of any contender that these texts truly hold, when the words are a name, an age, a place, a date or a word of the lexicon.
-THERE = frozenset(
-    "person age place nationality organisation title date special_health special_religion special_sexuality".split()
-) | frozenset(("PERSON", "LOCATION", "NRP", "ORGANIZATION"))
+#: Kinds of names and places, ours and Presidio's, which these texts truly hold.
+THERE = frozenset(("person", "title", "place", "nationality", "organisation")) | frozenset(
+    ("PERSON", "LOCATION", "NRP", "ORGANIZATION")
+)
 
 
 def findings(contender: Contender, texts: Sequence[str]) -> list[tuple[str, Said]]:
@@ -51,7 +52,8 @@ def main() -> None:
             alarm = [said for _, said in found if said.kind not in THERE]
             alarms[who] += len(alarm)
             kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(s.kind for _, s in found).most_common())
-            told = f"{1000 * len(found) / len(texts):.0f} findings, {1000 * len(alarm) / len(texts):.1f} alarms per 1,000 rows"
+            each = 1000 / len(texts)
+            told = f"{each * len(found):.0f} findings, {each * len(alarm):.1f} alarms per 1,000 rows"
             print(f"{name}, {len(texts)} rows, {who}: {told} ({kinds})")
             for text, said in random.Random(1).sample(found, min(options.show, len(found))):
                 print(f"    {said.kind:16} {text[max(0, said.start - 30) : said.start]}[{text[said.start : said.end]}]")

@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.inspection_peers import Contender, presidio, tuneward
-from benchmarks.inspection_spans import OURS, PRESIDIO, STRUCTURED, Count, Marked, Match, Score, Span, marked_texts, score
+from benchmarks.inspection_spans import (
+    OURS,
+    PRESIDIO,
+    STRUCTURED,
+    Count,
+    Marked,
+    Match,
+    Score,
+    Span,
+    marked_texts,
+    score,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,9 @@ def compare(half: str = "test", *, peer: bool = True) -> Quality:
     plain, full = scores["tuneward, no recognizer", "overlap"], scores["tuneward", "overlap"]
     low, high = plain.interval(STRUCTURED)
     structured = plain.of(STRUCTURED)
-    print(f"structured types without recognizer: F1 {structured.f1:.3f} ({low:.3f} to {high:.3f}), n = {structured.gold}")
+    print(
+        f"structured types without recognizer: F1 {structured.f1:.3f} ({low:.3f} to {high:.3f}), n = {structured.gold}"
+    )
     if not peer:
         return Quality(structured.f1, full.of().f1, None, None)
     theirs = scores["Presidio", "overlap"]
@@ -74,7 +87,9 @@ def _print(name: str, overlap: Score, exact: Score) -> None:
     _print_line("all types", overlap.of(), exact.of())
     for match, one in (("overlap", overlap), ("exact", exact)):
         low, high = one.interval()
-        print(f"F1 of all types, {match}: {one.of().f1:.3f} (95% interval {low:.3f} to {high:.3f}, bootstrap over texts)")
+        print(
+            f"F1 of all types, {match}: {one.of().f1:.3f} (95% interval {low:.3f} to {high:.3f}, bootstrap over texts)"
+        )
 
 
 def _print_line(kind: str, overlap: Count, exact: Count) -> None:

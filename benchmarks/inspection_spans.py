@@ -154,7 +154,9 @@ class Score:
         draw, drawn, numbers = random.Random(0), [], range(len(self.texts))
         for _ in range(RESAMPLES // 10):
             again = draw.choices(numbers, k=len(numbers))
-            values = [Count(*(sum(column) for column in zip(*(rows[i] for i in again), strict=True))).f1 for rows in sides]
+            values = [
+                Count(*(sum(column) for column in zip(*(rows[i] for i in again), strict=True))).f1 for rows in sides
+            ]
             drawn.append(values[0] - values[1] if len(values) == 2 else values[0])
         drawn.sort()
         return drawn[int(0.025 * len(drawn))], drawn[int(0.975 * len(drawn)) - 1]

@@ -224,7 +224,8 @@ ADVERSARIAL = {
     "numbered names": "12 Ab ", "names": "Anna Maria ", "hexes": "a:1:", "streets": "Via Roma 1\n", "flats": "apt 1, ",
     "ages": "aged 1 ", "born": "born 1.1.2000 ", "labels": "passport no ", "name labels": "name: ", "titles": "Dr. ",
     "lines": "Anna Berg\n", "points": "a.com.", "degrees": "1.1234 ", "months": "1 May ", "ids": "ssn 123-45-6789 ",
-    "words": "diabetes ", "firms": "Berg Ltd ", "capitals": "A", "codes": "A1 1AA ", "brackets": "(0)", "zeros": "00 ", "bearers": "bearer\t\t\t", "policies": "policy 1 ", "opening": "(",
+    "words": "diabetes ", "firms": "Berg Ltd ", "capitals": "A", "codes": "A1 1AA ", "brackets": "(0)",
+    "zeros": "00 ", "bearers": "bearer\t\t\t", "policies": "policy 1 ", "opening": "(",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.overlaps import clusters, resolve
+from tuneward.inspection.overlaps import beside, clusters, resolve
 
 findings = st.lists(
     st.builds(
@@ -63,3 +63,9 @@ def test_a_hundred_thousand_findings_take_no_quadratic_time():
         kept = resolve(items)
         assert sum(len(group) for group in clusters(kept)) == len(kept)
         assert time.process_time() - start < 10
+
+
+def test_beside_keeps_what_meets_nothing_of_another_kind():
+    known = [Finding("address", 0, 20, 0.8, "a"), Finding("person", 30, 40, 0.8, "a")]
+    said = [Finding("person", 5, 9, 0.6, "b"), Finding("person", 28, 42, 0.6, "b"), Finding("place", 50, 55, 0.6, "b")]
+    assert beside(said, known) == said[1:]

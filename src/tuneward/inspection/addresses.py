@@ -12,29 +12,38 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
+from tuneward.inspection.dates import DAYS_AND_MONTHS
 from tuneward.inspection.letters import CAPITALISED, LOWER, UPPER
-from tuneward.inspection.sketch import Sketch, sketch, vocabulary
+from tuneward.inspection.sketch import sketch, vocabulary, words
 
 _AFTER_NAME: Final = frozenset(
-    "street st str road rd avenue ave av lane ln drive dr boulevard blvd court ct place pl square sq terrace ter way "
-    "close crescent cres parkway pkwy highway hwy circle cir trail grove gardens row mews hill walk parade quay alley "
-    "loop turnpike utca u út útja straße strasse weg platz allee gasse ring ufer damm tee tie".split()
+    words(
+        "street st str road rd avenue ave av lane ln drive dr boulevard blvd court ct place pl square sq terrace ter "
+        "way close crescent cres parkway pkwy highway hwy circle cir trail grove gardens row mews hill walk parade "
+        "quay alley loop turnpike utca u út útja straße strasse weg platz allee gasse ring ufer damm tee tie"
+    )
 )
 _BEFORE_NAME: Final = frozenset(
-    "via viale piazza piazzale piazzetta corso largo vicolo strada contrada lungomare rue avenue av boulevard place quai "
-    "chemin allée impasse cours route passage calle c/ avenida avda paseo plaza camino ronda travesía carretera glorieta "
-    "rua r rúa travessa praça estrada ul ulica aleja al trg plac".split()
+    words(
+        "via viale piazza piazzale piazzetta corso largo vicolo strada contrada lungomare rue avenue av boulevard "
+        "place quai chemin allée impasse cours route passage calle c/ avenida avda paseo plaza camino ronda travesía "
+        "carretera glorieta rua r rúa travessa praça estrada ul ulica aleja al trg plac"
+    )
 )
 _ENDINGS: Final = (
     "straße", "strasse", "str", "gasse", "chaussee", "allee", "platz", "weg", "ufer", "damm", "steig", "vej", "vejen",
     "gade", "gata", "gatan", "vägen", "veien", "vegen", "straat", "laan", "kade", "katu", "kuja", "stræti",
 )  # fmt: skip
 _UNITS: Final = (
-    r"suite|ste\.?|apt\.?|apartment|unit|flat|floor|room|rm\.?|building|bldg\.?|p\. ?o\. box|po box|box|postfach|interno|"
+    r"suite|ste\.?|apt\.?|apartment|unit|flat|floor|room|rm\.?|building|bldg\.?|p\. ?o\. box|po box|box"
+    r"|postfach|interno|"
     r"scala|appartement|appt\.?|bâtiment|bât\.?|étage|piso|puerta|planta|wohnung|whg\.?|stiege|#"
 )
 _UNIT: Final = rf"(?i:{_UNITS}) ?(?:n[°o.]? ?)?[A-Z]?[0-9]{{1,5}}[A-Za-z]?(?!\w)"
-_PARTICLES: Final = "de|del|della|delle|dei|di|du|des|la|le|las|los|el|dos|da|do|das|of|the|und|y|e|en|d'|van|von|der|den"
+_PARTICLES: Final = (
+    "de|del|della|delle|dei|di|du|des|la|le|las|los|el|dos|da|do|das|of|the|und|y|e|en|d'|van|von|der|den"
+)
+_ARTICLES: Final = frozenset(words("the der den en el la le las los und and y e"))
 _SMALL: Final = "ul|rue|via|viale|calle|avenida|avenue|boulevard|place|rua|út|útja|utca|u|tee|trg|tér"
 _WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES}|{_SMALL})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
 _SMALL_WORD = re.compile(rf"(?:{_SMALL})\b")
@@ -56,10 +65,11 @@ _BOX = re.compile(
     r"apartado(?: de correos)?|boîte postale) (?:n[°o.]? ?)?[0-9]{1,6}(?!\w)",
     re.IGNORECASE,
 )
-_BOX_WORDS = vocabulary("box postfach postbus postbox casella apartado boîte".split())
+_BOX_WORDS = vocabulary(words("box postfach postbus postbox casella apartado boîte"))
 #: A flat says that an address is there, also where small letters hide the street before it on the line.
 _UNIT_ALONE = re.compile(
-    r"(?:[0-9]{1,6}(?: [^\W\d_][\w'’.\-]{0,30}){1,5}?(?: [0-9]{1,5})? )?\b(?:suite|apt\.?|apartment) #?[0-9]{1,4}[a-z]?\b",
+    r"(?:[0-9]{1,6}(?: [^\W\d_][\w'’.\-]{0,30}){1,5}?(?: [0-9]{1,5})? )?\b(?:suite|apt\.?|apartment) "
+    r"#?[0-9]{1,4}[a-z]?\b",
     re.IGNORECASE,
 )
 _UNIT_WORDS = vocabulary(("suite", "apt", "apartment"))
@@ -68,10 +78,10 @@ _CORNER = re.compile(
     r"(?:and|und|e|et|y|con) (?P<second>[^\n.,;:!?]{2,50})",
     re.IGNORECASE,
 )
-_CORNER_WORDS = vocabulary("corner ecke angolo angle esquina".split())
+_CORNER_WORDS = vocabulary(words("corner ecke angolo angle esquina"))
 _TOWN: Final = (
     rf"{CAPITALISED}(?:[ \-](?:{CAPITALISED}|(?:{_PARTICLES}|les|sur|am|an|in|nad|na|u)(?!\w)|"
-    rf"\([{UPPER}{LOWER} ]{{2,20}}\))){{0,4}}+"
+    rf"\([{UPPER}{LOWER} ]{{2,20}}\))){{0,4}}"
 )
 _CODE: Final = (
     r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|(?:[A-Z]{1,3}[ \-])?[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?!\w))?|"
@@ -82,14 +92,11 @@ _GOES_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE}(?: {_TOWN})?|
 _MOVED_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE})")
 _THERE = re.compile(
     r"(?:\baddress(?:es)?(?: is| to| with)?:?|\blive[sd]? (?:at|on|in)|\blocated (?:at|on)|\bmeet(?: me| you| us)? at|"
-    r"\b(?:office|restaurant|shop|house|home|store|party)(?: is)? (?:at|on|in)|\b(?:return|deliver|ship|send|sent|taxi|move|"
-    r"moved|drive) (?:it )?to|\boff at|\bside of|\benter on|\bit is|\bit's in|wohn(?:t|e|haft) (?:in|am)|adresse(?: ist)?:?|"
+    r"\b(?:office|restaurant|shop|house|home|store|party)(?: is)? (?:at|on|in)|\b(?:return|deliver|ship"
+    r"|send|sent|taxi|move|"
+    r"moved|drive) (?:it )?to|\boff at|\bside of|\benter on|\bit is|\bit's in|wohn(?:t|e|haft) (?:in|am)"
+    r"|adresse(?: ist)?:?|"
     r"anschrift:?|indirizzo:?|abit[ao] in|residente in|habite(?: au)?|direcci[oó]n:?|vivo en|vive en)\s{1,2}$",
-    re.IGNORECASE,
-)
-_MONTH = re.compile(
-    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|mär|okt|dez|gen|mag|giu|lug|ago|set|ott|dic|janv|fév|avr|"
-    r"juin|juil|août|déc|ene|abr|mayo)[a-zéûà]{0,8}\.?(?![\w])|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
     re.IGNORECASE,
 )
 _BEHIND: Final = 64
@@ -115,15 +122,35 @@ def find_addresses(text: str) -> Iterator[Finding]:
             yield _address(found.start(), _to_end(text, found.end()), 0.5, "unit")
     reached = 0
     for number in _NUMBER.finditer(text):
-        if number.start() < reached:
+        start, end = number.span()
+        if start < reached:
             continue
-        hit = _number_first(text, number) or _name_first(text, number)
+        hit = None
+        opener = text[end + 1 : end + 2]
+        if (
+            text[end : end + 1] in _BETWEEN
+            and opener in _OPENERS
+            and (not opener.islower() or _SMALL_WORD.match(text, end + 1))
+        ):
+            hit = _number_first(text, number)
+        if hit is None and start and text[start - 1] in " ,°º":
+            before = text.rfind(" ", max(0, start - 25), start - 1)
+            if text[before + 1] in _OPENERS or text.find("\n", before + 1, start) >= 0 or before < 0:
+                hit = _name_first(text, number)
         if hit:
             start, end, confidence, rule = hit
             reached = _to_end(text, end)
             yield _address(start, reached, confidence, rule)
 
 
+#: What may stand between a number and a name, and how a name, a street's word in small letters or a number begins.
+_BETWEEN: Final = frozenset((" ", "\n", ","))
+_OPENERS: Final = frozenset(
+    [chr(code) for code in range(0x530) if chr(code).isupper()]
+    + list(" \n0123456789°º(")
+    + [w[0] for w in _SMALL.split("|")]
+    + ["n"]
+)
 _NUMBER = re.compile(r"[0-9]{1,6}+(?:(?<=[0-9])[A-Za-z](?!\w))?(?![0-9])")
 _NOT_BEFORE: Final = frozenset("$€£#%:+*=-/.,_")
 
@@ -143,9 +170,11 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
     if not first.isupper() and not (first.isalpha() and _SMALL_WORD.match(text, name_at)):
         return None
     names = _NAMES.match(text, name_at)
-    if names is None or _MONTH.match(names[0]) or text[name_at - 1 : name_at] not in {" ", "\n"}:
+    if names is None or text[name_at - 1 : name_at] not in {" ", "\n"}:
         return None
     words = _words(names[0])
+    if words[0] in DAYS_AND_MONTHS:
+        return None
     house = _HOUSE.match(text, names.end())
     last = house.end() if house else names.end()
     if (place := _street_word(words, _AFTER_NAME)) is not None and place > 0:
@@ -169,14 +198,13 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
         return None
     if text[number.end() : number.end() + 1] in {"%", "€", "$", "£"}:
         return None
-    last = number.start() - 1
-    word = text[text.rfind(" ", max(0, last - 24), last) + 1 : last] if text[last] == " " else "A"
-    if not word or not (word[0].isupper() or _SMALL_WORD.match(word) or word[0] in "n°º(\n" or "\n" in word):
-        return None
     names = _NAMES_BEHIND.search(text, max(0, number.start() - _BEHIND), number.start())
-    if names is None or _MONTH.search(names[0]):
+    if names is None:
         return None
     words = _words(names[0])
+    if not DAYS_AND_MONTHS.isdisjoint(words):
+        return None
+    begin = _start_of_word(names, next((n for n, word in enumerate(words) if word not in _ARTICLES), 0))
     house = _HOUSE.match(text, number.start() - 1)
     end = house.end() if house and house.end() >= number.end() else number.end()
     for place, word in enumerate(words[:-1]):
@@ -184,20 +212,21 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
             return _start_of_word(names, place), end, 0.85, "name_first"
     for word in words:
         if word.endswith(_ENDINGS) and len(word) > 6:
-            return names.start(), end, 0.85, "ending"
-    if (place := _street_word(words, _AFTER_NAME - {"st", "dr", "place", "court", "way"})) and place == len(words) - 1:
-        return names.start(), end, 0.75, "name_first"
-    if _THERE.search(text, max(0, names.start() - 32), names.start()) or _MOVED_ON.match(text, end):
-        if words[-1] not in _COUNTED:
-            return names.start(), end, 0.5, "place_word"
-    return None
+            return begin, end, 0.85, "ending"
+    if len(words) > 1 and words[-1] in _AFTER_NAME and words[-1] not in {"st", "dr", "place", "court", "way"}:
+        return begin, end, 0.75, "name_first"
+    there = _THERE.search(text, max(0, names.start() - 32), names.start()) or _MOVED_ON.match(text, end)
+    return (begin, end, 0.5, "place_word") if there and words[-1] not in _COUNTED else None
 
 
 #: What is numbered and no street.
 _COUNTED: Final = frozenset(
-    "article section chapter page room gate level step version model figure table number no phase unit item question "
-    "problem day week year grade class lesson part volume act title channel terminal platform apt suite box route "
-    "kapitel abschnitt artikel seite zimmer stufe teil capitolo articolo pagina chapitre capítulo artículo página".split()
+    words(
+        "article section chapter page room gate level step version model figure table number no phase unit item "
+        "question problem day week year grade class lesson part volume act title channel terminal platform apt suite "
+        "box route kapitel abschnitt artikel seite zimmer stufe teil capitolo articolo pagina chapitre capítulo "
+        "artículo página"
+    )
 )
 
 
@@ -234,7 +263,8 @@ def _address(start: int, end: int, confidence: float, rule: str) -> Finding:
 
 
 _UK_CODE = re.compile(
-    r"(?<![A-Za-z0-9])(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]{1,2}|[0-9][A-HJKPSTUW]|[A-HK-Y][0-9][ABEHMNPRV-Y]) "
+    r"(?<![A-Za-z0-9])(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]{1,2}|[0-9][A-HJKPSTUW]"
+    r"|[A-HK-Y][0-9][ABEHMNPRV-Y]) "
     r"[0-9][ABD-HJLNP-UW-Z]{2})$"
 )
 _UK_INWARD = re.compile(r"[0-9](?<=[A-Z0-9] [0-9])[ABD-HJLNP-UW-Z]{2}(?![A-Za-z0-9])")

@@ -11,32 +11,43 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.letters import CAPITALISED
 from tuneward.inspection.introductions import NAME, NOT_NAMES
-from tuneward.inspection.sketch import sketch
+from tuneward.inspection.letters import CAPITALISED
+from tuneward.inspection.sketch import sketch, words
 
 _LINE = re.compile(r"[^\n]+")
 _MARGIN = re.compile(r"[^\w(]*")
 _PERSON = re.compile(rf"{NAME}")
-_ENTRY = re.compile(r"(?:phone|tel|telephone|mobile|cell|fax|desk|e-?mail|web(?:site)?|address|telefon|handy|tél|móvil|cellulare)\b", re.IGNORECASE)
-_HOUSE = re.compile(rf"(?:[0-9]{{1,6}}[A-Za-z]?\b|(?:apt|suite|unit|flat|floor|p\.?o\.?|psc|postfach)\b|{CAPITALISED}(?: {CAPITALISED}){{0,3}}\.? [0-9]{{1,5}}\b)", re.IGNORECASE)
+_ENTRY = re.compile(
+    r"(?:phone|tel|telephone|mobile|cell|fax|desk|e-?mail|web(?:site)?|address|telefon|handy|tél|móvil|cellulare)\b",
+    re.IGNORECASE,
+)
+_HOUSE = re.compile(
+    rf"(?:[0-9]{{1,6}}[A-Za-z]?\b|(?:apt|suite|unit|flat|floor|p\.?o\.?|psc|postfach)\b"
+    rf"|{CAPITALISED}(?: {CAPITALISED}){{0,3}}\.? [0-9]{{1,5}}\b)",
+    re.IGNORECASE,
+)
 _TOWN = re.compile(rf"{CAPITALISED}(?:[ \-](?:{CAPITALISED}|[a-z]{{1,4}})){{0,4}}(?: [0-9]{{1,2}})?[ ,.]*")
 _TOWN_AND_CODE = re.compile(rf"{CAPITALISED}(?: {CAPITALISED}){{0,3}} (?P<code>[0-9]{{4,6}})")
 _HOUSE_NAME = re.compile(rf"{CAPITALISED}(?:(?:,? (?:and|&|of|und|et|y|e) |, |[ \-])(?:{CAPITALISED})){{0,5}}\.?[ ]*")
 _POSTS: Final = frozenset(
-    "manager engineer director teacher nurse consultant technician assistant clerk officer analyst specialist administrator driver "
-    "operator accountant developer designer writer editor scientist physician surgeon lawyer attorney paralegal secretary "
-    "receptionist supervisor coordinator representative agent broker advisor adviser planner inspector investigator installer "
-    "mechanic electrician plumber carpenter painter welder machinist worker labourer laborer helper cleaner cook chef waiter "
-    "waitress bartender attendant cashier salesperson buyer merchandiser trainer instructor professor lecturer researcher "
-    "librarian curator archivist therapist psychologist counselor counsellor dentist pharmacist veterinarian optometrist "
-    "chiropractor dietitian paramedic firefighter policeman detective guard soldier sailor pilot captain dispatcher controller "
-    "conductor farmer gardener landscaper fisherman miner roofer mason plasterer tailor baker butcher hairdresser barber "
-    "photographer journalist reporter actor actress musician singer dancer artist architect surveyor economist statistician "
-    "mathematician physicist chemist biologist geologist programmer tester president founder owner partner ceo cto cfo coo "
-    "chairman chairwoman executive head lead intern apprentice trainee auditor distributor packager interpreter translator "
-    "geschäftsführer geschäftsführerin leiter leiterin ingenieur ingenieurin direttore direttrice ingegnere directeur "
-    "directrice ingénieur director directora ingeniero ingeniera abogado abogada avvocato avocat avocate".split()
+    words(
+        "manager engineer director teacher nurse consultant technician assistant clerk officer analyst specialist "
+        "administrator driver operator accountant developer designer writer editor scientist physician surgeon lawyer "
+        "attorney paralegal secretary receptionist supervisor coordinator representative agent broker advisor adviser "
+        "planner inspector investigator installer mechanic electrician plumber carpenter painter welder machinist "
+        "worker labourer laborer helper cleaner cook chef waiter waitress bartender attendant cashier salesperson "
+        "buyer merchandiser trainer instructor professor lecturer researcher librarian curator archivist therapist "
+        "psychologist counselor counsellor dentist pharmacist veterinarian optometrist chiropractor dietitian "
+        "paramedic firefighter policeman detective guard soldier sailor pilot captain dispatcher controller conductor "
+        "farmer gardener landscaper fisherman miner roofer mason plasterer tailor baker butcher hairdresser barber "
+        "photographer journalist reporter actor actress musician singer dancer artist architect surveyor economist "
+        "statistician mathematician physicist chemist biologist geologist programmer tester president founder owner "
+        "partner ceo cto cfo coo chairman chairwoman executive head lead intern apprentice trainee auditor "
+        "distributor packager interpreter translator geschäftsführer geschäftsführerin leiter leiterin ingenieur "
+        "ingenieurin direttore direttrice ingegnere directeur directrice ingénieur director directora ingeniero "
+        "ingeniera abogado abogada avvocato avocat avocate"
+    )
 )
 
 
@@ -76,7 +87,9 @@ def _is_post(line: str) -> bool:
 
 
 def _block(lines: list[_Line]) -> Iterator[Finding]:
-    proof = next((n for n, line in enumerate(lines[1:4], start=1) if _HOUSE.match(line.text) or _ENTRY.match(line.text)), None)
+    proof = next(
+        (n for n, line in enumerate(lines[1:4], start=1) if _HOUSE.match(line.text) or _ENTRY.match(line.text)), None
+    )
     between = lines[1 : proof or 2]
     if proof is None and not (len(lines) > 1 and _is_post(lines[1].text)):
         return

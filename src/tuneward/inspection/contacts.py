@@ -172,7 +172,11 @@ def _by_shape(
             return taken, "phone.italian_mobile", 0.7
     for shape in ([3, 3, 3], [3, 2, 2, 2], [2, 2, 2, 2]):
         taken = len(shape)
-        if sizes[:taken] == shape and _ends_well(text, groups, index, taken) and not _is_amount(text, groups[index : index + taken]):
+        if (
+            sizes[:taken] == shape
+            and _ends_well(text, groups, index, taken)
+            and not _is_amount(text, groups[index : index + taken])
+        ):
             regions = _REGIONS[sum(shape)]
             if any(_is_valid("".join(text[g.start : g.end] for g in ahead[:taken]), region) for region in regions):
                 return taken, "phone.valid_national", 0.6

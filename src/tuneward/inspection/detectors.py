@@ -87,7 +87,7 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
         their ends. The order in which detectors run does not change the result.
     """
     if kinds is None:
-        chosen = _ALL if sketch(text).digits else _WORDY
+        chosen = _BY_DIGITS[min(sketch(text).digits, _MOST_ASKED)]
         found = [finding for detector in chosen for finding in detector(text)]
     else:
         wanted = frozenset(kinds)
@@ -99,10 +99,22 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
 
 
 _ALL = tuple(dict.fromkeys(DETECTORS.values()))
-#: Those that can find something in a text without a digit.
-_WORDY = tuple(
-    detector
-    for detector in _ALL
-    if detector
-    in {find_emails, find_names, find_nationalities, find_places, find_secrets, find_special_categories, find_urls}
+#: Detector → digits without which it finds nothing; those not named need none.
+_LEAST_DIGITS: Mapping[Detector, int] = {
+    find_addresses: 1,
+    find_ages: 1,
+    find_cards: 12,
+    find_coordinates: 4,
+    find_hosts: 1,
+    find_ibans: 10,
+    find_labelled: 1,
+    find_national_ids: 6,
+    find_phones: 7,
+    find_postcodes: 2,
+}
+_MOST_ASKED = max(_LEAST_DIGITS.values())
+#: Number of digits → detectors worth asking.
+_BY_DIGITS = tuple(
+    tuple(detector for detector in _ALL if _LEAST_DIGITS.get(detector, 0) <= digits)
+    for digits in range(_MOST_ASKED + 1)
 )

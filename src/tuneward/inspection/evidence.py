@@ -11,9 +11,12 @@ from typing import Final
 
 from tuneward.inspection.introductions import NOT_NAMES
 from tuneward.inspection.letters import LOWER, UPPER
-from tuneward.inspection.lexicon import read, split
+from tuneward.inspection.lexicon import read
+from tuneward.inspection.sketch import words
 
-GIVEN_NAMES: Final = frozenset(name.lower() for written in read("given_names.yaml").values() for name in written.split())
+GIVEN_NAMES: Final = frozenset(
+    name.lower() for written in read("given_names.yaml").values() for name in written.split()
+)
 
 _FORM = re.compile(
     r"\b(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH|AG|Company|Bank|University|College|School|Foundation|"
@@ -26,37 +29,46 @@ _PLACE_WORD = re.compile(
     r"Airport|Street|Road|Avenue|Square|Station|North|South|East|West|Northern|Southern|Eastern|Western|Saint|St|San|Santa)\b"
 )
 _TO_PERSON = re.compile(
-    r"(?:\b(?:said|says|asked|told|tell|with|starring|directed by|written by|sung by|played by|led by|by|named|called|calls me|"
+    r"(?:\b(?:said|says|asked|told|tell|with|starring|directed by|written by|sung by|played by|led by|by"
+    r"|named|called|calls me|"
     r"name|under|thanks|dear|meet|met|married|marry|mrs\.?|mr\.?|ms\.?|dr\.?|singer|actor|actress|player|songwriter|author|"
-    r"artist|commenter|president|minister|wife|husband|son|daughter|brother|sister|mother|father|friend|assistant to|change it "
+    r"artist|commenter|president|minister|wife|husband|son|daughter|brother|sister|mother|father|friend"
+    r"|assistant to|change it "
     r"to|to add|early|late|heard|given|why is|where is|who is|but|remember|and)[,:]? ['\"]?)$",
     re.IGNORECASE,
 )
 _FROM_PERSON = re.compile(
-    r"(?:'s|’s)? (?:said|says|asked|told|lives?|lived|spent|speaks?|has to|had given|gave|is (?:a very|so|not here)|was influenced|just|"
+    r"(?:'s|’s)? (?:said|says|asked|told|lives?|lived|spent|speaks?|has to|had given|gave|is (?:a very|so"
+    r"|not here)|was influenced|just|"
     r"died|married|smiled|thinks?|thought|wants?|bought|went|goes|got|ate|works?|worked|loves?|hates?|knows?|earns?|sells?|makes?|"
-    r"has|had|can|will|would|could|needs?|decided|started|takes?|took|walks?|runs?|saw|plays?|points? out|listed|employs|from)\b"
+    r"has|had|can|will|would|could|needs?|decided|started|takes?|took|walks?|runs?|saw|plays?|points? out"
+    r"|listed|employs|from)\b"
     r"|['’]s (?!office)|, can I|: | as guardian|, the [a-z]|, who\b",
 )
 _TO_PLACE = re.compile(
-    r"(?:\b(?:in|near|through|across|outside|visit(?:ed|ing)?|(?:move[ds]?|moved here|return(?:ed)?|travel(?:l?ing|l?ed)?|went|go|"
+    r"(?:\b(?:in|near|through|across|outside|visit(?:ed|ing)?|(?:move[ds]?|moved here|return(?:ed)?"
+    r"|travel(?:l?ing|l?ed)?|went|go|"
     r"going|fly|flew|drive|trip|flight|way|back|came|come|coming) (?:to|from)|arrived (?:at|in)|originally from|"
     r"based in|capital of|city of|town of|serving|southern|northern|eastern|western|downtown|leaving) (?:the )?)$",
     re.IGNORECASE,
 )
 _FROM_PLACE = re.compile(r" (?:bridge|airport|street|beach|river|is a (?:city|town|country|village))\b")
 _TO_HOUSE = re.compile(
-    r"(?:\b(?:at|for|joined|became|becomes|acquired|by the company|employer|company|firm|shares of|ceo of|works? (?:at|for)) )$",
+    r"(?:\b(?:at|for|joined|became|becomes|acquired|by the company|employer|company|firm|shares of|ceo of"
+    r"|works? (?:at|for)) )$",
     re.IGNORECASE,
 )
 _FROM_HOUSE = re.compile(
-    r" (?:office|headquarters|shares|stock|inc|employees|announced|acquired|is (?:a|an|the) (?:company|firm|agency|[a-z]+ agency|"
+    r" (?:office|headquarters|shares|stock|inc|employees|announced|acquired|is (?:a|an|the) (?:company"
+    r"|firm|agency|[a-z]+ agency|"
     r"bank|startup|provider|organi[sz]ation)|songwriter|app|website|orchestra|spokes\w+)\b",
     re.IGNORECASE,
 )
 _NOT_HOUSES: Final = frozenset(
-    "iban atm asap pin ssn id faq usb pdf url dvd cd tv pc ceo cfo cto cv gps sms sim wifi zip dob vat http https html json bot user "
-    "nan po apo fpo dpo apt st mobile desk fax phone aa ae ap kg ok usd eur gbp am pm ac diy".split()
+    words(
+        "iban atm asap pin ssn id faq usb pdf url dvd cd tv pc ceo cfo cto cv gps sms sim wifi zip dob vat http https "
+        "html json bot user nan po apo fpo dpo apt st mobile desk fax phone aa ae ap kg ok usd eur gbp am pm ac diy"
+    )
 )
 _INITIAL = re.compile(rf"(?:^|[ ])[{UPPER}]\.?(?: |$)")
 _WORDS = re.compile(rf"[{UPPER}{LOWER}]+")
@@ -65,7 +77,7 @@ Known = Callable[[str], bool]
 
 
 def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known) -> str | None:
-    """Say what the name at ``start`` to ``end`` is: ``person``, ``place``, ``organisation``, ``nationality`` or nothing.
+    """Say what the name there is: ``person``, ``place``, ``organisation``, ``nationality`` or nothing.
 
     Args:
         text: the whole text; at most 40 characters before and 32 behind are looked at.
@@ -76,7 +88,13 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
     """
     name = text[start:end]
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or len(name) < 2 or name.lower() in _NOT_HOUSES or words[0] in NOT_NAMES or not any(c.isupper() for c in name):
+    if (
+        not words
+        or len(name) < 2
+        or name.lower() in _NOT_HOUSES
+        or words[0] in NOT_NAMES
+        or not any(c.isupper() for c in name)
+    ):
         return None
     if guess == "nationality":
         return guess

@@ -1,10 +1,10 @@
-"""Detector of national identifiers of persons in the EU, the United Kingdom and the United States (kind ``national_id``).
+"""Detector of national identifiers of persons in the EU, the United Kingdom and the United States.
 
-Place on the road: one entry of ``inspection.detectors.DETECTORS``. A form is a shape that a pattern finds, a check that
-python-stdnum computes, and words. Where shape and check together are rare among other numbers, a form stands alone;
-else one of its words must stand in the sixty characters before. The rule names the country and the number:
-``national_id.de.idnr``. Not caught: numbers of bodies other than persons (VAT, company registers), Italian codes with
-letters in place of digits, and numbers of the countries where no check exists unless their word is there.
+Place on the road: one entry (``national_id``) of ``inspection.detectors.DETECTORS``. A form is a shape that a pattern
+finds, a check that python-stdnum computes, and words. Where shape and check together are rare among other numbers, a
+form stands alone; else one of its words must stand in the sixty characters before. The rule names the country and the
+number: ``national_id.de.idnr``. Not caught: numbers of bodies other than persons (VAT, company registers), Italian
+codes with letters in place of digits, and numbers of the countries where no check exists unless their word is there.
 """
 
 import re
@@ -132,10 +132,22 @@ _FORMS: Final = (
         "sécurité sociale, nir, insee",
         alone=0.9,
     ),
-    _form("fr.nif", r"[0-3](?<![\w\-.][0-3])[0-9][ ]?[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", fr_nif.is_valid, "fiscal, spi"),
+    _form(
+        "fr.nif",
+        r"[0-3](?<![\w\-.][0-3])[0-9][ ]?[0-9]{2} ?[0-9]{3} ?[0-9]{3} "
+        r"?[0-9]{3}",
+        fr_nif.is_valid,
+        "fiscal, spi",
+    ),
     _form("es.dni", r"[0-9](?<![\w\-.][0-9])[0-9]{7}[ \-]?[A-HJ-NP-TV-Z]", es_dni.is_valid, "dni, nif", alone=0.85),
     _form("es.nie", r"[XYZ](?<![\w\-][XYZ])[ \-]?[0-9]{7}[ \-]?[A-HJ-NP-TV-Z]", es_nie.is_valid, "nie", alone=0.9),
-    _form("nl.bsn", r"[0-9](?<![\w\-.][0-9])[0-9]{3}[. ]?[0-9]{2}[. ]?[0-9]{3}", nl_bsn.is_valid, "bsn, burgerservicenummer, sofinummer"),
+    _form(
+        "nl.bsn",
+        r"[0-9](?<![\w\-.][0-9])[0-9]{3}[. ]?[0-9]{2}[. "
+        r"]?[0-9]{3}",
+        nl_bsn.is_valid,
+        "bsn, burgerservicenummer, sofinummer",
+    ),
     _form(
         "be.nn",
         r"[0-9](?<![\w\-.][0-9])[0-9]\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}",
@@ -151,13 +163,46 @@ _FORMS: Final = (
     ),
     _form("pl.pesel", r"[0-9](?<![\w\-.][0-9])[0-9]{10}", pl_pesel.is_valid, "pesel"),
     _form("pt.nif", r"[1-9](?<![\w\-.][1-9])[0-9]{2} ?[0-9]{3} ?[0-9]{3}", pt_nif.is_valid, "nif, contribuinte"),
-    _form("pt.cc", r"[0-9](?<![\w\-.][0-9])[0-9]{7}[ \-]?[0-9] ?[A-Z0-9]{2}[0-9]", pt_cc.is_valid, "cartão de cidadão, cc"),
-    _form("at.vnr", r"[1-9](?<![\w\-.][1-9])[0-9]{3} ?[0-9]{6}", at_vnr.is_valid, "sozialversicherungsnummer, versicherungsnummer, svnr, sv-nummer"),
-    _form("ie.pps", r"[0-9](?<![\w\-.][0-9])[0-9]{6}[A-W][ABWTXZ]?", ie_pps.is_valid, "pps, ppsn, personal public service"),
-    _form("se.personnummer", r"(?:19|20)(?<![\w\-.][12][09])[0-9]{6}-[0-9]{4}", se_personnummer.is_valid, "personnummer", alone=0.85),
-    _form("se.personnummer", r"[0-9](?<![\w\-.][0-9])[0-9]{5}[\-+][0-9]{4}", se_personnummer.is_valid, "personnummer, samordningsnummer"),
+    _form(
+        "pt.cc",
+        r"[0-9](?<![\w\-.][0-9])[0-9]{7}[ \-]?[0-9] "
+        r"?[A-Z0-9]{2}[0-9]",
+        pt_cc.is_valid,
+        "cartão de cidadão, cc",
+    ),
+    _form(
+        "at.vnr",
+        r"[1-9](?<![\w\-.][1-9])[0-9]{3} ?[0-9]{6}",
+        at_vnr.is_valid,
+        "sozialversicherungsnummer, versicherungsnummer, svnr, sv-nummer",
+    ),
+    _form(
+        "ie.pps", r"[0-9](?<![\w\-.][0-9])[0-9]{6}[A-W][ABWTXZ]?", ie_pps.is_valid, "pps, ppsn, personal public service"
+    ),
+    _form(
+        "se.personnummer",
+        r"(?:19"
+        r"|20)"
+        r"(?<![\w\-.][12][09])[0-9]{6}-[0-9]{4}",
+        se_personnummer.is_valid,
+        "personnummer",
+        alone=0.85,
+    ),
+    _form(
+        "se.personnummer",
+        r"[0-9](?<![\w\-.][0-9])[0-9]{5}[\-+][0-9]{4}",
+        se_personnummer.is_valid,
+        "personnummer, samordningsnummer",
+    ),
     _form("dk.cpr", r"[0-3](?<![\w\-.][0-3])[0-9]{5}-?[0-9]{4}", dk_cpr.is_valid, "cpr, personnummer"),
-    _form("fi.hetu", r"[0-3](?<![\w\-.][0-3])[0-9]{5}[\-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]", fi_hetu.is_valid, "henkilötunnus, hetu", alone=0.9),
+    _form(
+        "fi.hetu",
+        r"[0-3]"
+        r"(?<![\w\-.][0-3])[0-9]{5}[\-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]",
+        fi_hetu.is_valid,
+        "henkilötunnus, hetu",
+        alone=0.9,
+    ),
     _form("bg.egn", r"[0-9](?<![\w\-.][0-9])[0-9]{9}", bg_egn.is_valid, "егн, egn"),
     _form("cz.rc", r"[0-9](?<![\w\-.][0-9])[0-9]{5}/[0-9]{3,4}", cz_rc.is_valid, "rodné číslo, rč", alone=0.75),
     _form("ee.ik", r"[1-6](?<![\w\-.][1-6])[0-9]{10}", ee_ik.is_valid, "isikukood"),
@@ -171,7 +216,7 @@ _FORMS: Final = (
     _form("lu.matricule", r"[12](?<![\w\-.][12])[09][0-9]{2} ?[0-9]{4} ?[0-9]{5}", _shape_only, "matricule"),
     _form("mt.id", r"[0-9](?<![\w\-.][0-9])[0-9]{2,6}[MGAPLHBZ]", _shape_only, "identity card, id card"),
     _form("cy.tic", r"[0-9](?<![\w\-.][0-9])[0-9]{7}[A-Z]", _shape_only, "tic"),
-)  # fmt: skip
+)
 _ANY = vocabulary(word.decode() for form in _FORMS for word in form.trigger.words)
 #: What every form that stands alone has in it.
 _MAYBE = re.compile(
@@ -197,7 +242,9 @@ def find_national_ids(text: str) -> Iterator[Finding]:
             word = worded and _word_before(seen.lowered, found.start(), form.words)
             if not word and not form.alone:
                 continue
-            number = found[0] if "/" in found[0] or form.name.startswith(("fi", "se")) else _NOT_IN_NUMBER.sub("", found[0])
+            number = (
+                found[0] if "/" in found[0] or form.name.startswith(("fi", "se")) else _NOT_IN_NUMBER.sub("", found[0])
+            )
             if form.valid(number):
                 confidence = max(form.alone, 0.95) if word else form.alone
                 yield Finding("national_id", found.start(), found.end(), confidence, f"national_id.{form.name}")

@@ -11,18 +11,23 @@ from typing import Final
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.letters import CAPITALISED, UPPER
-from tuneward.inspection.sketch import sketch, vocabulary
+from tuneward.inspection.sketch import sketch, vocabulary, words
 
 _PARTICLE: Final = "van|von|der|den|de|del|della|di|da|dos|do|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|y|st\\.?|af|av"
 _INITIAL: Final = rf"[{UPPER}]\.?(?![\w])"
-NAME: Final = rf"{CAPITALISED}(?: (?:{_INITIAL}|{CAPITALISED}|(?:{_PARTICLE}) (?:(?:{_PARTICLE}) )?{CAPITALISED})){{0,3}}+"
+NAME: Final = (
+    rf"{CAPITALISED}(?: (?:{_INITIAL}|{CAPITALISED}|(?:{_PARTICLE}) (?:(?:{_PARTICLE}) )?{CAPITALISED})){{0,3}}+"
+)
 _NAME = re.compile(NAME)
 
 _TITLES = vocabulary(
-    "mr mrs ms miss mister dr doctor prof professor sir madam madame herr frau fräulein signor signora signore sig dott "
-    "dottore dottoressa monsieur mademoiselle mme mlle señor señora señorita sr sra srta don doña rev reverend".split()
+    words(
+        "mr mrs ms miss mister dr doctor prof professor sir madam madame herr frau fräulein signor signora signore "
+        "sig dott dottore dottoressa monsieur mademoiselle mme mlle señor señora señorita sr sra srta don doña rev "
+        "reverend"
+    )
 )
-_ABBREVIATED: Final = frozenset("mr mrs ms dr prof sig dott mme mlle sr sra srta rev".split())
+_ABBREVIATED: Final = frozenset(words("mr mrs ms dr prof sig dott mme mlle sr sra srta rev"))
 
 
 def find_titled(text: str) -> Iterator[Finding]:
@@ -45,12 +50,17 @@ _MORE_TITLES = re.compile(r"(?: (?:Dr|Prof|med|phil|rer|nat|jur|Ing|habil)\.){1,
 
 #: Phrases behind which a name stands, and what is thought of it. Their last word is what the text is searched for.
 _SURE: Final = (
-    "my name is; the name is; maiden name is; i am called; call me; calls me; named him; named her; under the name; signed by; "
-    "ich heiße; mein name ist; mi chiamo; il mio nome è; je m'appelle; mon nom est; me llamo; mi nombre es; dear; liebe; lieber; "
-    "sehr geehrte; sehr geehrter; gentile; caro; cara; cher; chère; estimado; estimada; querido; querida; speak to; speak with; "
+    "my name is; the name is; maiden name is; i am called; call me; calls me; named him; named her; "
+    "under the name; signed by; "
+    "ich heiße; mein name ist; mi chiamo; il mio nome è; je m'appelle; mon nom est; me llamo; mi nombre "
+    "es; dear; liebe; lieber; "
+    "sehr geehrte; sehr geehrter; gentile; caro; cara; cher; chère; estimado; estimada; querido; "
+    "querida; speak to; speak with; "
     "talk to; regards; sincerely; grüßen; saluti; cordialement; saludos; atentamente; cheers; yours"
 )
-_WEAK: Final = "this is; i'm; i am; hi; hello; hey; hallo; ciao; bonjour; hola; named; ich bin; sono; je suis; soy; thanks"
+_WEAK: Final = (
+    "this is; i'm; i am; hi; hello; hey; hallo; ciao; bonjour; hola; named; ich bin; sono; je suis; soy; thanks"
+)
 
 
 def _by_last_word(phrases: str, confidence: float) -> Iterator[tuple[str, tuple[str, float]]]:
@@ -63,18 +73,26 @@ for _last, _entry in [*_by_last_word(_SURE, 0.75), *_by_last_word(_WEAK, 0.6)]:
     _PHRASES.setdefault(_last, []).append(_entry)
 _INTRODUCTION_WORDS = vocabulary(_PHRASES)
 _LABELS = vocabulary(
-    "name surname vorname nachname familienname nome cognome nom prénom nombre apellido apellidos patient attn contact".split()
+    words(
+        "name surname vorname nachname familienname nome cognome nom prénom nombre apellido apellidos patient attn "
+        "contact"
+    )
 )
-_LABEL_END = re.compile(r"(?: completo| e cognome| de famille)?[\"']?(?:[ \t]{0,3}:[ \t]{0,3}| (?:is|ist|è|est|es) )[\"']?", re.IGNORECASE)
+_LABEL_END = re.compile(
+    r"(?: completo| e cognome| de famille)?[\"']?(?:[ \t]{0,3}:[ \t]{0,3}| (?:is|ist|è|est|es) )[\"']?", re.IGNORECASE
+)
 #: What is capitalised behind an introduction and no name.
 NOT_NAMES: Final = frozenset(
-    "the this that these those there here it its what why how when where who which a an and or but if so not no yes i i'm "
-    "you he she we they my your his her our their all every everyone everybody anyone team sir madam customer client "
-    "friend friends mom dad mum mother father doctor nurse bot user assistant support manager please thanks thank "
-    "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september "
-    "october november december god lord jesus ok okay well just sorry glad happy in at on for from to of with as by do "
-    "damen herren is are was were can could would will shall should may might must address phone email date age id mr "
-    "mrs ms dr miss unknown n/a none everything nothing something american english french german italian spanish".split()
+    words(
+        "the this that these those there here it its what why how when where who which a an and or but if so not no "
+        "yes i i'm you he she we they my your his her our their all every everyone everybody anyone team sir madam "
+        "customer client friend friends mom dad mum mother father doctor nurse bot user assistant support manager "
+        "please thanks thank monday tuesday wednesday thursday friday saturday sunday january february march april "
+        "may june july august september october november december god lord jesus ok okay well just sorry glad happy "
+        "in at on for from to of with as by do damen herren is are was were can could would will shall should may "
+        "might must address phone email date age id mr mrs ms dr miss unknown n/a none everything nothing something "
+        "american english french german italian spanish"
+    )
 )
 
 
@@ -85,7 +103,9 @@ def find_introduced(text: str) -> Iterator[Finding]:
         for start, end, word in seen.places(_INTRODUCTION_WORDS):
             at = _next_capital(text, end)
             if at:
-                confidence = max((sure for phrase, sure in _PHRASES[word] if _ends_with(seen.lowered, end, phrase)), default=0)
+                confidence = max(
+                    (sure for phrase, sure in _PHRASES[word] if _ends_with(seen.lowered, end, phrase)), default=0
+                )
                 if confidence and not (word == "to" and text[start - 1 : start] == "-"):
                     yield from _person(text, at, confidence, "introduced")
     if seen.holds(_LABELS):
@@ -96,7 +116,7 @@ def find_introduced(text: str) -> Iterator[Finding]:
 
 
 def _next_capital(text: str, end: int) -> int:
-    """Where the next word begins, if it has a capital and only a comma, a blank or a line end stands between; else 0."""
+    """Where the next word begins, if it has a capital and no more than a comma and a blank stand between; else 0."""
     at = end + 1 if text[end : end + 1] == "," else end
     if text[at : at + 1] not in {" ", "\n"}:
         return 0

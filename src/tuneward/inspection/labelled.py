@@ -18,7 +18,7 @@ _LINK: Final = (
 )
 _VALUE: Final = r"(?P<value>(?=[A-Za-z \-/.]{0,8}[0-9])[A-Z0-9](?:[A-Z0-9]|[\-/. ](?=[A-Z0-9])){3,20})(?![A-Za-z0-9])"
 _PLATE: Final = (
-    r"(?P<value>[A-ZÄÖÜ0-9]{1,4}(?:[ \-·]?[A-Z0-9]{1,4}){1,3})(?<=[A-Z0-9]{2})(?![A-Za-z0-9])"
+    r"(?P<value>(?=[0-9 \-]{0,8}[A-ZÄÖÜ])[A-ZÄÖÜ0-9]{1,4}(?:[ \-·]?[A-Z0-9]{1,4}){1,3})(?<=[A-Z0-9]{2})(?![A-Za-z0-9])"
 )
 
 
@@ -63,8 +63,10 @@ _LABELS: Final = (
         "labelled",
         "plate plates registration reg license licence kennzeichen nummernschild targa targata immatriculation "
         "immatriculée immatriculé plaque matrícula",
-        r"(?:licen[cs]e plates?|number plates?|plates?|(?:vehicle |car )?registration(?: number| plate)|reg\.? (?:no|number)|"
-        r"(?:amtliches )?kennzeichen|nummernschild|targat[ao]|targa|plaque(?: d'immatriculation)?|immatricul(?:ation|ée?)|"
+        r"(?:licen[cs]e plates?|number plates?|plates?|(?:vehicle |car )?registration(?: number| plate)"
+        r"|reg\.? (?:no|number)|"
+        r"(?:amtliches )?kennzeichen|nummernschild|targat[ao]|targa|plaque(?: d'immatriculation)?"
+        r"|immatricul(?:ation|ée?)|"
         r"matrícula)",
         value=_PLATE,
         digits=1,
@@ -72,9 +74,12 @@ _LABELS: Final = (
     _label(
         "medical_id",
         "labelled",
-        "mrn medical patient patienten patientennummer patientenakte fallnummer cartella dossier historia nhs npi chart",
-        r"(?:mrn|(?:medical|patient|hospital|health) (?:record|chart|file)|medical (?:id|number)|patient(?:en)?(?:[ \-]?"
-        r"(?:id|number|no|nr|nummer|akte))|fallnummer|chart (?:number|no)|cartella clinica|numero paziente|dossier médical|"
+        "mrn medical patient patienten patientennummer patientenakte fallnummer cartella dossier historia "
+        "nhs npi chart",
+        r"(?:mrn|(?:medical|patient|hospital|health) (?:record|chart|file)|medical (?:id|number)"
+        r"|patient(?:en)?(?:[ \-]?"
+        r"(?:id|number|no|nr|nummer|akte))|fallnummer|chart (?:number|no)|cartella clinica|numero paziente"
+        r"|dossier médical|"
         r"numéro de patient|historia clínica|número de paciente)",
     ),
     _label(
@@ -82,7 +87,8 @@ _LABELS: Final = (
         "labelled",
         "insurance policy member subscriber medicare medicaid beneficiary versichertennummer krankenversichertennummer "
         "krankenversicherungsnummer versicherungsnummer tessera sanitaria mutuelle assuré afiliación seguro",
-        r"(?:(?:health )?insurance (?:id|number|no|policy|member|card)|member(?:ship)? (?:id|number|no)|subscriber (?:id|"
+        r"(?:(?:health )?insurance (?:id|number|no|policy|member|card)|member(?:ship)? (?:id|number|no)"
+        r"|subscriber (?:id|"
         r"number|no)|medicare(?: number| id)?|medicaid(?: number| id)?|(?:kranken)?versicherten(?:nummer|nr)|"
         r"krankenversicherungsnummer|tessera sanitaria|numéro (?:de mutuelle|d'assuré)|número de (?:afiliación|póliza)|"
         r"seguro médico)",
@@ -98,9 +104,12 @@ _LABELS: Final = (
         "postcode",
         "labelled",
         "zip zipcode postcode postal plz postleitzahl cap cp código codice code",
-        r"(?:zip(?:[ \-]?code)?|post(?:al)?[ \-]?code|plz|postleitzahl|\bCAP|codice postale|code postal|código postal|\bC\.?P\.?)",
+        r"(?:zip(?:[ \-]?code)?|post(?:al)?[ \-]?code|plz|postleitzahl|\bCAP|codice postale|code postal"
+        r"|código postal|\bC\.?P\.?)",
         link=r"[^\w\n]{0,4}(?:[^\d\n.;]{0,40}[ :#\"'(\n])?",
-        value=r"(?P<value>(?=[A-Za-z]{0,3}[ \-]?[0-9])[A-Za-z0-9]{2,6}(?:[ \-](?=[A-Za-z0-9]{0,3}[0-9A-Z])[A-Z0-9]{2,4})?)(?![A-Za-z0-9])",
+        value=r"(?P<value>"
+        r"(?=[A-Za-z]{0,3}[ \-]?[0-9])[A-Za-z0-9]{2,6}"
+        r"(?:[ \-](?=[A-Za-z0-9]{0,3}[0-9A-Z])[A-Z0-9]{2,4})?)(?![A-Za-z0-9])",
         digits=2,
     ),
 )
@@ -108,7 +117,8 @@ _LABELS: Final = (
 
 _POSTCODE: Final = _LABELS[-1]
 _BEFORE_LABEL = re.compile(
-    r"(?<![\w.,\-])(?P<value>[0-9]{4,5}(?:-[0-9]{4})?)[\"')]{0,2} (?:is|was|ist|è|est|es)(?: (?:my|the|our|your|his|her|their|meine|die|il|le|mi|el))? $",
+    r"(?<![\w.,\-])(?P<value>[0-9]{4,5}(?:-[0-9]{4})?)[\"')]{0,2} (?:is|was|ist|è|est|es)(?: (?:my|the|our"
+    r"|your|his|her|their|meine|die|il|le|mi|el))? $",
     re.IGNORECASE,
 )
 

@@ -16,7 +16,7 @@ import yaml
 from tuneward.domain.finding import Finding
 from tuneward.inspection.introductions import names_no_person
 from tuneward.inspection.letters import CAPITALISED
-from tuneward.inspection.sketch import Sketch, lower, sketch, vocabulary
+from tuneward.inspection.sketch import Sketch, lower, sketch, vocabulary, words
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -117,18 +117,25 @@ def _place_names() -> Iterable[tuple[str, str]]:
 
 _PLACE_NAMES = Lexicon(dict(_place_names()))
 _LEADS_TO_PLACE = re.compile(
-    r"(?:\b(?:in|from|to|of|near|through|across|visit(?:ed|ing)?|leaving|aus|nach|a|da|di|en|à|au|de|desde|hasta)(?: the)?|,) $",
+    r"(?:\b(?:in|from|to|of|near|through|across|visit(?:ed|ing)?|leaving|aus|nach|a|da|di|en|à|au|de|desde"
+    r"|hasta)(?: the)?|,) $",
     re.IGNORECASE,
 )
+_CODE_BEHIND = re.compile(r"(?:, ?| )(?P<code>(?!(?:19|20)[0-9]{2}(?![0-9]))[0-9]{4,6})(?![\w\-]|[.,:][0-9]| [a-z])")
+_CODE_BEFORE = re.compile(r"(?<![\w.,$€£\-])(?P<code>(?:[A-Z]{1,2}-)?[0-9]{5}),? $")
 _MOVES = vocabulary(
-    "live lives lived living born moved move moving travel travels travelling traveling travelled traveled based trip flight visit "
-    "visits visited visiting returned returning flying flew grew raised located originally arrived arriving wohnt wohne lebt lebe "
-    "geboren vive vivo abita abito habite nato nata né née nacido nacida city town village".split()
+    words(
+        "live lives lived living born moved move moving travel travels travelling traveling travelled traveled based "
+        "trip flight visit visits visited visiting returned returning flying flew grew raised located originally "
+        "arrived arriving wohnt wohne lebt lebe geboren vive vivo abita abito habite nato nata né née nacido nacida "
+        "city town village"
+    )
 )
 _BEHIND_MOVE = re.compile(
-    rf"(?: (?:here|back|up|away))?(?: (?:in|from|to|at|of|near|aus|nach|a|à|en|de))?(?: the)? (?P<name>{CAPITALISED}(?:[ \-]{CAPITALISED}){{0,2}}+)"
+    rf"(?: (?:here|back|up|away))?(?: (?:in|from|to|at|of|near|aus|nach|a|à|en|de))?(?: the)? "
+    rf"(?P<name>{CAPITALISED}(?:[ \-]{CAPITALISED}){{0,2}}+)"
 )
-_NEEDS_LINK: Final = frozenset("visit visits visited visiting".split())
+_NEEDS_LINK: Final = frozenset(words("visit visits visited visiting"))
 _CONFIDENCE: Final = {"countries": 0.86, "regions": 0.8, "cities": 0.75}
 
 
@@ -146,6 +153,10 @@ def find_places(text: str) -> Iterator[Finding]:
         if name in _AMBIGUOUS and not _LEADS_TO_PLACE.search(text, max(0, start - 12), start):
             continue
         yield Finding("place", start, end, confidence=_CONFIDENCE[kind], rule=f"place.{kind}")
+        if seen.digits >= 4:
+            code = _CODE_BEHIND.match(text, end) or _CODE_BEFORE.search(text, max(0, start - 12), start)
+            if code and kind != "regions":
+                yield Finding("postcode", *code.span("code"), confidence=0.6, rule="postcode.beside_place")
     if seen.holds(_MOVES):
         for _, end, word in seen.places(_MOVES):
             found = _BEHIND_MOVE.match(text, end)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.sketch import sketch, vocabulary
+from tuneward.inspection.sketch import sketch, vocabulary, words
 
 _SCHEME = re.compile(r"(?:https?|ftp|ftps|sftp|ssh|wss?)://[^\s<>\"'`{}|\\^\[\]]{3,2048}+", re.IGNORECASE)
 _WWW = re.compile(r"www\.[A-Za-z0-9À-ɏ][A-Za-z0-9À-ɏ.\-]{2,252}+(?:/[^\s<>\"'`{}|\\^\[\]]{0,1024}+)?", re.IGNORECASE)
@@ -60,9 +60,13 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = re.compile(
     rf"[0-9](?<![\w.\-][0-9])(?<!\w\.[0-9])(?:(?<=25)[0-5]|[0-9]{{0,2}})\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![\w\-]|\.[0-9])"
 )
-_VERSION = re.compile(r"(?:\bv|version|release|firmware|section|chapter|abschnitt|kapitel|§|build)\.?\s?$", re.IGNORECASE)
+_VERSION = re.compile(
+    r"(?:\bv|version|release|firmware|section|chapter|abschnitt|kapitel|§|build)\.?\s?$", re.IGNORECASE
+)
 #: From the first colon on; what stands before it is read backwards.
-_HEX_RUN = re.compile(r":(?:[0-9A-Fa-f]{1,4}:|:[0-9A-Fa-f])[0-9A-Fa-f:]{0,36}(?:(?<=:)[0-9.]{7,15})?(?:/[0-9]{1,3})?(?![\w:])")
+_HEX_RUN = re.compile(
+    r":(?:[0-9A-Fa-f]{1,4}:|:[0-9A-Fa-f])[0-9A-Fa-f:]{0,36}(?:(?<=:)[0-9.]{7,15})?(?:/[0-9]{1,3})?(?![\w:])"
+)
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _MAC = re.compile(
     r"(?<![\w:\-])(?:[0-9A-Fa-f]{2}:(?:[0-9A-Fa-f]{2}:){4}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{2}-(?:[0-9A-Fa-f]{2}-){4}"
@@ -111,7 +115,8 @@ def _is_ipv6(written: str) -> bool:
 
 
 _DECIMAL = re.compile(
-    r"[0-9](?<![\w.,][0-9])[0-9]?\.[0-9]{4,10}°?\s?[NSns]?\s{0,2}[,;/ ]\s{0,2}-?[0-9]{1,3}\.[0-9]{4,10}(?![\w.])°?(?:\s?[EWOewo]\b)?"
+    r"[0-9](?<![\w.,][0-9])[0-9]?\.[0-9]{4,10}°?\s?[NSns]?\s{0,2}[,;/ "
+    r"]\s{0,2}-?[0-9]{1,3}\.[0-9]{4,10}(?![\w.])°?(?:\s?[EWOewo]\b)?"
 )
 _SEXAGESIMAL = re.compile(
     r"[0-9](?<![\w.][0-9])[0-9]?\s?°\s?[0-9]{1,2}(?:[.,][0-9]{1,6})?\s?['′’](?:\s?[0-9]{1,2}(?:[.,][0-9]{1,6})?\s?(?:\"|″|”|''))?\s?"
@@ -119,8 +124,10 @@ _SEXAGESIMAL = re.compile(
     r"[EWOewo](?!\w)"
 )
 _GEO_WORDS = vocabulary(
-    "latitude longitude lat lon lng gps coordinates coordinate coords geo breitengrad längengrad koordinaten standort "
-    "latitudine longitudine coordinate coordonnées coordenadas latitud longitud position location".split()
+    words(
+        "latitude longitude lat lon lng gps coordinates coordinate coords geo breitengrad längengrad koordinaten "
+        "standort latitudine longitudine coordinate coordonnées coordenadas latitud longitud position location"
+    )
 )
 _LABELLED = re.compile(
     r"(?:latitude|longitude|latitud|longitud|latitudine|longitudine|breitengrad|längengrad|\blat|\blon|\blng)"

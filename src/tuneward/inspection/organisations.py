@@ -11,28 +11,36 @@ from typing import Final
 from tuneward.domain.finding import Finding
 from tuneward.inspection.introductions import names_no_person
 from tuneward.inspection.letters import CAPITALISED
-from tuneward.inspection.sketch import sketch, vocabulary
+from tuneward.inspection.sketch import sketch, vocabulary, words
 
 _FORMS = vocabulary(
-    "inc llc ltd corp corporation incorporated limited plc gmbh ag kg ohg spa srl sarl sas sa sl slu bv nv oy ab aps llp "
-    "company bank university universität università université universidad foundation institute insurance holdings group "
-    "partners associates".split()
+    words(
+        "inc llc ltd corp corporation incorporated limited plc gmbh ag kg ohg spa srl sarl sas sa sl slu bv nv oy ab "
+        "aps llp company bank university universität università université universidad foundation institute insurance "
+        "holdings group partners associates"
+    )
 )
 _FORM = re.compile(
-    r"(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH(?: & Co\. KG)?|AG|KG|OHG|S\.p\.A|SpA|Srl|SARL|SAS|SA|SL|"
+    r"(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH(?: & Co\. KG)?|AG|KG|OHG|S\.p\.A"
+    r"|SpA|Srl|SARL|SAS|SA|SL|"
     r"BV|NV|Oy|AB|ApS|LLP|Company|Bank|University|Foundation|Institute|Insurance|Holdings|Group|Partners|Associates)\b\.?"
 )
 _NAME_BEFORE = re.compile(
-    rf"(?<![\w'’\-])(?:{CAPITALISED}|[0-9]{{1,4}})(?:(?:,? (?:and|&|und|et|y|e) |, | )(?:{CAPITALISED}|of|for|de|der|di)){{0,4}}+,? $"
+    rf"(?<![\w'’\-])(?:{CAPITALISED}|[0-9]{{1,4}})(?:(?:,? (?:and|&|und|et|y|e) |, | )(?:{CAPITALISED}|of"
+    rf"|for|de|der|di)){{0,4}}+,? $"
 )
+_LETTER = re.compile(r"[^\W\d_]")
 _REACH: Final = 60
 _EMPLOYED_BY = re.compile(
-    r" ?(?:for|at|by|with|bei|für|per|presso|pour|chez|para|en)(?: the)? (?=[^\W\d_])|(?: the)? (?=[^\W\d_])", re.IGNORECASE
+    r" ?(?:for|at|by|with|bei|für|per|presso|pour|chez|para|en)(?: the)? (?=[^\W\d_])|(?: the)? (?=[^\W\d_])",
+    re.IGNORECASE,
 )
 _EMPLOYER = re.compile(rf"{CAPITALISED}(?:(?:,? (?:and|&) |, | )(?:{CAPITALISED}|of(?= {CAPITALISED}))){{0,4}}+")
 _EMPLOYED_WORDS = vocabulary(
-    "work works worked working employed interned job position career joined arbeite arbeitet lavoro lavora travaille "
-    "trabajo trabaja".split()
+    words(
+        "work works worked working employed interned job position career joined arbeite arbeitet lavoro lavora "
+        "travaille trabajo trabaja"
+    )
 )
 
 
@@ -43,7 +51,7 @@ def find_organisations(text: str) -> Iterator[Finding]:
         for start, _, _ in seen.places(_FORMS):
             form = _FORM.match(text, start)
             name = _NAME_BEFORE.search(text, max(0, start - _REACH), start) if form else None
-            if form and name and not names_no_person(name[0]):
+            if form and name and _LETTER.search(name[0]) and not names_no_person(name[0]):
                 yield Finding("organisation", name.start(), form.end(), 0.85, "organisation.form")
     if seen.holds(_EMPLOYED_WORDS):
         for _, end, word in seen.places(_EMPLOYED_WORDS):

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, Final, Literal
 
 from tuneward.domain.finding import Finding
+from tuneward.errors import Fault, MachineError
 from tuneward.inspection.evidence import GIVEN_NAMES, kind_of
 from tuneward.inspection.introductions import NAME, NOT_NAMES
 from tuneward.inspection.letters import LOWER, UPPER
@@ -28,6 +29,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "ORG": "organisation",
     "NORP": "nationality",
 }
+
 
 class SpacyNames:
     """Finds ``person``, ``place``, ``organisation`` and ``nationality`` with spaCy's small English model."""
@@ -54,6 +56,7 @@ class SpacyNames:
 
     def _entities(self, text: str) -> Iterator[tuple[int, int, str | None]]:
         """What the model says, line by line; it reads only sentences in which a name may stand."""
+        text = _SURROGATE.sub("\ufffd", text)  # the model reads UTF-8
         for start, end in _blocks(text, self._may_name):
             for entity in self._pipeline(text[start:end]).ents:
                 guess = _KINDS.get(entity.label_)
@@ -77,7 +80,9 @@ class SpacyNames:
         """Whether a word with a capital stands in it that is not just its first word, known in small letters."""
         for number, found in enumerate(_CAPITAL.finditer(sentence)):
             word = found[0].lower()
-            if word not in NOT_NAMES and (number or found.start() > _OPENING or not self._known(word) or word in GIVEN_NAMES):
+            if word not in NOT_NAMES and (
+                number or found.start() > _OPENING or not self._known(word) or word in GIVEN_NAMES
+            ):
                 return True
         return False
 
@@ -88,6 +93,7 @@ class SpacyNames:
 _NAME = re.compile(rf"(?<![\w'’\-]){NAME}")
 _LETTERS = re.compile(rf"[{UPPER}{LOWER}]+")
 _CAPITAL = re.compile(rf"[{UPPER}][{UPPER}{LOWER}]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _OPENING: Final = 4
 _EDGE: Final = " \t\n\r,.;:!?'’\"()[]-–—"
 _CUT = re.compile(r"\s*[\n\r]+\s*|\s{2,}")
@@ -155,6 +161,14 @@ def recognizer(name: Literal["none", "spacy"]) -> SpacyNames | None:
         name: ``none``, or ``spacy`` where the extra ``ner`` is installed.
 
     Raises:
-        ConfigError: the extra is not installed.
+        MachineError: the extra is not installed.
     """
-    return None if name == "none" else SpacyNames()
+    if name == "none":
+        return None
+    try:
+        return SpacyNames()
+    except ImportError as error:
+        cure = "pip install 'tuneward[ner]', or set `ner: none`"
+        raise MachineError(
+            Fault("TW-ENV-005", f"`ner: {name}` needs spaCy and its small model", "ner", cure)
+        ) from error

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.sketch import sketch, vocabulary
+from tuneward.inspection.sketch import sketch, vocabulary, words
 from tuneward.inspection.vendor_keys import RULES, Rule
 
 #: A sign of a literal → its literals, so that a text without the sign is not searched for each.
@@ -22,19 +22,25 @@ for _rule in RULES:
     for _literal in _rule.literals:
         _sign = next((sign for sign in ("://", "_", "-", ".", "=", "$", "/", ":") if sign in _literal), _literal)
         _BY_SIGN.setdefault(_sign, []).append((_literal, _rule))
+#: No form but that of a URL is shorter; a text without so long a word holds none.
+_SHORTEST: Final = 14
 _BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,\-]*+")
 _MAX_KEY_BLOCK = 20_000
 
 _WORDS = vocabulary(
-    "key apikey accesskey secret token bearer credential credentials password passwd pwd passwort kennwort schlüssel "
-    "zugangsdaten geheimnis contraseña clave passcode parola segreto chiave mot passe secreto clé passphrase pin jeton".split()
+    words(
+        "key apikey accesskey secret token bearer credential credentials password passwd pwd passwort kennwort "
+        "schlüssel zugangsdaten geheimnis contraseña clave passcode parola segreto chiave mot passe secreto clé "
+        "passphrase pin jeton"
+    )
 )
 _BESIDE_WORD = re.compile(
     r"(?i:api[ _\-]?key|access[ _\-]?key(?:[ _\-]?id)?|secret[ _\-]?(?:access[ _\-]?)?key|account[ _\-]?key|"
     r"private[ _\-]?key|client[ _\-]?secret|auth(?:orization)?[ _\-]?token|access[ _\-]?token|refresh[ _\-]?token|"
-    r"api[ _\-]?token|bearer|secret|token|credentials?|chiave(?: api| segreta)?|clé(?: api| secrète)|clave(?: api| secreta)|"
+    r"api[ _\-]?token|bearer|secret|token|credentials?|chiave(?: api| segreta)?|clé(?: api| secrète)"
+    r"|clave(?: api| secreta)|"
     r"api[ \-]?schlüssel|jeton|(?P<password>password|passwort|passwd|kennwort|pwd|passphrase|passcode|contraseña|"
     r"parola d'ordine|mot de passe|clave(?: de acceso)?))"
     r"[\"'`]?[ \t]{0,3}(?:(?P<sign>:=|=>|=|:)|(?i:is|ist|lautet|è|est|es)(?=[ \t:])|(?=[ \t]))[ \t:]{0,3}[\"'`]?"
@@ -44,8 +50,9 @@ _BESIDE_WORD = re.compile(
 
 def find_secrets(text: str) -> Iterator[Finding]:
     """Find keys, tokens and passwords, in no particular order and possibly overlapping."""
+    longest = max(map(len, text.split()), default=0)
     for sign, entries in _BY_SIGN.items():
-        if sign in text:
+        if (longest >= _SHORTEST or sign == "://") and sign in text:
             for literal, rule in entries:
                 if literal in text:
                     yield from _of_vendor(text, rule)

@@ -17,7 +17,9 @@ _FOLD: Final = bytes(
 )
 #: Characters U+0080 to U+00BF and U+2000 to U+2FFF are signs, not letters.
 _WIDE_SIGNS = re.compile(rb"\xc2[\x80-\xbf]|\xe2[\x80-\xbf]{2}")
-_KNOWN: set[bytes] = set()
+#: Word → the vocabularies that hold it, one bit for each.
+_KNOWN: dict[bytes, int] = {}
+_NUMBERED: list[frozenset[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,18 @@ class Sketch:
         lowered: the same in lower case, character for character.
         words: those of its words that some detector asked for, in lower case and UTF-8.
         digits: how many ASCII digits it holds.
+        mask: the vocabularies of which a word stands in it, one bit for each.
     """
 
     text: str
     lowered: str
     words: frozenset[bytes]
     digits: int
+    mask: int
 
     def holds(self, vocabulary: "Vocabulary") -> bool:
         """Whether a word of ``vocabulary`` stands in the text."""
-        return not self.words.isdisjoint(vocabulary.words)
+        return self.mask & vocabulary.bit != 0
 
     def places(self, vocabulary: "Vocabulary") -> Iterator[tuple[int, int, str]]:
         """Where words of ``vocabulary`` stand: (start, end, word), by word and then by position."""
@@ -58,15 +62,23 @@ class Vocabulary:
     """Words that a detector looks for; only whole words of letters, in lower case."""
 
     def __init__(self, words: frozenset[bytes]) -> None:
+        """Take a number of its own, and have every sketch look for the words from now on."""
         self.words = words
+        self.bit = 1 << len(_NUMBERED)
+        _NUMBERED.append(words)
+        for word in words:
+            _KNOWN[word] = _KNOWN.get(word, 0) | self.bit
+        sketch.cache_clear()
 
 
 def vocabulary(words: Iterable[str]) -> Vocabulary:
-    """Make a vocabulary and have every sketch look for its words from now on."""
-    chosen = frozenset(word.lower().encode() for word in words)
-    _KNOWN.update(chosen)
-    sketch.cache_clear()
-    return Vocabulary(chosen)
+    """Make a vocabulary of ``words``."""
+    return Vocabulary(frozenset(word.lower().encode() for word in words))
+
+
+def words(written: str) -> tuple[str, ...]:
+    """Words between blanks, for lists that are easier to read as text."""
+    return tuple(written.split())
 
 
 def lower(text: str) -> str:
@@ -82,4 +94,8 @@ def sketch(text: str) -> Sketch:
     digits = len(coded) - len(coded.translate(None, b"0123456789"))
     if not text.isascii():
         coded = _WIDE_SIGNS.sub(b" ", coded)
-    return Sketch(text, lowered, frozenset(_KNOWN.intersection(coded.translate(_FOLD).split())), digits)
+    words = frozenset(_KNOWN.keys() & coded.translate(_FOLD).split())
+    mask = 0
+    for word in words:
+        mask |= _KNOWN[word]
+    return Sketch(text, lowered, words, digits, mask)

@@ -49,7 +49,7 @@ _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 def checksum_holds(token: str) -> bool:
-    """Whether the last six characters are the CRC-32 of the thirty before them in base 62 (GitHub's and npm's tokens)."""
+    """Whether the last six characters are the CRC-32 of the thirty before, in base 62 (GitHub's and npm's tokens)."""
     body = token.partition("_")[2]
     if len(body) != 36:
         return False
