@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import training_dpo, training_sft
@@ -83,12 +84,27 @@ def _decode(base: Path, turns: int) -> list[Line]:
     return [Line("decoding against transformers' generate with PEFT", "", "", said.rpartition(": ")[2])]
 
 
+def _inspection(base: Path, turns: int) -> list[Line]:
+    quality = "inspection, F1 of all types, ours less Presidio's"
+    alarms, speed = "false alarms per 1,000 rows against Presidio", "inspection, MB/s against Presidio"
+    lacking = find_spec("presidio_analyzer") is None
+    if lacking or not (Path(os.environ.get("TUNEWARD_TEST_DATA", "../shared/data")) / "presidio-research").is_dir():
+        why = "not measured: needs the extra `peers`" if lacking else "not measured: needs TUNEWARD_TEST_DATA"
+        return [Line(quality, "0.10", "", why), Line(alarms, "1/5", "", why), Line(speed, "100", "", why)]
+    return [
+        Line(quality, "0.10", "", _run("benchmarks.inspection_quality").rpartition("distance: ")[2]),
+        Line(alarms, "1/5", "", _run("benchmarks.inspection_false_alarms").rpartition("ratio: ")[2]),
+        Line(speed, "100", "", _run("benchmarks.inspection_speed").rpartition(": ")[2]),
+    ]
+
+
 SUITES: dict[str, Callable[[Path, int], list[Line]]] = {
     "sft": _sft,
     "dpo": _dpo,
     "qlora": _qlora,
     "growth": _growth,
     "decode": _decode,
+    "inspection": _inspection,
 }
 
 

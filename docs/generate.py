@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from tuneward import errors
 from tuneward.cli.main import app
 from tuneward.configuration import Section
+from tuneward.data.fields import Seen
 from tuneward.error_codes import CODES
 from tuneward.workflows import (
     access,
@@ -74,6 +75,7 @@ RESULTS: dict[str, type[Any]] = {
     "consent list": consent.ConsentList,
     "licence decide": licence.DecideResult,
     "licence list": licence.LicenceList,
+    "inspect": Seen,
     "approve request": approve.ApprovalResult,
     "approve grant": approve.ApprovalResult,
     "approve refuse": approve.ApprovalResult,

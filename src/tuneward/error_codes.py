@@ -198,6 +198,11 @@ CODES: dict[str, str] = {
     "TW-ENV-004": "the device that is asked for is not there",
     "TW-ENV-005": "an optional package that a setting needs is not installed",
     "TW-ENV-006": "more processes are asked for than there are devices",
+    # inspection: the site's own terms and patterns ----------------------------------------------------------------
+    "TW-INSP-001": "a list of terms cannot be read, or holds none",
+    "TW-INSP-002": "a line of a list of terms is no usable term",
+    "TW-INSP-003": "a pattern is not understood, or matches everywhere",
+    "TW-INSP-004": "a pattern takes too long on a text",
     # data -------------------------------------------------------------------------------------------------------
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",

@@ -75,7 +75,7 @@ def prepare(
 ) -> Prepared:
     judge, answer_tokens = settings.pop("judge", None), settings.pop("answer_tokens", 0)
     judge_training = settings.pop("judge_training", True)
-    form = settings.pop("form", "conversation")
+    form, inspector = settings.pop("form", "conversation"), settings.pop("inspector", None)
     law = {name: settings.pop(name) for name in ("today", "use", "withdrawn", "base") if name in settings}
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
     return build(
@@ -86,6 +86,8 @@ def prepare(
         policy=rules or policy(),
         record_key=b"records",
         subject_key=b"subjects",
+        pseudonym_key=b"pseudonyms",
+        inspector=inspector,
         form=form,
         answer_tokens=answer_tokens,
         judge=judge,

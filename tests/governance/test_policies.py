@@ -4,13 +4,15 @@ from typing import get_args
 import pytest
 import yaml
 
+from tuneward.domain.finding import Action as FindingAction
 from tuneward.errors import ConfigError, GovernanceError
 from tuneward.governance import policies
 from tuneward.governance.actions import MEMBER_ROLES, Action, Role
 from tuneward.governance.policies import BUILT_IN, label, load_policy, roles_for
 
-STRICTNESS = ["allow", "redact", "drop", "block"]
+STRICTNESS = list(get_args(FindingAction))
 KINDS = ("email", "phone", "iban", "card", "api_key", "anything else")
+SAID = {kind for name in BUILT_IN for kind in load_policy(name).on_finding}
 
 
 def on_finding(name: str, kind: str) -> int:
@@ -30,7 +32,7 @@ def test_built_in_policies_say_something_about_every_action(name):
 
 
 def test_each_policy_is_at_least_as_strict_as_the_one_before():
-    for kind in KINDS:
+    for kind in SAID:
         assert on_finding("solo", kind) <= on_finding("team", kind) <= on_finding("regulated", kind)
     assert [load_policy(name).contamination for name in BUILT_IN] == ["drop", "drop", "block"]
 
@@ -39,6 +41,16 @@ def test_what_happens_to_findings():
     assert {STRICTNESS[on_finding("solo", kind)] for kind in KINDS} == {"redact"}
     assert STRICTNESS[on_finding("team", "api_key")] == "drop"
     assert STRICTNESS[on_finding("regulated", "api_key")] == "block"
+
+
+def test_the_built_in_policies_name_the_same_kinds():
+    assert all(set(load_policy(name).on_finding) == SAID for name in BUILT_IN)
+
+
+def test_answers_keep_dates_and_places_and_words_of_illness():
+    for name in BUILT_IN:
+        assert STRICTNESS[on_finding(name, "date")] == "allow"
+        assert STRICTNESS[on_finding(name, "special_health")] == "tag"
 
 
 def test_under_regulated_nobody_has_both_sides_of_a_decision():

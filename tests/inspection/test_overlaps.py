@@ -1,20 +1,23 @@
 """Overlaps: what is dropped lies inside what stays."""
 
+import random
+import time
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.overlaps import clusters, resolve
+from tuneward.inspection.overlaps import beside, clusters, resolve
 
 findings = st.lists(
     st.builds(
-        lambda start, size, confidence, kind: Finding(kind, start, start + size, confidence, kind),
+        lambda start, size, confidence, kind, view: Finding(kind, start, start + size, confidence, kind, view),
         st.integers(0, 40),
         st.integers(1, 15),
         st.sampled_from([0.5, 0.7, 0.9]),
         st.sampled_from(["a", "b"]),
+        st.sampled_from(["raw", "normalised"]),
     ),
     max_size=12,
 )
@@ -44,3 +47,25 @@ def test_clusters_are_disjoint_and_complete(items):
     assert sorted(map(str, items)) == sorted(str(f) for group in groups for f in group)
     for a, b in pairwise(groups):
         assert max(f.end for f in a) <= min(f.start for f in b)
+
+
+def test_what_several_views_show_is_told_once_as_seen_in_the_raw_text():
+    seen = [Finding("email", 3, 9, 0.9, "email.address", view) for view in ("url", "raw", "normalised")]
+    assert resolve(seen) == [seen[1]]
+
+
+def test_a_hundred_thousand_findings_take_no_quadratic_time():
+    drawn = random.Random(4)
+    nested = [Finding("a", i, 200_000 - i, i / 50_000, "a") for i in range(50_000)]  # each surer than what holds it
+    strewn = [Finding("b", i, i + drawn.randint(1, 300), drawn.random(), "b") for i in range(50_000)]
+    for items in (nested, strewn, nested[::-1] + strewn):
+        start = time.process_time()
+        kept = resolve(items)
+        assert sum(len(group) for group in clusters(kept)) == len(kept)
+        assert time.process_time() - start < 10
+
+
+def test_beside_keeps_what_meets_nothing_of_another_kind():
+    known = [Finding("address", 0, 20, 0.8, "a"), Finding("person", 30, 40, 0.8, "a")]
+    said = [Finding("person", 5, 9, 0.6, "b"), Finding("person", 28, 42, 0.6, "b"), Finding("place", 50, 55, 0.6, "b")]
+    assert beside(said, known) == said[1:]

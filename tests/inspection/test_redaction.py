@@ -54,6 +54,17 @@ def test_a_kind_that_no_policy_names_is_blocked():
     assert decide("email", {"*": "redact", "email": "allow"}) == "allow"
 
 
+def test_a_list_s_own_entry_comes_before_its_family_s():
+    rules = {"term:customers": "drop", "term": "tag", "*": "redact"}
+    assert [decide(kind, rules) for kind in ("term:customers", "term:products", "pattern:x")] == [
+        "drop",
+        "tag",
+        "redact",
+    ]
+
+
 def test_the_strictest_action_wins():
+    assert strictest(["tag", "allow"]) == "tag"
+    assert strictest(["redact", "pseudonymise", "tag"]) == "redact"
     assert strictest(["allow", "block", "redact"]) == "block"
     assert strictest([]) == "allow"

@@ -48,6 +48,7 @@ CHANGES: dict[str, tuple[Callable[[str], str], set[str]]] = {
     "data.licence": (put("  system:", "  licence: MIT\n  system:"), PREPARED),
     "data.system": (put("Answer with the record.", "Answer with one record."), PREPARED),
     "data.too_long": (put("  system:", "  too_long: drop\n  system:"), PREPARED),
+    "inspection.views": (add("inspection: {views: false}"), PREPARED),
     "training.adapter": (put("alpha: 16", "alpha: 8"), TRAINED),
     "training.epochs": (put("epochs: 6", "epochs: 5"), TRAINED),
     "training.seed": (put("  epochs: 6", "  seed: 3\n  epochs: 6"), TRAINED),

@@ -1,4 +1,4 @@
-"""Commands on prepared rows: `show`, `lengths`, `prove`, `check-proof`; others hang in from `data_sets` and `drafts`."""
+"""Commands on prepared rows: `show`, `lengths`, `prove`, `check-proof`; `data_sets` and `drafts` hang in theirs."""
 
 import json
 import re

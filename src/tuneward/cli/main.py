@@ -28,6 +28,7 @@ from tuneward.cli import (  # noqa: E402
     consent,
     data,
     export,
+    inspect,
     licence,
     proof,
     quickstart,
@@ -58,7 +59,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for group in (quickstart, site, road, selfcheck, serve, proof, export):
+for group in (quickstart, site, road, selfcheck, serve, proof, export, inspect):
     group.add_to(app)
 app.add_typer(approve.app, name="approve")
 app.add_typer(consent.app, name="consent")

@@ -118,6 +118,7 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["broken_paragraphs"] = story.lengths["train"].broken_paragraphs
     counts["longest_question_tokens"] = story.lengths["test"].longest_question
     counts["findings"] = screening.counts()
+    counts["findings_in_views"] = screening.views()
     counts["rows_with_findings"] = len({item.record for item in screening.findings})
     counts["contradictions"] = len(overlap.contradictions)
     counts["near_duplicates"] = len(overlap.near)

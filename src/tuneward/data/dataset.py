@@ -35,6 +35,8 @@ from tuneward.domain.law import TermsEntry
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Form, Record, Split
 from tuneward.errors import DataError, Fault, ModelError
+from tuneward.inspection.inspector import Inspector, standard
+from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.licences import Use
 from tuneward.progress import SILENT, Progress
 
@@ -140,6 +142,8 @@ def build(
     policy: Policy,
     record_key: bytes,
     subject_key: bytes,
+    pseudonym_key: bytes | None = None,
+    inspector: Inspector | None = None,
     form: Form = "conversation",
     answer_tokens: int = 0,
     judge: Judge | None = None,
@@ -160,7 +164,9 @@ def build(
         context_tokens: the longest row that the base takes.
         policy: says what happens to findings and to rows that also stand in the test set.
         record_key: the site's key for record ids and row digests.
-        subject_key: the site's key for pseudonyms.
+        subject_key: the site's key for pseudonyms of subjects.
+        pseudonym_key: the site's key for fakes in the place of findings; without it there are placeholders.
+        inspector: finds what the policy rules on; the standard one where nothing is set.
         form: what the method learns from; rows of another kind are refused.
         answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
@@ -180,7 +186,8 @@ def build(
     context = _context(config, context_tokens, faults)
     files = find_files(config, project_folder=project_folder, faults=faults)
     reading = Reading()
-    screening = Screening(policy=policy, faults=faults)
+    pseudonyms = None if pseudonym_key is None else Pseudonyms(pseudonym_key)
+    screening = Screening(policy=policy, faults=faults, inspector=inspector or standard(), pseudonyms=pseudonyms)
     check = AnswerCheck(judge, of_training=judge_training)
     law = Law(
         config=config,

@@ -2,7 +2,8 @@
 
 Place on the road: ``data.records`` → here → ``data.overlap``. Each text is inspected, each finding gets the action
 that the policy gives its kind, and the record is kept, rewritten or left out. The texts go no further than this file:
-what is kept of a finding is its kind, place, confidence and rule.
+what is kept of a finding is its kind, place, confidence, rule and view. Of what the policy allows only the number is
+kept.
 """
 
 import dataclasses
@@ -18,9 +19,10 @@ from tuneward.data.reading import compact_json
 from tuneward.domain.finding import Action, Finding
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Record
-from tuneward.inspection.detectors import inspect
+from tuneward.inspection.inspector import Inspector, standard
 from tuneward.inspection.overlaps import clusters, resolve
-from tuneward.inspection.redaction import decide, placeholder, redact, strictest
+from tuneward.inspection.pseudonyms import Pseudonyms
+from tuneward.inspection.redaction import Rewriter, decide, strictest
 
 _MAX_REPEATED_VALUES: Final = 100
 _NAMES: Final = frozenset(("id", "type", "name"))
@@ -36,7 +38,7 @@ class RowFinding:
         source: ``file:line``.
         field: see :attr:`data.parts.Part.name`; the span counts characters of this text as it was read, in calls of
             tools of their JSON with the arguments written out.
-        finding: kind, span, confidence and rule.
+        finding: kind, span, confidence, rule and view.
         action: what the policy did.
     """
 
@@ -66,24 +68,30 @@ class Screening:
     Attributes:
         policy: decides by kind of finding.
         faults: receives rows that the policy blocks.
-        findings: everything found, in the order of the rows.
+        inspector: finds.
+        pseudonyms: makes fakes for what the policy pseudonymises; without it there are placeholders.
+        findings: everything found that the policy does not simply allow, in the order of the rows.
+        allowed: kind → findings that the policy allows.
         dropped: rows left out.
         blocked: kind → rows that the policy blocks.
     """
 
     policy: Policy
     faults: Faults
+    inspector: Inspector = field(default_factory=standard)
+    pseudonyms: Pseudonyms | None = None
     findings: list[RowFinding] = field(default_factory=list)
+    allowed: Counter[str] = field(default_factory=Counter)
     dropped: list[Record] = field(default_factory=list)
     blocked: Counter[str] = field(default_factory=Counter)
 
     def screen(self, record: Record) -> Record | None:
         """Return the record as it may train, or None where the policy drops or blocks it."""
         parts = parts_of(record)
-        found = [inspect(part.text) for part in parts]
+        found = [self.inspector.inspect(part.text) for part in parts]
         if not any(found):
             return record
-        found = _with_repeats(parts, found)
+        found = _with_repeats(parts, [self._ruled(in_part) for in_part in found])
         action = strictest(self._action(finding) for in_part in found for finding in in_part)
         for part, in_part in zip(parts, found, strict=True):
             for finding in in_part:
@@ -107,7 +115,7 @@ class Screening:
         if action == "drop":
             self.dropped.append(record)
             return None
-        if action == "allow":
+        if action in ("allow", "tag"):
             return record
         texts = {part.name: self._rewrite(part, spans) for part, spans in zip(parts, found, strict=True) if spans}
         return with_texts(record, texts)
@@ -115,13 +123,20 @@ class Screening:
     def _action(self, finding: Finding) -> Action:
         return decide(finding.kind, self.policy.on_finding)
 
+    def _ruled(self, findings: list[Finding]) -> list[Finding]:
+        """Findings about which the policy says something; what it allows is counted and forgotten."""
+        allowed = [finding for finding in findings if self._action(finding) == "allow"]
+        self.allowed.update(finding.kind for finding in allowed)
+        return [finding for finding in findings if self._action(finding) != "allow"] if allowed else findings
+
     def _rewrite(self, part: Part, findings: list[Finding]) -> str:
-        text = redact(part.text, findings, self.policy.on_finding)
-        chosen = [f for f in findings if self._action(f) == "redact"]
+        rewriter = Rewriter(self.policy.on_finding, self.pseudonyms)
+        chosen = rewriter.chosen(findings)
         if part.json and chosen:
-            return _redact_values(part.text, chosen)
+            return _rewrite_values(part.text, chosen, rewriter)
+        text = rewriter.rewrite(part.text, chosen)
         if part.answer and text != part.text and _is_json(part.text) and not _is_json(text):
-            text = _redact_json(part.text, chosen)
+            text = _rewrite_json(part.text, chosen, rewriter)
         return text
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -129,7 +144,14 @@ class Screening:
         counted: dict[str, Counter[str]] = defaultdict(Counter)
         for item in self.findings:
             counted[item.finding.kind][item.action] += 1
+        for kind, number in self.allowed.items():
+            counted[kind]["allow"] += number
         return {kind: dict(sorted(actions.items())) for kind, actions in sorted(counted.items())}
+
+    def views(self) -> dict[str, int]:
+        """View → number of findings that only it showed; the raw text aside."""
+        views = Counter(item.finding.view for item in self.findings if item.finding.view != "raw")
+        return dict(sorted(views.items()))
 
 
 def _with_repeats(parts: list[Part], found: list[list[Finding]]) -> list[list[Finding]]:
@@ -174,19 +196,20 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _redact_json(text: str, findings: list[Finding]) -> str:
-    """Redact JSON text where a finding is a bare number: the placeholder takes quotes, so that it stays JSON."""
+def _rewrite_json(text: str, findings: list[Finding], rewriter: Rewriter) -> str:
+    """Rewrite JSON text where a finding is a bare number: what stands in for it takes quotes, so that it stays JSON."""
+    rewritten = text
     for group in reversed(list(clusters(findings))):
         start, end = group[0].start, max(f.end for f in group)
-        name = placeholder(max(group, key=lambda f: (f.confidence, f.kind)).kind)
+        name = rewriter.stand_in(text, group)
         bare = text[:start].rstrip()[-1:] in {":", ",", "["} and text[end:].lstrip()[:1] in {",", "}", "]"}
-        text = text[:start] + (f'"{name}"' if bare else name) + text[end:]
-    return text
+        rewritten = rewritten[:start] + (f'"{name}"' if bare else name) + rewritten[end:]
+    return rewritten
 
 
-def _redact_values(text: str, findings: list[Finding]) -> str:
-    """Redact JSON text so that it stays JSON: a value that no placeholder fits into becomes one."""
-    values = {text[f.start : f.end]: placeholder(f.kind) for f in findings}
+def _rewrite_values(text: str, findings: list[Finding], rewriter: Rewriter) -> str:
+    """Rewrite JSON text so that it stays JSON: a value into which nothing fits is replaced as a whole."""
+    values = {text[f.start : f.end]: rewriter.stand_in(text, [f]) for f in findings}
     longest_first = sorted(values, key=len, reverse=True)
 
     def clean(value: Any) -> Any:

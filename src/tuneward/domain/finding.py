@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["allow", "redact", "drop", "block"]
+from tuneward.domain.later import later
+
+#: What a policy wants done, mildest first: leave it; leave it and record it; put a consistent fake in its place; put a
+#: typed placeholder there; leave the row out; stop the step.
+Action = Literal["allow", "tag", "pseudonymise", "redact", "drop", "block"]
 
 
 @dataclass(frozen=True)
@@ -11,11 +15,14 @@ class Finding:
     """A span of one field that a detector recognised.
 
     Attributes:
-        kind: what it is: ``email``, ``phone``, ``iban``, ``card``, ``api_key``…
+        kind: what it is: ``email``, ``phone``, ``iban``, ``card``, ``api_key``… or, where a site's own lists and
+            patterns saw it, ``term:<list>`` and ``pattern:<name>``.
         start: first character of the span in the raw text.
         end: one past the last character.
         confidence: 0 to 1.
         rule: the detector's rule that matched.
+        view: in which form of the text it was seen: ``raw``, ``normalised``, ``base64``, ``hex``, ``url``, or two of
+            them, outermost first (``base64>url``). The span points into the raw text all the same.
     """
 
     kind: str
@@ -23,6 +30,7 @@ class Finding:
     end: int
     confidence: float
     rule: str
+    view: str = "raw"
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class FindingEntry:
         end: see :class:`Finding`.
         confidence: see :class:`Finding`.
         rule: see :class:`Finding`.
-        action: what the policy did: ``allow | redact | drop | block``.
+        action: what the policy did: ``tag | pseudonymise | redact | drop | block``.
+        view: see :class:`Finding`.
     """
 
     dataset: str
@@ -50,3 +59,4 @@ class FindingEntry:
     confidence: float
     rule: str
     action: str
+    view: str = later("raw")

@@ -13,7 +13,8 @@ class Policy:
         version: of this policy's text; stands in every audit event.
         may: action → roles that may do it.
         self_approval: whether the requester may grant the own request (the record says so either way).
-        on_finding: kind of finding → ``allow | redact | drop | block``; ``*`` is the default.
+        on_finding: kind of finding → :data:`domain.finding.Action`; a kind such as ``term:customers`` falls back on
+            ``term``, and every kind on ``*``.
         approval_required: whether training needs a granted approval.
         contamination: what happens to training rows that also stand in the test set: ``drop`` or ``block``.
         require: terms that every row must have: names of :class:`domain.law.Terms`; ``consent`` only where consent is

@@ -25,7 +25,7 @@ from tuneward.errors import Fault, StorageError
 from tuneward.storage.files import explained, fault_of, write_atomically
 
 #: What a secret is for; one purpose's digests say nothing about another's.
-Purpose = Literal["records", "subjects", "answers", "api-keys"]
+Purpose = Literal["records", "subjects", "answers", "api-keys", "pseudonyms"]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Final
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.boundaries import introduced_by
+from tuneward.inspection.sketch import sketch
 
 #: Country → length of its IBAN (SWIFT IBAN registry, release 99).
 IBAN_LENGTHS: Final = {
@@ -23,7 +24,8 @@ IBAN_LENGTHS: Final = {
     "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
     "YE": 30,
 }  # fmt: skip
-_DIGITS = re.compile(r"[0-9]{2,}+")
+#: Two check digits behind two letters, with or without a blank.
+_DIGITS = re.compile(r"[0-9](?:(?<=[A-Za-z]{2}[0-9])|(?<=[A-Za-z]{2} [0-9]))[0-9]")
 _SEPARATORS: Final = frozenset(" -\u00a0\u202f")
 
 
@@ -32,6 +34,8 @@ def find_ibans(text: str) -> Iterator[Finding]:
 
     Starts from digits, which are rarer than letters, and looks at the two letters before them.
     """
+    if sketch(text).digits < 10:
+        return
     position = 0
     while found := _DIGITS.search(text, position):
         position = found.end()
@@ -107,6 +111,8 @@ def find_cards(text: str) -> Iterator[Finding]:
     Digits that a word such as *policy* or *invoice* introduces are taken for what the word says, unless they are
     grouped as cards are.
     """
+    if sketch(text).digits < 12:
+        return
     for run in _DIGIT_RUN.finditer(text):
         yield from _cards_in(text, run.start(), run.end())
 
@@ -127,6 +133,16 @@ def _cards_in(text: str, position: int, run_end: int) -> Iterator[Finding]:
                 yield Finding(kind="card", start=start, end=end, confidence=confidence, rule=f"card.{brand}")
                 position = end
             break
+        else:
+            yield from _introduced_card(text, start, digits, places)
+
+
+def _introduced_card(text: str, start: int, digits: str, places: list[int]) -> Iterator[Finding]:
+    """A number of no range in the table, if a word calls it a card and its check digit is right."""
+    if introduced_by(text, start) == "card":
+        end = next((e for n in range(19, 11, -1) if (e := _card_end(text, digits, places, n))), None)
+        if end is not None and not _is_list(text[start:end]):
+            yield Finding(kind="card", start=start, end=end, confidence=0.85, rule="card.after_word")
 
 
 def _issuers_of(digits: str) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -10,12 +10,16 @@ from typing import Final
 #: A token may begin here: after no letter or digit, or after the escape of a line end in JSON text (``\nDE89…``).
 BEGINNING: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf]))"
 
-WINDOW_CHARACTERS: Final = 48
+WINDOW_CHARACTERS: Final = 64
 
 _PHONE_WORDS = (
     "phone|telephone|telefon|telefono|teléfono|téléphone|telefonnummer|rufnummer|tel|mobile|mobil|mobil(?:e|nummer)|"
     "móvil|portable|cellulare|cell|cellphone|handy|handynummer|fax|whatsapp|sms|call|calling|ring|dial|reach|anrufen|"
-    "erreichbar|erreichen|rückruf|text me|contact number|hotline|chiamare|appelez|llamar"
+    "erreichbar|erreichen|rückruf|text me|contact number|hotline|chiamare|appelez|llamar|answering|messages? to|"
+    "called|calls|phoned|phones|texted|texting|voicemail|contact (?:me|us|him|her|them)|(?:my|your|his"
+    "|her|their|our|new|old|home|"
+    "work|office|private|direct) number|this number|following number|rang|ringing|message|text|registered"
+    "|desk|texts? to|numéro|número|landline|direct line|durchwahl|switchboard"
 )
 _REFERENCE_WORDS = (
     "policy|policies|police|polizza|póliza|versicherungsnummer|versicherungsschein|vertragsnummer|vertrag|contract|"
@@ -35,7 +39,7 @@ _SENTENCE_END = re.compile(r"[\r\n]|\\[rn]|(?<!\bno)(?<!\bnr)[.!?]\s", re.IGNORE
 def introduced_by(text: str, start: int) -> str | None:
     """Say which word introduces the number at ``start``: ``phone``, ``card``, ``reference`` or None.
 
-    The nearest word in the 48 characters before counts, and only if no other digit stands between: in
+    The nearest word in the 64 characters before counts, and only if no other digit stands between: in
     ``policy 88, call 0151…`` the second number is introduced by a phone word. Where a phone word follows a reference
     word (``the reference of the phone call: …``) it may be either, and neither is said. A reference word
     counts to the end of its sentence only: a signature's number under ``policy number to follow.`` is none of it.

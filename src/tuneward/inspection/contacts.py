@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.boundaries import introduced_by
+from tuneward.inspection.sketch import sketch
 
 _LOCAL_CHARACTERS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+-=?^_`{|}~"
@@ -72,6 +73,8 @@ class _Group(NamedTuple):
 
 def find_phones(text: str) -> Iterator[Finding]:
     """Find phone numbers. At every group of digits at most fifteen groups ahead are looked at: linear in the text."""
+    if sketch(text).digits < 7:
+        return
     for run in _RUN.finditer(text):
         groups = _groups(text, run.start(), run.end())
         index, fresh = 0, True
@@ -167,7 +170,38 @@ def _by_shape(
         taken = 2 if sizes[:2] == [3, 7] else 3
         if _ends_well(text, groups, index, taken):
             return taken, "phone.italian_mobile", 0.7
+    for shape in ([3, 3, 3], [3, 2, 2, 2], [2, 2, 2, 2]):
+        taken = len(shape)
+        if (
+            sizes[:taken] == shape
+            and _ends_well(text, groups, index, taken)
+            and not _is_amount(text, groups[index : index + taken])
+        ):
+            regions = _REGIONS[sum(shape)]
+            if any(_is_valid("".join(text[g.start : g.end] for g in ahead[:taken]), region) for region in regions):
+                return taken, "phone.valid_national", 0.6
     return None
+
+
+#: Countries whose numbers are written without a trunk digit, by the number of digits.
+_REGIONS: Final = {9: ("ES", "PL", "CZ", "PT"), 8: ("DK", "NO")}
+_UNIT_BEHIND = re.compile(r" ?(?:€|\$|£|%|[A-Z]{3}\b|euros?|dollars|people|units|km|kg|mio|million)", re.IGNORECASE)
+
+
+def _is_amount(text: str, groups: list[_Group]) -> bool:
+    """Whether digits in threes count something: behind a sign of currency or before a unit."""
+    before = text[max(0, groups[0].start - 2) : groups[0].start]
+    return bool(_UNIT_BEHIND.match(text, groups[-1].end)) or before.strip()[-1:] in {"$", "€", "£"}
+
+
+def _is_valid(digits: str, region: str) -> bool:
+    """Whether the numbering plan of ``region`` has the number (libphonenumber's metadata)."""
+    import phonenumbers
+
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(digits, region)))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 def _reach(groups: list[_Group], index: int) -> list[_Group]:

@@ -11,9 +11,22 @@ from typing import Protocol
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.accounts import find_cards, find_ibans
+from tuneward.inspection.addresses import find_addresses, find_postcodes
 from tuneward.inspection.contacts import find_emails, find_phones
-from tuneward.inspection.overlaps import resolve
+from tuneward.inspection.dates import find_ages, find_dates
+from tuneward.inspection.identifiers import find_national_ids
+from tuneward.inspection.labelled import find_labelled
+from tuneward.inspection.lexicon import (
+    SPECIAL_KINDS,
+    find_nationalities,
+    find_places,
+    find_special_categories,
+)
+from tuneward.inspection.names import find_names
+from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
+from tuneward.inspection.overlaps import beside, resolve
 from tuneward.inspection.secrets import find_secrets
+from tuneward.inspection.sketch import sketch
 
 
 class Detector(Protocol):
@@ -26,26 +39,82 @@ class Detector(Protocol):
         """Yield findings, in any order."""
 
 
-#: Kind → detector.
+#: Kind → detector. Several detectors find more than one kind in one pass; each of their kinds stands here.
 DETECTORS: Mapping[str, Detector] = {
+    "address": find_addresses,
+    "age": find_ages,
     "api_key": find_secrets,
     "card": find_cards,
+    "connection_string": find_secrets,
+    "coordinates": find_coordinates,
+    "date": find_dates,
+    "date_of_birth": find_dates,
+    "driving_licence": find_labelled,
     "email": find_emails,
     "iban": find_ibans,
+    "insurance_id": find_labelled,
+    "ip": find_hosts,
+    "jwt": find_secrets,
+    "licence_plate": find_labelled,
+    "mac": find_hosts,
+    "medical_id": find_labelled,
+    "national_id": find_national_ids,
+    "nationality": find_nationalities,
+    "organisation": find_names,
+    "passport": find_labelled,
+    "password": find_secrets,
+    "person": find_names,
     "phone": find_phones,
+    "place": find_places,
+    "postcode": find_postcodes,
+    "private_key": find_secrets,
+    "title": find_names,
+    "url": find_urls,
+    **dict.fromkeys(SPECIAL_KINDS, find_special_categories),
 }
 
 
-def inspect(text: str, *, kinds: Iterable[str] | None = None) -> list[Finding]:
+def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | None = None) -> list[Finding]:
     """Find everything that the detectors know in ``text``.
 
     Args:
         text: what to look at; any string, lone surrogates and control characters included.
         kinds: keys of :data:`DETECTORS`; all of them by default.
+        ner: one more detector, made by :func:`tuneward.inspection.recognizer.recognizer`.
 
     Returns:
         Findings by position. None lies within another of the same or a higher confidence; they may still overlap at
         their ends. The order in which detectors run does not change the result.
     """
-    chosen = DETECTORS.values() if kinds is None else [DETECTORS[kind] for kind in kinds]
-    return resolve(finding for detector in chosen for finding in detector(text))
+    if kinds is None:
+        chosen = _BY_DIGITS[min(sketch(text).digits, _MOST_ASKED)]
+        found = [finding for detector in chosen for finding in detector(text)]
+    else:
+        wanted = frozenset(kinds)
+        named = dict.fromkeys(DETECTORS[kind] for kind in sorted(wanted))
+        found = [finding for detector in named for finding in detector(text) if finding.kind in wanted]
+    if ner is not None:
+        found += beside(ner(text), found)
+    return resolve(found)
+
+
+_ALL = tuple(dict.fromkeys(DETECTORS.values()))
+#: Detector → digits without which it finds nothing; those not named need none.
+_LEAST_DIGITS: Mapping[Detector, int] = {
+    find_addresses: 1,
+    find_ages: 1,
+    find_cards: 12,
+    find_coordinates: 4,
+    find_hosts: 1,
+    find_ibans: 10,
+    find_labelled: 1,
+    find_national_ids: 6,
+    find_phones: 7,
+    find_postcodes: 2,
+}
+_MOST_ASKED = max(_LEAST_DIGITS.values())
+#: Number of digits → detectors worth asking.
+_BY_DIGITS = tuple(
+    tuple(detector for detector in _ALL if _LEAST_DIGITS.get(detector, 0) <= digits)
+    for digits in range(_MOST_ASKED + 1)
+)

@@ -115,6 +115,7 @@ finding = Table(
     Column("confidence", Double, nullable=False),
     Column("rule", Text, primary_key=True),
     _text("action"),
+    Column("view", Text, nullable=False, server_default="raw"),
 )
 
 approval = Table(

@@ -12,6 +12,7 @@ from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.governance.consent import mark, withdrawals
 from tuneward.ids import new_id
+from tuneward.inspection.inspector import make_inspector
 from tuneward.modeling.chat import Chat
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
@@ -47,6 +48,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
     """Read, inspect, clean, check and fingerprint the project's rows.
 
     Raises:
+        ConfigError: a term list or pattern that cannot be used, every fault at once.
         DataError: rows or files that cannot be used, every fault at once; nothing is stored then.
         ModelError: the base is not pulled, its chat template does not render, or its licence forbids the use.
     """
@@ -73,6 +75,8 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             policy=office.policy,
             record_key=office.keys.secret("records"),
             subject_key=office.keys.secret("subjects"),
+            pseudonym_key=office.keys.secret("pseudonyms"),
+            inspector=make_inspector(project.inspection, folder=workspace.folder),
             form=row_form(project.training),
             answer_tokens=project.evaluation.task.max_tokens,
             judge=task.reference_problem,

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from tuneward.configuration import Section, load_section
 from tuneward.data.config import DataConfig
 from tuneward.evaluation.config import EvaluationConfig
+from tuneward.inspection.config import InspectionConfig
 from tuneward.licences import Use as Use
 from tuneward.registry.config import ExportConfig
 from tuneward.serving.config import ServingConfig
@@ -41,6 +42,9 @@ class Project(Section):
 
     data: DataConfig
     """Where rows come from and on what legal basis."""
+
+    inspection: InspectionConfig = InspectionConfig()
+    """What is looked for in every text, beside what every site looks for."""
 
     training: TrainingConfig = TrainingConfig()
     """How the run trains."""

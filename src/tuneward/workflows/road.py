@@ -25,6 +25,7 @@ from tuneward.domain.run import Run
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.approvals import covering, waiting
+from tuneward.inspection.inspector import inspection_inputs
 from tuneward.storage.repository import find, latest
 from tuneward.training.config import TrainingConfig
 from tuneward.workflows.bases import base_named
@@ -100,6 +101,7 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
 
     Raises:
         DataError: a file that the project names is missing.
+        ConfigError: a list of terms that the project names cannot be read.
     """
     policy = workspace.office.policy
     form = row_form(workspace.project.training)
@@ -109,6 +111,7 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
             "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
+            "inspection": inspection_inputs(workspace.project.inspection, folder=workspace.folder),
             "policy": {
                 "on_finding": dict(policy.on_finding),
                 "contamination": policy.contamination,

@@ -52,7 +52,8 @@ class PolicyFile(Section):
     contamination: Literal["drop", "block"]
     """What happens to training rows that also stand in the test set: they leave, or the step stops."""
     on_finding: dict[str, FindingAction]
-    """Kind of finding → ``allow | redact | drop | block``; ``*`` is for every kind that is not named."""
+    """Kind of finding → ``allow | tag | pseudonymise | redact | drop | block``; ``term`` and ``pattern`` stand for all
+    lists and patterns that are not named (``term:customers``), ``*`` for every kind that is not named."""
     require: tuple[Required, ...] = ()
     """Terms that every row must have; ``consent`` (its reference) is asked where consent is the basis, ``condition``
     where a finding of a special category stands in the row."""

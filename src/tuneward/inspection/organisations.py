@@ -1,0 +1,61 @@
+"""Detector of organisations by their legal form or kind of house, and behind words of employment.
+
+Place on the road: a part of ``inspection.names``. Not caught, and left to ``inspection.recognizer``: an organisation
+that neither its form nor its surroundings call one.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from tuneward.domain.finding import Finding
+from tuneward.inspection.introductions import names_no_person
+from tuneward.inspection.letters import CAPITALISED
+from tuneward.inspection.sketch import sketch, vocabulary, words
+
+_FORMS = vocabulary(
+    words(
+        "inc llc ltd corp corporation incorporated limited plc gmbh ag kg ohg spa srl sarl sas sa sl slu bv nv oy ab "
+        "aps llp company bank university universität università université universidad foundation institute insurance "
+        "holdings group partners associates"
+    )
+)
+_FORM = re.compile(
+    r"(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH(?: & Co\. KG)?|AG|KG|OHG|S\.p\.A"
+    r"|SpA|Srl|SARL|SAS|SA|SL|"
+    r"BV|NV|Oy|AB|ApS|LLP|Company|Bank|University|Foundation|Institute|Insurance|Holdings|Group|Partners|Associates)\b\.?"
+)
+_NAME_BEFORE = re.compile(
+    rf"(?<![\w'’\-])(?:{CAPITALISED}|[0-9]{{1,4}})(?:(?:,? (?:and|&|und|et|y|e) |, | )(?:{CAPITALISED}|of"
+    rf"|for|de|der|di)){{0,4}}+,? $"
+)
+_LETTER = re.compile(r"[^\W\d_]")
+_REACH: Final = 60
+_EMPLOYED_BY = re.compile(
+    r" ?(?:for|at|by|with|bei|für|per|presso|pour|chez|para|en)(?: the)? (?=[^\W\d_])|(?: the)? (?=[^\W\d_])",
+    re.IGNORECASE,
+)
+_EMPLOYER = re.compile(rf"{CAPITALISED}(?:(?:,? (?:and|&) |, | )(?:{CAPITALISED}|of(?= {CAPITALISED}))){{0,4}}+")
+_EMPLOYED_WORDS = vocabulary(
+    words(
+        "work works worked working employed interned job position career joined arbeite arbeitet lavoro lavora "
+        "travaille trabajo trabaja"
+    )
+)
+
+
+def find_organisations(text: str) -> Iterator[Finding]:
+    """Find organisations. Around each of the words a bounded stretch is read, so that the time stays linear."""
+    seen = sketch(text)
+    if seen.holds(_FORMS):
+        for start, _, _ in seen.places(_FORMS):
+            form = _FORM.match(text, start)
+            name = _NAME_BEFORE.search(text, max(0, start - _REACH), start) if form else None
+            if form and name and _LETTER.search(name[0]) and not names_no_person(name[0]):
+                yield Finding("organisation", name.start(), form.end(), 0.85, "organisation.form")
+    if seen.holds(_EMPLOYED_WORDS):
+        for _, end, word in seen.places(_EMPLOYED_WORDS):
+            link = _EMPLOYED_BY.match(text, end)
+            employer = _EMPLOYER.match(text, link.end()) if link and (word == "joined" or link[0].strip()) else None
+            if employer and not names_no_person(employer[0]):
+                yield Finding("organisation", *employer.span(), 0.6, "organisation.employer")

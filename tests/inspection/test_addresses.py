@@ -1,0 +1,48 @@
+"""Postal addresses of six countries, with what goes on behind the street; postcodes by form."""
+
+import pytest
+
+from tuneward.inspection.addresses import find_addresses, find_postcodes
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("lives at 221b Baker Street, London NW1 6XE.", "221b Baker Street, London NW1 6XE"),
+        ("to 1600 Pennsylvania Ave, Washington, DC 20500 now", "1600 Pennsylvania Ave, Washington, DC 20500"),
+        ("in der Goethestraße 12, 10115 Berlin.", "Goethestraße 12, 10115 Berlin"),
+        ("in Via Roma 131, 00184 Roma.", "Via Roma 131, 00184 Roma"),
+        ("au 20 Rue de la Paix, 75002 Paris.", "20 Rue de la Paix, 75002 Paris"),
+        ("en C/ Mayor, 5, 28013 Madrid.", "C/ Mayor, 5, 28013 Madrid"),
+        ("PSC 1437, Box 3833\nAPO AA 66791", "PSC 1437, Box 3833\nAPO AA 66791"),
+        ("P.O. Box 149", "P.O. Box 149"),
+        ("at the corner of 74 Main Street and Elm Road", "the corner of 74 Main Street and Elm Road"),
+        ("write to 28030 Edeby 55\n Apt. 297", "28030 Edeby 55\n Apt. 297"),
+    ],
+)
+def test_an_address_is_found_with_its_town(text, value):
+    from tuneward.inspection.detectors import inspect
+
+    assert value in [text[f.start : f.end] for f in inspect(text) if f.kind == "address"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12 apples and 3 pears",
+        "on 5 May 2020",
+        "chapter 4 of Part 2",
+        "he ran 20 Miles",
+        "I have 3 Court dates",
+        "Apollo 11",
+    ],
+)
+def test_counts_and_dates_are_no_addresses(text):
+    assert list(find_addresses(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("at SW1A 1AA now", "SW1A 1AA"), ("in CA 94107.", "94107"), ("NY 10001-1234", "10001-1234")]
+)
+def test_a_postcode_is_known_by_its_form(text, value):
+    assert [text[f.start : f.end] for f in find_postcodes(text)] == [value]

