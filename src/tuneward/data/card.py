@@ -15,6 +15,7 @@ import numpy as np
 
 from tuneward.data.answers import AnswerCheck
 from tuneward.data.config import DataConfig
+from tuneward.data.contamination import Hit
 from tuneward.data.files import DataFile
 from tuneward.data.lengths import Lengths
 from tuneward.data.overlap import Overlap, Pair
@@ -104,7 +105,7 @@ def _counts(story: Story) -> dict[str, Any]:
         dropped[split] = {
             "finding": sum(record.split == split for record in screening.dropped),
             "duplicate": len(overlap.duplicates) if split == "train" else 0,
-            "contamination": len(overlap.contaminated) if split == "train" else 0,
+            "contamination": len(overlap.contaminated) + len(overlap.contaminated_near) if split == "train" else 0,
             "too_long": len(story.lengths[split].dropped),
         }
     counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
@@ -116,7 +117,10 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["rows_with_findings"] = len({item.record for item in screening.findings})
     counts["contradictions"] = len(overlap.contradictions)
     counts["near_duplicates"] = len(overlap.near)
+    counts["near_contradictions"] = len(overlap.near_contradictions)
     counts["near_test"] = len(overlap.near_test)
+    counts["ngram_test"] = len(overlap.ngram_test)
+    counts["covered_test"] = len(overlap.covered)
     counts["test_duplicates"] = len(overlap.test_duplicates)
     counts["repaired_characters"] = story.reading.repaired_characters
     counts["without_subject"] = story.reading.without_subject if story.config.subject else None
@@ -164,7 +168,11 @@ def _places(story: Story) -> dict[str, Any]:
         "contamination": _pairs(overlap.contaminated),
         "contradiction": _pairs(overlap.contradictions),
         "near_duplicate": _pairs(overlap.near),
-        "near_test": _pairs(overlap.near_test),
+        "near_test": _hits(overlap.near_test),
+        "ngram_test": _hits(overlap.ngram_test),
+        "contamination_near": _hits(overlap.contaminated_near),
+        "near_contradiction": _pairs(overlap.near_contradictions),
+        "covered_test": [{"row": name} for name, _ in overlap.covered[:_NAMED]],
         "test_duplicate": _pairs(overlap.test_duplicates),
         "finding_dropped": _rows(story.screening.dropped),
         "too_long": _rows([*lengths["train"].dropped, *lengths["test"].dropped]),
@@ -175,6 +183,10 @@ def _places(story: Story) -> dict[str, Any]:
 
 def _pairs(pairs: Sequence[Pair]) -> list[dict[str, str]]:
     return [{"row": str(record.source), "like": str(other.source)} for record, other in pairs[:_NAMED]]
+
+
+def _hits(hits: Sequence[Hit]) -> list[dict[str, str]]:
+    return [{"row": str(hit.record.source), "like": hit.tested} for hit in hits[:_NAMED]]
 
 
 def _rows(records: Iterable[Record]) -> list[dict[str, str]]:
