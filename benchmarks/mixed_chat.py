@@ -1,9 +1,10 @@
 """Mixed chat: rows of many sources with planted near-duplicates, for ``benchmarks.near_duplicates``.
 
 Parts (sentences, questions, messages) of hh-rlhf, clinc150, gsm8k, MTS-Dialog, E2E and SMS spam, from the folder named
-by ``TUNEWARD_TEST_DATA``, are put together anew by a seeded draw, so that distinct rows differ by construction: a row has
-three parts at least, none of them more than half of it, and no two parts stand together in more than one row, so that
-two distinct rows share at most one part. One row in twenty is *hard*: three fifths of it are taken from another row.
+by ``TUNEWARD_TEST_DATA``, are put together anew by a seeded draw, so that distinct rows differ by construction: a row
+has three parts at least, none of them more than half of it, and no two parts stand together in more than one row, so
+that two distinct rows share at most one part. One row in twenty is *hard*: three fifths of it are taken from another
+row.
 """
 
 import csv

@@ -2,12 +2,12 @@
 
     python -m benchmarks.near_duplicates [--rows 100000] [--tune] [--only ours|datasketch]
 
-Rows and planted pairs: ``benchmarks.mixed_chat``. Thresholds were chosen with ``--tune`` (another seed, other edits); the
-figures reported are of the other half. A found pair is two rows in one cluster; clusters are formed from what each side
-finds in the same way. datasketch (extra ``peers``) is given the same texts in normal form and the same shingles, 128
-permutations, its own best use: signatures in one call per text, ``MinHashLSH`` tuned to the threshold by itself, asked
-before each insertion; its candidates count as they come, and a second line checks them by its estimate.
-Its rows per second are those of the first ``--theirs`` rows, which flatters it: its tables are smaller then.
+Rows and planted pairs: ``benchmarks.mixed_chat``. Thresholds were chosen with ``--tune`` (another seed, other edits);
+the figures reported are of the other half. A found pair is two rows in one cluster; clusters are formed from what each
+side finds in the same way. datasketch (extra ``peers``) is given the same texts in normal form and the same shingles,
+128 permutations, its own best use: signatures in one call per text, ``MinHashLSH`` tuned to the threshold by itself,
+asked before each insertion; its candidates count as they come, and a second line checks them by its estimate. Its rows
+per second are those of the first ``--theirs`` rows, which flatters it: its tables are smaller then.
 """
 
 import argparse

@@ -6,10 +6,10 @@ have the Jaccard similarity s share any one value of their signatures with proba
 Rajaraman, Ullman, Mining of Massive Datasets, section 3.4).
 
 One hash is taken per shingle instead of one per value (one-permutation hashing, Li, Owen, Zhang 2012): its upper bits
-choose the value, its lower bits compete for the minimum. Values that no shingle chose borrow from another drawn at random
-(optimal densification, Shrivastava 2017), which keeps the probability above for short texts too. Eight bits of each value
-are kept (b-bit minwise hashing, Li and König 2010): unlike values agree once in 256, and the keys of four values are the
-signature itself, read as 32-bit numbers.
+choose the value, its lower bits compete for the minimum. Values that no shingle chose borrow from another drawn at
+random (optimal densification, Shrivastava 2017), which keeps the probability above for short texts too. Eight bits of
+each value are kept (b-bit minwise hashing, Li and König 2010): unlike values agree once in 256, and the keys of four
+values are the signature itself, read as 32-bit numbers.
 """
 
 from typing import Final
@@ -59,7 +59,7 @@ def _densified(signature: NDArray[np.uint32]) -> NDArray[np.uint32]:
     for _ in range(_ATTEMPTS):
         if not len(rows):
             break
-        donor = generator.integers(0, size, size)[places]
+        donor = np.asarray(generator.integers(0, size, size=size))[places]
         taken = donors[rows, donor]
         signature[rows, places] = taken
         left = taken == _EMPTY

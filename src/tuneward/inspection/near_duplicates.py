@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tuneward.inspection.clusters import Clusters, Positions, Union
 from tuneward.inspection.minhash import BANDS, Signatures, band_keys, estimate, signatures
-from tuneward.inspection.shingles import BATCH_CHARACTERS, Shingling, cut, sets_of
+from tuneward.inspection.shingles import BATCH_CHARACTERS, DEFAULT, Shingling, cut, sets_of
 
 #: Gives a text again by its position, in normal form.
 TextOf = Callable[[int], str]
@@ -40,7 +40,7 @@ class Likeness:
         smaller: see ``contained``; 1 switches that rule off.
     """
 
-    shingling: Shingling = Shingling()
+    shingling: Shingling = DEFAULT
     jaccard: float = 0.6
     contained: float = 0.9
     smaller: float = 0.5
@@ -59,16 +59,17 @@ class NearDuplicates:
     """Takes texts one by one and tells which belong together.
 
     Kept of each text are 8 bytes of digest and 128 of signature; the texts themselves are asked for again when
-    candidates are compared that the signatures do not tell apart. Texts of equal digest are one. In each band a text is compared with the next six under the
-    same key, in an order drawn from the digests, so that the work is linear; where one key gathers many unlike texts, a
-    pair can be missed. The clusters do not depend on the order in which texts came.
+    candidates are compared that the signatures do not tell apart. Texts of equal digest are one. In each band a text
+    is compared with the next six under the same key, in an order drawn from the digests, so that the work is linear;
+    where one key gathers many unlike texts, a pair can be missed. The clusters do not depend on the order in which
+    texts came.
 
     Attributes:
         like: when two texts are near-duplicates.
         compared: pairs whose shingles were compared, after :meth:`clusters`.
     """
 
-    like: Likeness = Likeness()
+    like: Likeness = field(default_factory=Likeness)
     compared: int = 0
     _pending: list[str] = field(default_factory=list)
     _pending_characters: int = 0

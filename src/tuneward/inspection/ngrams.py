@@ -1,9 +1,9 @@
 """N-grams: how much of a tested text stands word for word in other texts.
 
-Place on the road: ``data.contamination`` asks it, beside equality and near-equality, because a passage that holds a test
-question within much other text is neither. A run of thirteen words is what GPT-3 (Brown et al. 2020, appendix C) took as
-the mark of contamination; that a share of a text's runs must be found, not one, follows PaLM (Chowdhery et al. 2022,
-section 8, which takes 70% of eight-word runs). Knows texts, no rows.
+Place on the road: ``data.contamination`` asks it, beside equality and near-equality, because a passage that holds a
+test question within much other text is neither. A run of thirteen words is what GPT-3 (Brown et al. 2020, appendix C)
+took as the mark of contamination; that a share of a text's runs must be found, not one, follows PaLM (Chowdhery et al.
+2022, section 8, which takes 70% of eight-word runs). Knows texts, no rows.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,8 @@ class Share:
 class Ngrams:
     """The runs of thirteen words of tested texts.
 
-    A text of eight to twelve words is one run; a shorter one is not looked at. Runs that stand in more than ten tested texts are phrases of the form that all share, and do not count.
+    A text of eight to twelve words is one run; a shorter one is not looked at. Runs that stand in more than ten tested
+    texts are phrases of the form that all share, and do not count.
 
     Args:
         tested: in normal form.

@@ -40,6 +40,10 @@ class Shingling:
     width: int = 6
 
 
+#: Chosen by measurement, see ``docs/data-quality.md``.
+DEFAULT: Final = Shingling()
+
+
 @dataclass(frozen=True)
 class Batch:
     """Shingles of several texts, repetitions included.
