@@ -69,7 +69,7 @@ def test_the_same_inputs_give_the_same_bytes(project):
     for name in ("one", "two"):
         prepare(project, rules=RULES, **SETTINGS).write(project / name)
     names = sorted(path.name for path in (project / "one").iterdir())
-    assert names == ["card.html", "card.json", "findings.jsonl", "test.jsonl", "train.jsonl"]
+    assert names == ["card.html", "card.json", "findings.jsonl", "quality.jsonl", "test.jsonl", "train.jsonl"]
     for name in names:
         assert (project / "one" / name).read_bytes() == (project / "two" / name).read_bytes()
 

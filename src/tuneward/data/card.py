@@ -16,9 +16,11 @@ import numpy as np
 from tuneward.data.answers import AnswerCheck
 from tuneward.data.config import DataConfig
 from tuneward.data.contamination import Hit
+from tuneward.data.division import Division
 from tuneward.data.files import DataFile
 from tuneward.data.lengths import Lengths
 from tuneward.data.overlap import Overlap, Pair
+from tuneward.data.quality import Quality
 from tuneward.data.reading import Reading
 from tuneward.data.screening import Screening
 from tuneward.domain.policy import Policy
@@ -41,6 +43,9 @@ class Story:
     reading: Reading
     screening: Screening
     overlap: Overlap
+    quality: Quality
+    division: Division
+    shards: Sequence[int]
     lengths: Mapping[Split, Lengths]
     check: AnswerCheck
     fingerprint: str
@@ -76,11 +81,21 @@ def make_card(story: Story) -> dict[str, Any]:
             "too_long": config.too_long,
             "context_tokens": story.context_tokens,
             "system": config.system,
+            "quality": config.quality.canonical(),
+            "split": config.split.canonical(),
         },
         "lengths": {
             "train_tokens": histogram(story.lengths["train"].tokens),
             "train_answer_tokens": histogram(story.lengths["train"].answer_tokens),
             "test_tokens": histogram(story.lengths["test"].tokens),
+        },
+        "quality": story.quality.to_json(),
+        "division": {
+            "held_out": story.division.held_out,
+            "reserve": len(story.division.reserve),
+            "canaries": len(story.division.canaries),
+            "subjects_on_two_sides": story.division.on_two_sides,
+            "shards": list(story.shards) if len(story.shards) > 1 else [],
         },
         "places": _places(story),
         "not_checked": _not_checked(story.form),
@@ -108,6 +123,13 @@ def _counts(story: Story) -> dict[str, Any]:
             "contamination": len(overlap.contaminated) + len(overlap.contaminated_near) if split == "train" else 0,
             "too_long": len(story.lengths[split].dropped),
         }
+    quality, division = story.quality, story.division
+    removed = {
+        "near_duplicate": len(quality.repeated),
+        "quality": len(quality.doubted),
+        "held_out": division.held_out + len(division.reserve),
+    }
+    dropped["train"] |= {reason: rows for reason, rows in removed.items() if rows}
     counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
     counts["form"] = story.form
     counts["labels"] = _verdicts(story.lengths["train"].kept) if story.form == "judged" else None
@@ -124,6 +146,8 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["test_duplicates"] = len(overlap.test_duplicates)
     counts["repaired_characters"] = story.reading.repaired_characters
     counts["without_subject"] = story.reading.without_subject if story.config.subject else None
+    counts["quality"] = quality.reasons()
+    counts["subjects_on_two_sides"] = division.on_two_sides
     counts["outside_schema"] = len(story.check.outside) if story.check.active else None
     return counts
 
@@ -139,7 +163,7 @@ def _split_counts(story: Story, split: Split, dropped: dict[str, int]) -> dict[s
     lengths = story.lengths[split]
     return {
         "files": sum(file.split == split for file in story.files),
-        "read": story.reading.rows[split],
+        "read": story.reading.rows[split] + (story.division.held_out if split == "test" else 0),
         "dropped": dropped,
         "split_rows": len(lengths.split),
         "pieces": sum(pieces for _, pieces in lengths.split),
@@ -178,6 +202,9 @@ def _places(story: Story) -> dict[str, Any]:
         "too_long": _rows([*lengths["train"].dropped, *lengths["test"].dropped]),
         "split": _rows(record for record, _ in lengths["train"].split),
         "outside_schema": _rows(story.check.outside),
+        "near_duplicate_dropped": _pairs(story.quality.repeated),
+        "quality_dropped": _rows(story.quality.doubted),
+        "worst": [row.to_json() for row in story.quality.worst(_NAMED)],
     }
 
 

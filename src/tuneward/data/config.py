@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
+from tuneward.data.quality_config import QualityConfig
+from tuneward.data.split_config import SplitConfig
 
 LegalBasis = Literal[
     "consent",
@@ -76,6 +78,12 @@ class DataConfig(Section):
 
     context_tokens: int | None = Field(default=None, ge=16)
     """Longest row in tokens; the base's own context when absent."""
+
+    quality: QualityConfig = QualityConfig()
+    """How rows are judged, and which of them leave."""
+
+    split: SplitConfig = SplitConfig()
+    """Which of the training rows are held out, and how the others lie in shards."""
 
     @field_validator("train", "test", mode="before")
     @classmethod

@@ -8,22 +8,27 @@ site nor audit log.
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuneward.data.answers import AnswerCheck, Judge
+from tuneward.data.canaries import Canary
 from tuneward.data.card import Story, make_card, render_card
 from tuneward.data.config import DataConfig
+from tuneward.data.contamination import Tested
+from tuneward.data.division import divide
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile, find_files
 from tuneward.data.lengths import Lengths, Ruler
 from tuneward.data.measure import ChatTemplate
 from tuneward.data.overlap import find_overlap
+from tuneward.data.quality import RowQuality, judge_quality
 from tuneward.data.reading import Reading
 from tuneward.data.records import RecordMaker
 from tuneward.data.screening import RowFinding, Screening
+from tuneward.data.shards import shard_sizes
 from tuneward.digests import canonical_json, keyed_digest, merkle_root
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
@@ -32,6 +37,9 @@ from tuneward.domain.record import Form, Record, Split
 from tuneward.errors import DataError, Fault, ModelError
 from tuneward.progress import SILENT, Progress
 
+_RESERVE = "reserve.jsonl"
+_ROW_FILES = ("train.jsonl", "test.jsonl", _RESERVE)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -39,25 +47,31 @@ class Prepared:
 
     Attributes:
         train: training rows in file order.
-        test: test rows in file order.
-        digests: keyed digest of each row's canonical JSON, train first: the fingerprint's leaves.
+        test: test rows in file order, those held out of the training files last.
+        reserve: rows that neither train nor test.
+        digests: keyed digest of each row's canonical JSON, train, test, reserve: the fingerprint's leaves.
         fingerprint: :func:`fingerprint_of` the digests.
         findings: what inspection found; no text.
+        quality: training rows with a reason to doubt them, or with copies; no text.
+        canaries: rows for a twin run, not part of the fingerprint.
         counts: what came in, what left and why, findings by kind and action.
         card: the data card as JSON.
     """
 
     train: tuple[Record, ...]
     test: tuple[Record, ...]
+    reserve: tuple[Record, ...]
     digests: tuple[str, ...]
     fingerprint: str
     findings: tuple[RowFinding, ...]
+    quality: tuple[RowQuality, ...]
+    canaries: tuple[Canary, ...]
     counts: Mapping[str, Any]
     card: Mapping[str, Any]
 
     def entries(self, dataset: str) -> list[RecordEntry]:
         """Each row's place in the lineage of the dataset with this id, train first."""
-        placed = [*enumerate(self.train), *enumerate(self.test)]
+        placed = [*enumerate(self.train), *enumerate(self.test), *enumerate(self.reserve)]
         return [
             RecordEntry(
                 id=record.id,
@@ -85,9 +99,10 @@ class Prepared:
         ]
 
     def write(self, folder: Path) -> None:
-        """Write ``train.jsonl``, ``test.jsonl``, ``findings.jsonl``, ``card.json`` and ``card.html`` into a new folder.
+        """Write ``train.jsonl``, ``test.jsonl``, ``findings.jsonl``, ``quality.jsonl`` and the card into a new folder.
 
-        The same rows, settings and keys give the same bytes.
+        ``reserve.jsonl`` and ``canaries.jsonl`` are written where the settings ask for them. The same rows, settings
+        and keys give the same bytes.
 
         Raises:
             DataError: when the folder exists or cannot be written; nothing is left behind then.
@@ -97,11 +112,18 @@ class Prepared:
         except OSError as error:
             raise _unwritable(folder, error) from None
         try:
-            for name, records in (("train.jsonl", self.train), ("test.jsonl", self.test)):
+            for name, records in zip(_ROW_FILES, (self.train, self.test, self.reserve), strict=True):
+                if name == _RESERVE and not records:
+                    continue
                 with (folder / name).open("wb") as handle:
                     handle.writelines(canonical_row(record) + b"\n" for record in records)
             with (folder / "findings.jsonl").open("wb") as handle:
                 handle.writelines(canonical_json(finding.to_json()) + b"\n" for finding in self.findings)
+            with (folder / "quality.jsonl").open("wb") as handle:
+                handle.writelines(canonical_json(row.to_json()) + b"\n" for row in self.quality)
+            if self.canaries:
+                with (folder / "canaries.jsonl").open("wb") as handle:
+                    handle.writelines(canonical_json(canary.to_json()) + b"\n" for canary in self.canaries)
             card = json.dumps(self.card, indent=2, ensure_ascii=False, allow_nan=False)
             (folder / "card.json").write_text(card + "\n", encoding="utf-8")
             (folder / "card.html").write_text(render_card(self.card), encoding="utf-8")
@@ -123,6 +145,7 @@ def build(
     answer_tokens: int = 0,
     judge: Judge | None = None,
     judge_training: bool = True,
+    suites: Sequence[Tested] = (),
     title: str = "",
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -140,6 +163,7 @@ def build(
         answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
         judge_training: whether such answers of training rows are counted and named; they are never removed.
+        suites: items of the suites that the evaluation will use; training rows are looked up among them.
         title: heads the card; the project's name.
         progress: told of every row.
 
@@ -158,7 +182,20 @@ def build(
     )
     read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
     check.report(faults)
-    overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)
+    overlap = find_overlap(
+        read["train"], read["test"], policy=policy, faults=faults, config=config.quality, suites=suites
+    )
+    quality = judge_quality(overlap, outside=check.outside, config=config.quality)
+    division = divide(
+        quality.kept,
+        quality.clusters,
+        given_test=read["test"],
+        config=config,
+        form=form,
+        cannot_test=check.outside,
+        faults=faults,
+    )
+    screening.move(division.moved)
     ruler = Ruler(
         chat=chat,
         context_tokens=context,
@@ -168,7 +205,8 @@ def build(
         record_key=record_key,
         faults=faults,
     )
-    measured = _measure(ruler, {"train": overlap.kept, "test": read["test"]}, faults=faults, progress=progress)
+    sides: dict[Split, list[Record]] = {"train": division.train, "test": division.test, "reserve": division.reserve}
+    measured = _measure(ruler, sides, faults=faults, progress=progress)
     kept_verdicts = {record.desirable for record in measured["train"].kept}
     if form == "judged" and len(kept_verdicts) == 1 and not len(faults):
         message = (
@@ -183,8 +221,8 @@ def build(
             faults.add("TW-DATA-020", message, place=f"data.{split}", cure=cure)
     faults.raise_if_any()
 
-    train, test = tuple(measured["train"].kept), tuple(measured["test"].kept)
-    digests = tuple(keyed_digest(record_key, canonical_row(record)) for record in (*train, *test))
+    train, test, reserve = (tuple(measured[split].kept) for split in ("train", "test", "reserve"))
+    digests = tuple(keyed_digest(record_key, canonical_row(record)) for record in (*train, *test, *reserve))
     fingerprint = fingerprint_of(digests)
     story = Story(
         title=title or project_folder.resolve().name,
@@ -196,6 +234,9 @@ def build(
         reading=reading,
         screening=screening,
         overlap=overlap,
+        quality=quality,
+        division=division,
+        shards=shard_sizes(train, shards=config.split.shards, key=record_key),
         lengths=measured,
         check=check,
         fingerprint=fingerprint,
@@ -204,9 +245,12 @@ def build(
     return Prepared(
         train=train,
         test=test,
+        reserve=reserve,
         digests=digests,
         fingerprint=fingerprint,
         findings=tuple(screening.findings),
+        quality=tuple(quality.noted()),
+        canaries=tuple(division.canaries),
         counts=card["counts"],
         card=card,
     )
@@ -218,7 +262,7 @@ def canonical_row(record: Record) -> bytes:
 
 
 def fingerprint_of(digests: Iterable[str]) -> str:
-    """Merkle root (RFC 9162) over keyed row digests in hex, train first, each split in file order."""
+    """Merkle root (RFC 9162) over keyed row digests in hex, train, test, then reserve, each in file order."""
     return merkle_root(bytes.fromhex(digest) for digest in digests)
 
 
@@ -229,7 +273,8 @@ def read_records(path: Path) -> list[Record]:
 
 def fingerprint_of_folder(folder: Path, record_key: bytes) -> str:
     """The fingerprint, made anew from the rows that a written dataset holds."""
-    lines = (line for name in ("train.jsonl", "test.jsonl") for line in (folder / name).read_bytes().splitlines())
+    files = [folder / name for name in _ROW_FILES if name != _RESERVE or (folder / name).exists()]
+    lines = (line for file in files for line in file.read_bytes().splitlines())
     return fingerprint_of(keyed_digest(record_key, line) for line in lines)
 
 

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tuneward.data.contamination import Contamination, Hit, Tested, asked, tested_rows
 from tuneward.data.faults import Faults
 from tuneward.data.quality_config import QualityConfig
@@ -28,6 +30,7 @@ class Overlap:
     Attributes:
         kept: training rows that remain.
         clusters: near-duplicates among the prompts of ``kept``, by position.
+        repeats: the same, where the answers are near-duplicates, too.
         duplicates: training rows removed, with the row they repeat.
         contaminated: training rows removed, with the test row that asks the same.
         contaminated_near: training rows removed that nearly ask or hold what is tested.
@@ -43,6 +46,7 @@ class Overlap:
 
     kept: list[Record] = field(default_factory=list)
     clusters: Clusters = field(default_factory=lambda: near_duplicates([]))
+    repeats: Clusters = field(default_factory=lambda: near_duplicates([]))
     duplicates: list[Pair] = field(default_factory=list)
     contaminated: list[Pair] = field(default_factory=list)
     contaminated_near: list[Hit] = field(default_factory=list)
@@ -165,10 +169,12 @@ def _find_near(result: Overlap, likeness: float) -> None:
     prompts = [asked(record) for record in result.kept]
     like = Likeness(jaccard=likeness)
     result.clusters = near_duplicates(prompts, like=like)
+    repeats = np.arange(len(prompts))
     for members in result.clusters.members():
         seen: set[str] = set()
         answers = [_answered(result.kept[position]) for position in members]
         alike = near_duplicates(answers, like=like).first.tolist()
+        repeats[members] = [members[place] for place in alike]
         for place, position in enumerate(members):
             pair = (result.kept[position], result.kept[members[0]])
             if place and prompts[position] not in seen:
@@ -176,6 +182,7 @@ def _find_near(result: Overlap, likeness: float) -> None:
                 if alike[place] != 0 and pair[0].form == "conversation":
                     result.near_contradictions.append(pair)
             seen.add(prompts[position])
+    result.repeats = Clusters(repeats)
 
 
 def _answered(record: Record) -> str:

@@ -16,7 +16,6 @@ Reason = Literal[
     "language",
     "length",
     "outside_schema",
-    "perplexity",
     "placeholder",
     "repetition",
     "toxicity",
@@ -47,14 +46,3 @@ class QualityConfig(Section):
 
     languages: tuple[Language, ...] = ()
     """Languages that are expected; rows that are clearly in another one are named. Empty: any."""
-
-    embeddings: str | None = None
-    """Folder of a sentence embedding model (as sentence-transformers writes them) to find duplicates by meaning with,
-    relative to the project's folder or absolute; nothing is downloaded."""
-
-    cosine: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
-    """Cosine similarity from which two prompts are called the same in meaning."""
-
-    perplexity: bool = False
-    """Whether the base reads every training answer, and those it finds absurdly likely or unlikely are named. Costs a
-    pass over the data."""
