@@ -26,6 +26,7 @@ from tuneward.inspection.quality.outliers import robust_scores
 _FAR: Final = 6.0
 #: Share of rows from which a missing full stop is the style of the data and no fault.
 _STYLE: Final = 0.1
+_STYLE_ROWS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _issues(record: Record, *, language: str, outside: bool, config: QualityConf
 def _forgive_style(found: list[list[Issue]]) -> bool:
     """Where many answers end without a stop, none of them is doubted for it; says whether that is so."""
     open_ends = sum(any(issue.rule == "open_sentence" for issue in issues) for issues in found)
-    if not open_ends or open_ends <= _STYLE * len(found):
+    if open_ends < _STYLE_ROWS or open_ends <= _STYLE * len(found):
         return False
     for issues in found:
         issues[:] = [issue for issue in issues if issue.rule != "open_sentence"]

@@ -1,6 +1,6 @@
 """Language: a guess among English, German, Italian, French and Spanish, by function words and letters.
 
-Place on the road: asked by ``data.quality`` for every row. A text of fewer than three known words, or one that two
+Place on the road: asked by ``data.quality`` for every row. A text of fewer than two known words, or one that two
 languages claim, is ``unknown``. Function words make up about half of running text in each of the five; the most
 frequent words of each stand in ``language.yaml``, and a word of two languages counts half for each.
 """
@@ -17,7 +17,7 @@ UNKNOWN: Final = "unknown"
 _LETTERS: Final = {"ß": "de", "ä": "de", "ñ": "es", "¿": "es", "¡": "es", "œ": "fr", "ê": "fr", "ç": "fr", "ì": "it"}
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _CHARACTERS: Final = 2000
-_FEWEST: Final = 3.0
+_FEWEST: Final = 2.0
 _AHEAD: Final = 1.3
 
 

@@ -24,7 +24,7 @@ def repetition(text: str) -> Iterator[Issue]:
     """One run of words, one line or one letter again and again."""
     if _SIGNS.search(text):
         yield Issue("repetition", "letter", 0.4, "look")
-    words = text.casefold().split(None, _MOST_WORDS)[:_MOST_WORDS]
+    words = [word for word in text.casefold().split(None, _MOST_WORDS)[:_MOST_WORDS] if any(map(str.isalnum, word))]
     if len(words) < _FEWEST_WORDS:
         return
     if any(_share(words, length) > most for length, most in _RUNS.items()):

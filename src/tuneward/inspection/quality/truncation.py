@@ -61,7 +61,7 @@ def broken_json(text: str) -> Iterator[Issue]:
 
 def _looks_like_json(text: str) -> bool:
     """Whether a text begins as an object with a key, or as a list of objects, numbers or strings."""
-    return bool(re.match(r"\{\s*(?:\"|\}|$)|\[\s*(?:\{|\"|-?\d+\s*[,\]]|\[)", text))
+    return bool(re.match(r"\{\s*(?:\"|\}|$)|\[\s*(?:\{|\"|-?\d+\s*,|\[)", text))
 
 
 def _is_prose(text: str, last_line: str) -> bool:
