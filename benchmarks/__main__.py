@@ -7,6 +7,7 @@ else to do: its load is printed, and a table that was made beside other work say
 """
 
 import argparse
+import importlib.util
 import os
 import re
 import subprocess
@@ -83,13 +84,24 @@ def _decode(base: Path, turns: int) -> list[Line]:
     return [Line("decoding against transformers' generate with PEFT", "", "", said.rpartition(": ")[2])]
 
 
+def _duplicates(base: Path, turns: int) -> list[Line]:
+    if importlib.util.find_spec("datasketch") is None:
+        return [
+            Line("near-duplicates, rows/s against datasketch", "3", "", "not measured: extra `peers` is not installed")
+        ]
+    said = _run("benchmarks.near_duplicates")
+    return [Line("near-duplicates, rows/s against datasketch", "3", "", said.rpartition(": ")[2])]
+
+
 SUITES: dict[str, Callable[[Path, int], list[Line]]] = {
     "sft": _sft,
     "dpo": _dpo,
     "qlora": _qlora,
     "growth": _growth,
     "decode": _decode,
+    "duplicates": _duplicates,
 }
+WITHOUT_BASE = {"duplicates"}
 
 
 def _told(figures: Figures) -> str:
@@ -157,7 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     print(f"load before the first run: {load:.1f}")
-    base = options.base or _pull()
+    base = options.base or (_pull() if set(options.only) - WITHOUT_BASE else Path())
     lines = [line for name in options.only for line in SUITES[name](base, options.turns)]
     _print_table(lines, load > BUSY)
 

@@ -2,10 +2,10 @@
 
     python -m benchmarks.quality_detectors [--tune]
 
-Answers of hh-rlhf, MTS-Dialog's notes, gsm8k and E2E, from the folder named by ``TUNEWARD_TEST_DATA``. Of each fault 300
-answers are planted with it, drawn by seed; every other answer is taken for clean, though some are not (hh-rlhf has
-answers that were cut off), so that precision is told too low rather than too high. Even answers and the first half of the
-phrases served for tuning (``--tune``); reported are odd answers and the other half. Languages: XQuAD's paragraphs and
+Answers of hh-rlhf, MTS-Dialog's notes, gsm8k and E2E, from the folder named by ``TUNEWARD_TEST_DATA``. Of each fault
+300 answers are planted with it, drawn by seed; every other answer is taken for clean, though some are not (hh-rlhf has
+answers that were cut off), so that precision is told too low rather than too high. Even answers and the first part of
+the phrases served for tuning (``--tune``); reported are odd answers and the rest. Languages: XQuAD's paragraphs and
 questions (English, German, Spanish; Arabic and Chinese must stay unknown) and the phrases below (Italian, French).
 """
 
@@ -57,7 +57,8 @@ INSULTS: Final = (
     "you idiot", "this bitch", "du Arschloch", "che stronzo", "espèce de connard", "eres un gilipollas",
     # the half that is reported; the last of each language stand in no list
     "what a moron", "fucking hell", "these faggots", "du Hurensohn", "die Schlampe", "figlio di puttana", "quel salaud",
-    "hijo de puta", "cabrón de mierda", "you dimwit", "du Vollpfosten", "brutto cretino", "espèce d'abruti", "eres un memo",
+    "hijo de puta", "cabrón de mierda", "you dimwit", "du Vollpfosten", "brutto cretino", "espèce d'abruti",
+    "eres un memo",
 )  # fmt: skip
 ITALIAN: Final = (
     "Vorrei sapere quando arriva il mio pacco, perché non ho ancora ricevuto niente.",
