@@ -86,11 +86,10 @@ def _decode(base: Path, turns: int) -> list[Line]:
 
 def _duplicates(base: Path, turns: int) -> list[Line]:
     if importlib.util.find_spec("datasketch") is None:
-        return [
-            Line("near-duplicates, rows/s against datasketch", "3", "", "not measured: extra `peers` is not installed")
-        ]
-    said = _run("benchmarks.near_duplicates")
-    return [Line("near-duplicates, rows/s against datasketch", "3", "", said.rpartition(": ")[2])]
+        measured = "not measured: extra `peers` is not installed"
+    else:
+        measured = _run("benchmarks.near_duplicates").rpartition(": ")[2]
+    return [Line("near-duplicates, rows/s against datasketch", "3", "", measured)]
 
 
 SUITES: dict[str, Callable[[Path, int], list[Line]]] = {

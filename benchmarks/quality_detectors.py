@@ -240,9 +240,8 @@ def main() -> None:
             f"recall {recall:.3f} {_interval(found, planted)}, n = {planted}; {accused} of {clean:,} others accused"
         )
     for language, (texts, right, wrong) in measure_languages(data).items():
-        print(
-            f"language {language}       right {right / texts:.3f} {_interval(right, texts)}, wrong {wrong}, n = {texts:,}"
-        )
+        share = f"{right / texts:.3f} {_interval(right, texts)}"
+        print(f"language {language}       right {share}, wrong {wrong}, n = {texts:,}")
     print(f"lowest recall: {worst:.3f}")
 
 

@@ -194,6 +194,7 @@ CODES: dict[str, str] = {
     "TW-ENV-005": "an optional package that a setting needs is not installed",
     "TW-ENV-006": "more processes are asked for than there are devices",
     # data -------------------------------------------------------------------------------------------------------
+    "TW-BASE-060": "the embedding model cannot be loaded",
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",
     "TW-DATA-003": "a path leads out of the project's folder",

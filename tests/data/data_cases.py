@@ -76,6 +76,7 @@ def prepare(
     judge, answer_tokens = settings.pop("judge", None), settings.pop("answer_tokens", 0)
     judge_training = settings.pop("judge_training", True)
     form = settings.pop("form", "conversation")
+    models = {name: settings.pop(name) for name in ("likelihood", "embed") if name in settings}
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
     return build(
         config,
@@ -90,6 +91,7 @@ def prepare(
         judge=judge,
         judge_training=judge_training,
         title="test",
+        **models,
     )
 
 

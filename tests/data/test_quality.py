@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 from data_cases import policy, prepare, refused, row, write_rows
 
@@ -174,3 +175,33 @@ def test_what_is_written_of_quality_holds_no_text(tmp_path):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert "secretword" not in text
         assert "secretname" not in text
+
+
+def test_rows_that_the_base_finds_absurd_are_named_on_both_sides(tmp_path):
+    write_rows(tmp_path / "train.jsonl", rows_of(40))
+    seen = []
+
+    def likelihood(rows):
+        seen.extend(rows)
+        return [9.0 if i == 3 else 0.001 if i == 5 else 2.0 + 0.1 * (i % 7) for i in range(len(rows))]
+
+    told = noted(prepare(tmp_path, likelihood=likelihood))
+    assert {source: line["reasons"] for source, line in told.items()} == {
+        "train.jsonl:4": ["perplexity.high"],
+        "train.jsonl:6": ["perplexity.low"],
+    }
+    assert len(seen) == 40
+    assert all(len(ids) == len(labels) for ids, labels in seen)
+
+
+def test_prompts_that_mean_the_same_are_named_where_a_model_is_given(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [row("where is my parcel"), row("has the package left"), row("cancel it")])
+
+    def embed(texts):
+        return np.array([[0, 1] if "cancel" in text else [1, 0] for text in texts], dtype=np.float32)
+
+    prepared = prepare(tmp_path, embed=embed)
+    assert prepared.counts["semantic_duplicates"] == 1
+    assert prepared.card["places"]["semantic_duplicate"] == [{"row": "train.jsonl:2", "like": "train.jsonl:1"}]
+    assert prepared.card["quality"]["embedding_spread"] == pytest.approx(2 / 3, abs=1e-3)
+    assert prepare(tmp_path).counts["semantic_duplicates"] is None

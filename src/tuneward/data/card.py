@@ -147,6 +147,7 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["repaired_characters"] = story.reading.repaired_characters
     counts["without_subject"] = story.reading.without_subject if story.config.subject else None
     counts["quality"] = quality.reasons()
+    counts["semantic_duplicates"] = None if quality.meaning is None else len(quality.meaning)
     counts["subjects_on_two_sides"] = division.on_two_sides
     counts["outside_schema"] = len(story.check.outside) if story.check.active else None
     return counts
@@ -203,6 +204,7 @@ def _places(story: Story) -> dict[str, Any]:
         "split": _rows(record for record, _ in lengths["train"].split),
         "outside_schema": _rows(story.check.outside),
         "near_duplicate_dropped": _pairs(story.quality.repeated),
+        "semantic_duplicate": _pairs(story.quality.meaning or ()),
         "quality_dropped": _rows(story.quality.doubted),
         "worst": [row.to_json() for row in story.quality.worst(_NAMED)],
     }

@@ -22,9 +22,10 @@ from tuneward.data.division import divide
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile, find_files
 from tuneward.data.lengths import Lengths, Ruler
+from tuneward.data.likelihood import Likelihood, losses_of
 from tuneward.data.measure import ChatTemplate
 from tuneward.data.overlap import find_overlap
-from tuneward.data.quality import RowQuality, judge_quality
+from tuneward.data.quality import Embed, RowQuality, judge_quality
 from tuneward.data.reading import Reading
 from tuneward.data.records import RecordMaker
 from tuneward.data.screening import RowFinding, Screening
@@ -146,6 +147,8 @@ def build(
     judge: Judge | None = None,
     judge_training: bool = True,
     suites: Sequence[Tested] = (),
+    likelihood: Likelihood | None = None,
+    embed: Embed | None = None,
     title: str = "",
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -164,6 +167,8 @@ def build(
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
         judge_training: whether such answers of training rows are counted and named; they are never removed.
         suites: items of the suites that the evaluation will use; training rows are looked up among them.
+        likelihood: what the base thinks of rendered rows, where ``data.quality.perplexity`` asks for it.
+        embed: texts to unit vectors, where ``data.quality.embeddings`` names a model.
         title: heads the card; the project's name.
         progress: told of every row.
 
@@ -185,7 +190,13 @@ def build(
     overlap = find_overlap(
         read["train"], read["test"], policy=policy, faults=faults, config=config.quality, suites=suites
     )
-    quality = judge_quality(overlap, outside=check.outside, config=config.quality)
+    quality = judge_quality(
+        overlap,
+        outside=check.outside,
+        config=config.quality,
+        losses=losses_of(overlap.kept, chat=chat, likelihood=likelihood, context_tokens=context) if likelihood else (),
+        embed=embed,
+    )
     division = divide(
         quality.kept,
         quality.clusters,

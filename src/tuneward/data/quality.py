@@ -6,22 +6,27 @@ only the whole shows: lengths, languages, labels, repetition, diversity. Removes
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tuneward.data.contamination import whole
+from tuneward.data.contamination import asked, whole
 from tuneward.data.labels import LabelCounts, labels_of
 from tuneward.data.overlap import Overlap, Pair
 from tuneward.data.quality_config import QualityConfig
 from tuneward.domain.record import Record
 from tuneward.inspection.quality.detectors import issues_of
-from tuneward.inspection.quality.diversity import Diversity, diversity
+from tuneward.inspection.quality.diversity import Diversity, diversity, embedding_spread
 from tuneward.inspection.quality.issue import Issue, quality, suggestion
 from tuneward.inspection.quality.language import UNKNOWN, guess
 from tuneward.inspection.quality.outliers import robust_scores
+from tuneward.inspection.semantic_duplicates import semantic_clusters
+
+#: Texts in normal form → unit vectors, shape ``(texts, width)``.
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _FAR: Final = 6.0
 #: Share of rows from which a missing full stop is the style of the data and no fault.
@@ -74,6 +79,8 @@ class Quality:
         languages: language → rows.
         labels: see :meth:`labels.LabelCounts.result`.
         diversity: of a sample of the rows' texts; None without rows.
+        meaning: rows whose prompt means what an earlier one's does and is not near it; None where no model was given.
+        spread: mean cosine distance of the prompts' embeddings, 0 to 2; None where no model was given.
         without_stop: whether a missing full stop is the style of these answers.
     """
 
@@ -85,6 +92,8 @@ class Quality:
     languages: dict[str, int] = field(default_factory=dict)
     labels: dict[str, dict[str, Any]] = field(default_factory=dict)
     diversity: Diversity | None = None
+    meaning: tuple[Pair, ...] | None = None
+    spread: float | None = None
     without_stop: bool = False
 
     def noted(self) -> list[RowQuality]:
@@ -108,16 +117,26 @@ class Quality:
             "labels": self.labels,
             "diversity": dataclasses.asdict(self.diversity) if self.diversity else None,
             "without_stop": self.without_stop,
+            "embedding_spread": None if self.spread is None else round(self.spread, 4),
         }
 
 
-def judge_quality(overlap: Overlap, *, outside: Iterable[Record], config: QualityConfig) -> Quality:
+def judge_quality(
+    overlap: Overlap,
+    *,
+    outside: Iterable[Record],
+    config: QualityConfig,
+    losses: Sequence[float] = (),
+    embed: Embed | None = None,
+) -> Quality:
     """Judge the training rows that overlap left.
 
     Args:
         overlap: rows and what repeats.
         outside: rows whose answers do not fit the task.
         config: what is expected, and which rows leave.
+        losses: of the base for each row, where it was asked; NaN where it has none.
+        embed: texts to unit vectors, where a model is given.
     """
     records = overlap.kept
     outside_ids = {record.id for record in outside}
@@ -132,6 +151,10 @@ def judge_quality(overlap: Overlap, *, outside: Iterable[Record], config: Qualit
     for position, far in enumerate(robust_scores([float(np.log1p(len(r.answer))) for r in records]).tolist()):
         if abs(far) > _FAR:
             found[position].append(Issue("length", "long" if far > 0 else "short", 0.3, "look"))
+    for position, far in enumerate(robust_scores(losses).tolist()):
+        if abs(far) > _FAR:
+            found[position].append(Issue("perplexity", "high" if far > 0 else "low", 0.4, "look"))
+    meaning, spread = _meaning(overlap, embed, config.cosine) if embed else (None, None)
     rows = [
         RowQuality(record, tuple(issues), copies)
         for record, issues, copies in zip(records, found, _copies(overlap), strict=True)
@@ -157,8 +180,20 @@ def judge_quality(overlap: Overlap, *, outside: Iterable[Record], config: Qualit
         languages=dict(languages),
         labels=labels.result(),
         diversity=diversity([whole(record) for record in records]),
+        meaning=meaning,
+        spread=spread,
         without_stop=without_stop,
     )
+
+
+def _meaning(overlap: Overlap, embed: Embed, cosine: float) -> tuple[tuple[Pair, ...], float]:
+    """Rows that mean what an earlier one does though their letters differ, and the spread of all."""
+    vectors = embed([asked(record) for record in overlap.kept])
+    first = semantic_clusters(vectors, cosine=cosine).first
+    near = overlap.clusters.first
+    apart = np.flatnonzero((first != np.arange(len(first))) & (near != near[first]))
+    pairs = tuple((overlap.kept[row], overlap.kept[int(first[row])]) for row in apart.tolist())
+    return pairs, embedding_spread(vectors)
 
 
 def _issues(record: Record, *, language: str, outside: bool, config: QualityConfig) -> list[Issue]:

@@ -16,6 +16,7 @@ Reason = Literal[
     "language",
     "length",
     "outside_schema",
+    "perplexity",
     "placeholder",
     "repetition",
     "toxicity",
@@ -46,3 +47,14 @@ class QualityConfig(Section):
 
     languages: tuple[Language, ...] = ()
     """Languages that are expected; rows that are clearly in another one are named. Empty: any."""
+
+    embeddings: str | None = Field(default=None, min_length=1)
+    """Folder of a sentence embedding model (as sentence-transformers writes them) to find duplicates by meaning with,
+    relative to the project's folder or absolute; nothing is downloaded, and every pair of rows is compared."""
+
+    cosine: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """Cosine of two prompts' embeddings from which they are called the same in meaning."""
+
+    perplexity: bool = False
+    """Whether the base reads every training answer, and those it finds absurdly likely or unlikely are named. Costs a
+    pass over the data."""

@@ -108,6 +108,6 @@ def _groups(units: Sequence[Unit], seed: int) -> Iterable[_Group]:
         group.labels[units[row].label] += 1
         group.may_test = group.may_test and units[row].may_test
     for group in groups.values():
-        name = min(units[row].id for row in group.rows)
-        group.draw = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).digest()
+        least = min(units[row].id for row in group.rows)
+        group.draw = hashlib.blake2b(f"{seed} {least}".encode(), digest_size=16).digest()
     return groups.values()

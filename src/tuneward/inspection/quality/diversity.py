@@ -54,7 +54,8 @@ def diversity(texts: Sequence[str]) -> Diversity | None:
     pieces = batches(chosen)
     signed = np.concatenate([signatures(cut(part, Shingling("words", 1))) for part in pieces])
     similar = np.stack([estimate(signed[[row]], signed) for row in range(len(signed))])
-    return Diversity(len(chosen), *(_distinct(pieces, width) for width in (1, 2, 3)), vendi_score(similar))
+    one, two, three = (_distinct(pieces, width) for width in (1, 2, 3))
+    return Diversity(len(chosen), one, two, three, vendi_score(similar))
 
 
 def vendi_score(similarity: NDArray[np.float64]) -> float:

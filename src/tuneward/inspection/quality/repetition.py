@@ -8,6 +8,7 @@ chosen on the tuned half of ``benchmarks.quality_detectors``, since answers are 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from tuneward.inspection.quality.issue import Issue
@@ -27,7 +28,7 @@ def repetition(text: str) -> Iterator[Issue]:
     words = [word for word in text.casefold().split(None, _MOST_WORDS)[:_MOST_WORDS] if any(map(str.isalnum, word))]
     if len(words) < _FEWEST_WORDS:
         return
-    if any(_share(words, length) > most for length, most in _RUNS.items()):
+    if _repeats(words):
         yield Issue("repetition", "words", 0.8, "drop")
         return
     lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 15]
@@ -35,6 +36,15 @@ def repetition(text: str) -> Iterator[Issue]:
         repeated = sum(len(line) * (count - 1) for line, count in Counter(lines).items())
         if repeated > _LINES * sum(map(len, lines)):
             yield Issue("repetition", "lines", 0.6, "repair")
+
+
+def _repeats(words: list[str]) -> bool:
+    """Whether one run makes up more than its share; longer ones are counted where some pair of words comes thrice."""
+    if Counter(words).most_common(1)[0][1] > _RUNS[1] * len(words):
+        return True
+    if Counter(pairwise(words)).most_common(1)[0][1] < 3:
+        return False
+    return any(_share(words, length) > most for length, most in _RUNS.items() if length > 1)
 
 
 def _share(words: list[str], length: int) -> float:

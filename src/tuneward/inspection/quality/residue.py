@@ -15,6 +15,7 @@ import yaml
 from tuneward.inspection.duplicates import normal_form
 from tuneward.inspection.quality.issue import Issue
 
+_WORD: Final = re.compile(r"\w+")
 _LOREM: Final = re.compile(r"\blorem ipsum\b|\bdolor sit amet\b")
 _CODE: Final = re.compile(r"```|\bdef \w|\bfunction\b|=>|f\"|f'|</\w|;\s*\n|\\frac|\\begin")
 _TODO: Final = re.compile(r"\b(?:TODO|FIXME|TBD)\b(?::|$)", re.MULTILINE)
@@ -23,7 +24,7 @@ _TODO: Final = re.compile(r"\b(?:TODO|FIXME|TBD)\b(?::|$)", re.MULTILINE)
 def assistant_phrase(text: str) -> Iterator[Issue]:
     """An assistant about itself."""
     folded = normal_form(text).replace("’", "'")
-    if _pattern("assistant").search(folded):
+    if not _words().isdisjoint(_WORD.findall(folded)) and _pattern("assistant").search(folded):
         yield Issue("assistant_phrase", "about_itself", 0.5, "repair")
 
 
@@ -39,5 +40,16 @@ def placeholder(text: str) -> Iterator[Issue]:
 
 @cache
 def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in _data()[name].splitlines()), re.IGNORECASE)
+
+
+@cache
+def _words() -> frozenset[str]:
+    return frozenset(_data()["assistant_words"].split())
+
+
+@cache
+def _data() -> dict[str, str]:
     text = files("tuneward.inspection.quality").joinpath("residue.yaml").read_text(encoding="utf-8")
-    return re.compile("|".join(f"(?:{pattern})" for pattern in yaml.safe_load(text)[name].splitlines()), re.IGNORECASE)
+    loaded: dict[str, str] = yaml.safe_load(text)
+    return loaded

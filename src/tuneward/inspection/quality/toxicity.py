@@ -15,16 +15,24 @@ import yaml
 from tuneward.inspection.duplicates import normal_form
 from tuneward.inspection.quality.issue import Issue, Suggestion
 
+_WORD: Final = re.compile(r"\w+")
 _RULES: Final[dict[str, tuple[float, Suggestion]]] = {"strong": (0.6, "look"), "mild": (0.3, "look")}
 
 
 def toxicity(text: str) -> Iterator[Issue]:
     """An insult or slur, whole words only."""
     folded = normal_form(text)
+    words = set(_WORD.findall(folded))
     for rule, (weight, advice) in _RULES.items():
-        if _pattern(rule).search(folded):
+        if not _firsts(rule).isdisjoint(words) and _pattern(rule).search(folded):
             yield Issue("toxicity", rule, weight, advice)
             return
+
+
+@cache
+def _firsts(rule: str) -> frozenset[str]:
+    """First words of all that is listed: most texts have none of them."""
+    return frozenset(_WORD.findall(normal_form(word))[0] for listed in _lists()[rule].values() for word in listed)
 
 
 @cache
