@@ -226,3 +226,14 @@ def test_a_long_look_is_waited_for_and_leaves_no_words(site: Site) -> None:
 def test_asking_makes_no_file(site: Site) -> None:
     assert not site.held("serve")
     assert not (site.folder / "lock-serve").exists()
+
+
+def test_what_was_made_from_older_rows_is_swept_and_only_that(site):
+    for name in ("old", "now"):
+        folder = site.cache_folder(name) / "tokens"
+        folder.mkdir(parents=True)
+        (folder / "ids").write_text("rows")
+    site.sweep_cache({"now"})
+    assert [made.name for made in (site.folder / "cache").iterdir()] == ["now"]
+    site.sweep_cache({"now"})
+    assert (site.cache_folder("now") / "tokens" / "ids").is_file()

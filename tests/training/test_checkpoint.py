@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from tuneward.errors import TrainingError
 from tuneward.training import checkpoint
@@ -67,15 +68,19 @@ def test_a_full_disk_keeps_the_old_one_and_leaves_nothing_half_done(tmp_path, mo
     whole_write, whole_rename = checkpoint._write, Path.rename
 
     def full(path, data):
-        if path.name.startswith("state" if moment == "state" else "checkpoint"):
-            path.write_bytes(data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        whole_write(path, data)
+        path.write_bytes(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full_state(tensors, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     def rename(self, target):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint, "_write", whole_write if moment == "rename" else full)
+    if moment == "state":
+        monkeypatch.setattr(checkpoint, "save_file", full_state)
+    monkeypatch.setattr(checkpoint, "_write", full if moment == "note" else whole_write)
     monkeypatch.setattr(Path, "rename", rename if moment == "rename" else whole_rename)
     with pytest.raises(TrainingError) as caught:
         checkpoints.write(state(2))

@@ -1,10 +1,13 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from tests.training.rows import PlainChat, write_rows
 from tests.training.runs import make_loop, rows_of
+from tuneward.modeling.chat import Chat
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve
@@ -96,3 +99,21 @@ def test_the_process_reports_what_is_wrong(base, tmp_path, capsys):
     (tmp_path / "job.json").write_text(json.dumps(job))
     assert main([str(tmp_path / "job.json")]) != 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == "error"
+
+
+def test_a_run_of_two_processes_is_rehearsed_by_two(base, tmp_path):
+    file = write_rows(tmp_path / "train.jsonl", 40)
+    job = {"rows": str(file), "base": str(base), "base_name": "tiny", "config": {**SETTINGS, "processes": 2}}
+    job |= {"folder": str(tmp_path / "run"), "inputs_digest": "inputs", "start": None, "held_out": None, "cache": None}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    command = [sys.executable, "-m", "tuneward.training.rehearsal", str(tmp_path / "job.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    plan, end = map(json.loads, done.stdout.splitlines())
+    assert (plan["event"], end["event"]) == ("plan", "done")
+    assert plan["estimate"]["watts"] == 2 * watts_of("cpu")
+    alone = plan_only(
+        Job(file, base, "tiny", TrainingConfig(**SETTINGS), tmp_path / "alone", "inputs"), Chat.load(base)
+    )
+    assert plan["steps"] == alone["steps"]
+    assert plan["available_bytes"] < 0.7 * alone["available_bytes"]  # two share the machine

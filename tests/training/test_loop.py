@@ -219,3 +219,15 @@ def test_running_out_of_memory_is_explained(base, rows, tmp_path):
     with pytest.raises(TrainingError) as caught:
         loop.run(lambda upto: Curve(tmp_path / "curve.jsonl", upto=upto))
     assert caught.value.faults[0].code == "TW-TRAIN-006"
+
+
+def test_a_survey_of_a_step_can_be_stopped_between_its_windows(base, rows_by_objective, tmp_path):
+    settings = {"batch_tokens": 4096, "window_tokens": 120} | OBJECTIVES["kto"]
+    loop, _ = make_loop(base, rows_by_objective["kto"], tmp_path, **settings)
+    with_reference(loop, tmp_path)
+    passed, plain = [], loop.look
+    loop.look = lambda indices, branches=None: passed.append(indices) or plain(indices, branches)
+    loop.stop = lambda: len(passed) == 1
+    assert len(loop.steps[0].windows) > 2
+    assert not loop.run(lambda upto: Curve(tmp_path / "curve.jsonl", upto=upto))
+    assert len(passed) == 1

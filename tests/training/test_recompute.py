@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from tests.tiny import make_tiny_base
@@ -9,8 +10,9 @@ from tests.training.rows import write_rows
 from tests.training.runs import make_loop, rows_of
 from tuneward.errors import ModelError
 from tuneward.modeling.base_model import load_base
+from tuneward.modeling.layers import decoder_layers
 from tuneward.training.batches import Window
-from tuneward.training.recompute import decoder_layers, recompute, recomputed_layers
+from tuneward.training.recompute import recompute, recomputed_layers
 
 ARCHITECTURES = ["llama", "gemma3_text", "qwen3_moe", "phi3"]
 
@@ -81,6 +83,6 @@ def test_without_gradient_nothing_is_computed_twice(base, monkeypatch, tmp_path)
 
 def test_layers_in_no_list_are_refused(base):
     model = load_base(base, precision="fp32")
-    model.config.num_hidden_layers = 7
+    model.model.layers = nn.Sequential(*model.model.layers)
     with pytest.raises(ModelError, match="TW-TRAIN-044"):
         recompute(model, True)

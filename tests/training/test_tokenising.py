@@ -171,3 +171,12 @@ def test_a_foreign_answer_fits_the_context_or_the_row_is_refused(base, tmp_path)
         ("TW-TRAIN-004", "r0"),
         ("TW-TRAIN-004", "r1"),
     ]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    file = write_rows(tmp_path / "train.jsonl", 2)
+    left = tmp_path / "cache" / ".writing-killed"
+    left.mkdir(parents=True)
+    (left / "ids").write_bytes(b"content of rows")
+    read_rows(file, FixedChat([1, 2], [-100, 2]), cache=tmp_path / "cache", context_tokens=512, vocabulary=304)
+    assert not left.exists()

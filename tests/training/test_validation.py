@@ -192,22 +192,22 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(base, rows, tmp_path):
 
 def test_a_best_that_cannot_be_written_keeps_the_one_before(base, rows, tmp_path, monkeypatch):
     settings = {"validation": {**HELD, "every_steps": 1}, "epochs": 3}
-    whole_write, count = checkpoint._write, [0]
+    whole_write, count = checkpoint.save_file, [0]
 
-    def full(path, data):
+    def full(tensors, path):
         if path.parent.name.startswith(".writing-best"):
-            count[0] += path.name.startswith("state")
+            count[0] += 1
             if count[0] == 2:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        whole_write(path, data)
+        whole_write(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "_write", full)
+    monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(TrainingError) as caught:
         go(base, rows, tmp_path / "a", **settings)
     assert caught.value.faults[0].code == "TW-TRAIN-009"
     left = {entry.name for entry in (tmp_path / "a" / "checkpoints").iterdir()}
     assert left == {"best-00000001"}
-    monkeypatch.setattr(checkpoint, "_write", whole_write)
+    monkeypatch.setattr(checkpoint, "save_file", whole_write)
     ends = [go(base, rows, tmp_path / name, **settings) for name in ("a", "b")]
     assert all(torch.equal(weights(ends[0])[name], value) for name, value in weights(ends[1]).items())
     assert ends[0].validation.course == ends[1].validation.course

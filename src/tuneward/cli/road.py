@@ -83,6 +83,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="Only go on with an inter
 
 def train(project: ProjectFolder = HERE, resume: Resume = False, plan: OnlyPlan = False, as_json: Json = False) -> None:
     """Train the adapter; Ctrl-C keeps a checkpoint, the same command goes on."""
+    if plan and resume:
+        raise typer.BadParameter("--plan says what a new run would take; leave out --resume")
     with progress_on_stderr() as progress:
         workspace = open_workspace(project)
         planned = foresee(workspace, progress=progress) if plan else None

@@ -5,17 +5,18 @@ have; knows nothing of projects, roles or keys' contents. A site whose folder ca
 backup) is opened for reading; whoever would write to it is refused.
 
 Layout of ``.tuneward`` (0700, since prepared rows are inside): ``site.json`` (id and format), ``site.db`` (SQLite),
-``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``keys/``, ``lock``, ``lock-serve``,
-``.gitignore`` (of everything).
+``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``cache/`` (what can be made again
+from a dataset's rows, by its digest), ``keys/``, ``lock``, ``lock-serve``, ``.gitignore`` (of everything).
 POSIX only (``flock``).
 """
 
 import fcntl
 import json
 import os
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -163,6 +164,26 @@ class Site:
         with explained(folder):
             folder.mkdir(exist_ok=True)
         return folder
+
+    def cache_folder(self, dataset: str) -> Path:
+        """Where runs share what they made from a dataset's rows; its content ends with :meth:`sweep_cache`.
+
+        Args:
+            dataset: digest of its artefact.
+        """
+        return self.folder / "cache" / dataset
+
+    def sweep_cache(self, keep: Collection[str]) -> None:
+        """Remove what was made from other datasets than those of the digests ``keep``: it holds content of rows.
+
+        Raises:
+            StorageError: when the folder cannot be listed.
+        """
+        folder = self.folder / "cache"
+        with explained(folder):
+            for made in folder.iterdir() if folder.is_dir() else ():
+                if made.name not in keep:
+                    shutil.rmtree(made, ignore_errors=True)
 
     @contextmanager
     def lock(self, purpose: str) -> Iterator[None]:

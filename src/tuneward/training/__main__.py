@@ -169,7 +169,7 @@ def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
         start=site.artifacts.tree(run.start) if run.start else None,
         start_name=run.start,
         held_out=site.artifacts.tree(dataset.tree) / "test.jsonl",
-        cache=site.folder / "cache",
+        cache=site.cache_folder(dataset.tree),
     )
     return job, base
 

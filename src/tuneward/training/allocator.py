@@ -8,6 +8,7 @@ time went there. Linux with glibc only; elsewhere nothing happens. The setting h
 import ctypes
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -45,6 +46,33 @@ def keep_freed_memory() -> bool:
 
 def peak_bytes(device: str) -> int:
     """Highest memory so far: of the process on a CPU, of the allocator on a GPU."""
+    return max(_highest, _marked(device))
+
+
+def forget_peak(device: str) -> bool:
+    """Let :func:`peak_since` count from here on, as :func:`peak_bytes` does not; returns whether that is possible."""
+    global _highest
+    _highest = max(_highest, _marked(device))
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return True
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak resident set becomes the present one
+    except OSError:
+        return False
+    return True
+
+
+def peak_since(device: str) -> int:
+    """Highest memory since :func:`forget_peak`."""
+    return _marked(device)
+
+
+#: What was reached before a peak was forgotten, in bytes.
+_highest = 0
+
+
+def _marked(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated())
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load, save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tuneward.digests import digest_bytes
+from tuneward.digests import digest_file
 from tuneward.domain.run import Checkpoint
 from tuneward.errors import Fault, TrainingError
 
@@ -99,8 +100,14 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            data = save({key: tensor.detach().cpu().contiguous() for key, tensor in state.tensors.items()})
-            digest = digest_bytes(data)
+            temporary.mkdir()
+            # straight from the tensors: a copy of all moments would be the highest memory of a run of every weight
+            save_file(
+                {key: tensor.detach().cpu().contiguous() for key, tensor in state.tensors.items()},
+                temporary / STATE_FILE,
+            )
+            _sync(temporary / STATE_FILE)
+            digest = digest_file(temporary / STATE_FILE)
             note = {
                 "step": state.step,
                 "digest": digest,
@@ -108,20 +115,19 @@ class Checkpoints:
                 "counters": dict(state.counters),
                 "best_step": state.best_step,
             }
-            temporary.mkdir()
-            _write(temporary / STATE_FILE, data)
             _write(temporary / NOTE_FILE, (json.dumps(note, indent=2) + "\n").encode())
-            _sync_folder(temporary)
+            _sync(temporary)
             if place.exists():  # left by a run that went on from an older one; ours is newer
                 shutil.rmtree(place)
             temporary.rename(place)
-            _sync_folder(self.folder)
-        except OSError as error:
+            _sync(self.folder)
+        except (OSError, SafetensorError) as error:  # the second is how the library tells of a full disk
             shutil.rmtree(temporary, ignore_errors=True)
+            why = error.strerror if isinstance(error, OSError) else None
             raise TrainingError(
                 Fault(
                     "TW-TRAIN-009",
-                    f"step {state.step} could not be saved: {error.strerror or error}; older checkpoints are kept",
+                    f"step {state.step} could not be saved: {why or error}; older checkpoints are kept",
                     str(self.folder),
                     "make room, then run the same command again: it goes on from the newest checkpoint",
                 )
@@ -153,12 +159,11 @@ class Checkpoints:
     def _read(self, place: Path) -> State | None:
         try:
             note = json.loads((place / NOTE_FILE).read_text(encoding="utf-8"))
-            data = (place / STATE_FILE).read_bytes()
-            if digest_bytes(data) != note["digest"]:
+            if digest_file(place / STATE_FILE) != note["digest"]:
                 return None
-            state = State(int(note["step"]), load(data), note["counters"], note.get("best_step"))
+            state = State(int(note["step"]), load_file(place / STATE_FILE), note["counters"], note.get("best_step"))
             owner = note["inputs_digest"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
         if owner != self.inputs_digest:
             raise TrainingError(
@@ -200,8 +205,8 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(handle.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,20 +5,20 @@ window's seconds are taken to be in proportion to them. The figures are estimate
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from tuneward.modeling.machine import threads
-from tuneward.training.batches import ROUND_TOKENS, Step, Window
+from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import Group
 from tuneward.training.loop import Emit, Loop
-from tuneward.training.losses.objective import Outputs
 from tuneward.training.plan import Products
+from tuneward.training.probe import try_window, untouched
 from tuneward.training.recompute import recomputed_layers
 from tuneward.training.rows import Row
 
@@ -107,6 +107,8 @@ def watts_of(device: str, processes: int = 1) -> float:
 def rehearse(loop: Loop, *, steps: int = PROBED_STEPS) -> Estimate:
     """Time windows of steps that lie spread over the run; no weight moves, no random number is used up.
 
+    Processes of a group pass the same windows at the same time, as fast as they would pass each its own.
+
     Args:
         loop: before its first step.
         steps: how many are looked at, a window of each.
@@ -115,42 +117,14 @@ def rehearse(loop: Loop, *, steps: int = PROBED_STEPS) -> Estimate:
     count = min(steps, len(loop.steps))
     chosen = [loop.steps[(2 * i + 1) * len(loop.steps) // (2 * count)] for i in range(count)]
     windows = [step.windows[i % len(step.windows)] for i, step in enumerate(chosen)]
-    device = torch.device(loop.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        loop.trainable.begin()
-        _timed(loop, windows[0])  # new code and first pages, which a run pays once
-        seconds = sum(_timed(loop, window) for window in windows)
-        loop.trainable.pause()
-        moving = _moving_seconds(loop)
-    for parameter in (*loop.model.parameters(), *loop.parameters.values()):
-        parameter.grad = None
+    with untouched(loop):
+        try_window(loop, windows[0])  # new code and first pages, which a run pays once
+        seconds = sum(try_window(loop, window) for window in windows)
+    moving = _moving_seconds(loop)
     done = sum(costs.window([loop.rows[i] for i in window]) for window in windows)
     total = sum(costs.window([loop.rows[i] for i in window]) for step in loop.steps for window in step.windows)
-    whole = seconds / done * total + moving * len(loop.steps)
+    whole = seconds / done * total / loop.group.size + moving * len(loop.steps)
     return Estimate(whole, watts_of(loop.device, loop.group.size), len(windows))
-
-
-def _timed(loop: Loop, indices: Sequence[int]) -> float:
-    rows = [_with_reference(loop.rows[i]) if loop.objective.needs_reference else loop.rows[i] for i in indices]
-    started = time.perf_counter()
-    whole = Window.pack(rows, device=loop.device, round_to=ROUND_TOKENS)
-    loop.objective.survey(_looked(loop, whole), loop.group.summed)
-    window = Window.pack(rows, device=loop.device, branches=loop.objective.branches, round_to=ROUND_TOKENS)
-    loss = loop.loss(window)
-    loss.total.backward()
-    float(loss.total.detach())  # waits for the device
-    return time.perf_counter() - started
-
-
-def _looked(loop: Loop, window: Window) -> Iterator[tuple[Outputs, Window]]:
-    """One pass without gradient, made only for an objective that asks for it."""
-    with torch.no_grad():
-        yield loop.outputs(window), window
-
-
-def _with_reference(row: Row) -> Row:
-    """Any values will do where only time counts."""
-    return replace(row, reference=tuple(0.0 for _ in row.branches) or (0.0,))
 
 
 def _moving_seconds(loop: Loop) -> float:

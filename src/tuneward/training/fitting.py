@@ -126,8 +126,8 @@ def plan_run(
     config: TrainingConfig,
     precision: Precision,
     group: Group,
-) -> tuple[list[Step], Plan]:
-    """The course of a run and its plan; a run that cannot fit is refused.
+) -> tuple[list[Step], Plan, Fitting]:
+    """The course of a run, its plan and what alternatives are computed from; a run that cannot fit is refused.
 
     Args:
         model: with what is trained in it, no layer recomputed yet.
@@ -178,8 +178,9 @@ def plan_run(
         reached=peak_bytes(device),
         processes=group.size,
     )
-    refuse_what_cannot_fit(plan, available_bytes(group.size, device), Fitting(model, rows, config, footprint, replan))
-    return steps, plan
+    fitting = Fitting(model, rows, config, footprint, replan)
+    refuse_what_cannot_fit(plan, available_bytes(group.size, device), fitting)
+    return steps, plan, fitting
 
 
 def refuse_what_cannot_fit(plan: Plan, available: int | None, fitting: Fitting) -> None:

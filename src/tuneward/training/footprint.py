@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from tuneward.modeling.attention import Scoring
 from tuneward.modeling.base_model import hidden_states
+from tuneward.modeling.layers import decoder_layers
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.training.recompute import interval_of
-from tuneward.training.sharding import decoder_layers
 
 #: Lengths of the documents of the two windows that are passed, in tokens.
 SMALL, LARGE = (64, 64), (128, 128)

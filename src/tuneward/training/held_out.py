@@ -18,6 +18,7 @@ from tuneward.training.batches import Step, Window, fill_windows
 from tuneward.training.calibration import calibrate
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import Group
+from tuneward.training.interruption import Stopped, memory_explained
 from tuneward.training.loop import Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.losses.reward import Reward
@@ -114,14 +115,20 @@ def calibrated(rows: Rows, loop: Loop) -> dict[str, Any]:
     Args:
         rows: the pairs.
         loop: after the run.
+
+    Raises:
+        Stopped: somebody asked.
+        TrainingError: a window did not fit into memory.
     """
     assert isinstance(loop.objective, Reward), "only a reward model scores"
     loop.trainable.pause()
     found: list[float] = []
     sizes, room = rows.sizes.tolist(), loop.config.room
     for share in loop.group.share(list(fill_windows(sizes, room)), sizes.__getitem__, room=room):
+        if loop.stop():
+            raise Stopped
         window = Window.pack([rows[i] for i in share.rows], device=loop.device)
-        with torch.no_grad():
+        with memory_explained("a window of held-out pairs", [share.rows]), torch.no_grad():
             scores = loop.objective.scores(loop.outputs(window), window)
         if share.counted:
             found += (scores[0::2] - scores[1::2]).tolist()

@@ -4,7 +4,7 @@ Place on the road: between the training process (or a notebook, or a test) and t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,7 +17,7 @@ from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.machine import threads
 from tuneward.modeling.scoring import scoring_class
 from tuneward.modeling.whole_model import complete
-from tuneward.training.allocator import keep_freed_memory, peak_bytes
+from tuneward.training.allocator import keep_freed_memory
 from tuneward.training.batches import Step
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.config import TrainingConfig
@@ -25,16 +25,19 @@ from tuneward.training.curve import Curve, draw
 from tuneward.training.distributed import ALONE, Group, Workers
 from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.estimate import Estimating
-from tuneward.training.fitting import plan_run
+from tuneward.training.figures import figures_of
+from tuneward.training.fitting import plan_run, refuse_what_cannot_fit
 from tuneward.training.held_out import calibrated, make_validation, read_pairs, refuse_samples_in_parts, validated
+from tuneward.training.interruption import Stopped
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
 from tuneward.training.losses.reward import Reward
 from tuneward.training.objectives import check_objective, make_objective
 from tuneward.training.optimizer import require_optimizer
-from tuneward.training.plan import Plan
+from tuneward.training.plan import Plan, available_bytes
+from tuneward.training.probe import probed
 from tuneward.training.recompute import recompute
-from tuneward.training.reference import Stopped, add_reference
+from tuneward.training.reference import add_reference
 from tuneward.training.rows import Examples, Rows
 from tuneward.training.samples import Speaker
 from tuneward.training.sharding import States, states_of
@@ -42,7 +45,7 @@ from tuneward.training.start import make_trainable, share_trainable
 from tuneward.training.tokenising import read_rows
 from tuneward.training.tracking import Tracked, make_trackers
 from tuneward.training.trainable import Trainable
-from tuneward.training.validation import hold_out, read_measured
+from tuneward.training.validation import Validation, hold_out, read_measured
 
 
 class Chat(Examples, Speaker, Protocol):
@@ -124,6 +127,31 @@ class Prepared:
     plan: Plan
     held_out: Rows | None = None
 
+    def loop(
+        self,
+        job: Job,
+        group: Group = ALONE,
+        *,
+        emit: Emit = lambda event: None,
+        stop: Callable[[], bool] = lambda: False,
+        validation: Validation | None = None,
+    ) -> Loop:
+        """The loop that trains what is ready; see :class:`tuneward.training.loop.Loop`."""
+        return Loop(
+            self.model,
+            self.trainable,
+            self.objective,
+            rows=self.rows,
+            steps=self.steps,
+            config=job.config,
+            checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
+            emit=emit,
+            stop=stop,
+            validation=validation,
+            group=group,
+            states=self.states,
+        )
+
 
 def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) -> Prepared:
     """Load, check and plan a job without training.
@@ -158,13 +186,18 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) 
         trainable, states = share_trainable(model, config, group, start=job.start, precision=precision)
     else:
         trainable, states = make_trainable(model, config, start=job.start), states_of(model)
-    steps, plan = plan_run(
+    steps, plan, fitting = plan_run(
         model, trainable, objective, rows=rows, learned=learned, config=config, precision=precision, group=group
     )
     recompute(model, config.recompute)
     if config.neftune_alpha:
         EmbeddingNoise(model, config.neftune_alpha)
-    return Prepared(model, states, trainable, objective, rows, held, steps, plan, held_out)
+    ready = Prepared(model, states, trainable, objective, rows, held, steps, plan, held_out)
+    if group.size > 1:  # a window would have to be passed by all of them together
+        return ready
+    plan = probed(plan, ready.loop(job), fitting.footprint)
+    refuse_what_cannot_fit(plan, available_bytes(device=device), fitting)
+    return replace(ready, plan=plan)
 
 
 def _read(job: Job, path: Path, chat: Examples, model: PreTrainedModel, objective: Objective) -> Rows:
@@ -250,20 +283,9 @@ def _train(
         folder=job.folder,
         group=group,
     )
-    loop = Loop(
-        ready.model,
-        ready.trainable,
-        ready.objective,
-        rows=ready.rows,
-        steps=ready.steps,
-        config=job.config,
-        checkpoints=Checkpoints(job.folder / "checkpoints", job.inputs_digest),
-        emit=tracked,
-        stop=stop_together,
-        validation=validation,
-        group=group,
-        states=ready.states,
-    )
+    loop = ready.loop(job, group, emit=tracked, stop=stop_together, validation=validation)
+    curve_path, picture, adapter = job.folder / "curve.jsonl", job.folder / "loss.svg", job.folder / "adapter"
+    stopped = Outcome("stopped", {}, adapter, curve_path, picture)
     if ready.objective.needs_reference:
         kept = "nf4" if job.config.adapter.kind == "qlora" else ""
         try:
@@ -278,8 +300,7 @@ def _train(
                 group=group,
             )
         except Stopped:
-            return Outcome("stopped", {}, job.folder / "adapter", job.folder / "curve.jsonl", job.folder / "loss.svg")
-    curve_path, picture, adapter = job.folder / "curve.jsonl", job.folder / "loss.svg", job.folder / "adapter"
+            return stopped
     curves: list[Curve] = []
 
     def open_curve(upto: int) -> Curve:
@@ -299,7 +320,7 @@ def _train(
         )
         picture.write_text(drawn, encoding="utf-8")
     if not finished:
-        return Outcome("stopped", {}, adapter, curve_path, picture)
+        return stopped
     loop.take_best()
     if group.rank == 0 or ready.trainable.shards:
         score = ready.objective.parameters.get(f"{SCORE}.weight")
@@ -307,29 +328,16 @@ def _train(
         if group.rank == 0 and job.config.adapter.kind == "full":
             complete(adapter, base=job.loaded, base_name=job.start_name or job.base_name, answers=score is None)
     group.wait()
-    figures = {
-        "steps": loop.done,
-        "rows": len(ready.rows) - len(ready.held),
-        "tokens": loop.counters.tokens,
-        "trained_tokens": sum(step.trained for step in ready.steps[: loop.done]),
-        "trained_parameters": ready.plan.trained_parameters
-        + sum(p.numel() for p in ready.objective.parameters.values()),
-        "first_loss": curve.points[0].loss,
-        "final_loss": curve.last_loss(),
-        "seconds": loop.counters.seconds,
-        "tokens_per_second": loop.counters.tokens / max(loop.counters.seconds, 1e-9),
-        "peak_bytes": max(group.gather(peak_bytes(device))),
-        "planned_peak_bytes": ready.plan.peak_bytes,
-        "resumed": loop.counters.resumed,
-        "precision": ready.plan.precision,
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "processes": group.size,
-    }
+    figures = figures_of(
+        loop, ready.plan, rows=len(ready.rows) - len(ready.held), losses=(curve.points[0].loss, curve.last_loss())
+    )
     if validation is not None:
         figures |= validated(validation, done=loop.done)
     if ready.held_out is not None:
-        figures |= calibrated(ready.held_out, loop)
+        try:
+            figures |= calibrated(ready.held_out, loop)
+        except Stopped:  # the run is whole; the next start measures again
+            return stopped
     return Outcome("finished", figures, adapter, curve_path, picture)
 
 

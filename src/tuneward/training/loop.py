@@ -8,7 +8,6 @@ the model trained. Knows no method by name, no site, no database, no process pro
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from tuneward.training.checkpoint import Checkpoints, State
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve, Point
 from tuneward.training.distributed import ALONE, Group, Share
+from tuneward.training.interruption import Stopped, memory_explained
 from tuneward.training.losses.objective import Loss, Objective, Outputs
 from tuneward.training.optimizer import embedding_names, learning_rate, make_optimizer
 from tuneward.training.plan import MIB
@@ -166,8 +166,12 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         figures: dict[str, tuple[Tensor, float]] = {}
-        with memory_explained(step):
-            self.objective.survey(self._passes(step), self.group.summed)
+        what = f"a step of {step.tokens} tokens"
+        with memory_explained(what, step.windows):
+            try:
+                self.objective.survey(self._passes(step), self.group.summed)
+            except Stopped:
+                return None
             for share in self._shares(step):
                 if self.stop():
                     return None
@@ -185,7 +189,7 @@ class Loop:
         norm = float(self.group.clip(self.held_whole, self.trainable.shards.values(), self.config.clip_norm))
         if not math.isfinite(value) or not math.isfinite(norm):
             raise self._not_finite(value, norm, [self.rows[i].id for window in step.windows for i in window])
-        with memory_explained(step):  # the first one makes the moments
+        with memory_explained(what, step.windows):  # the first one makes the moments
             self.optimizer.step()
         self.trainable.publish()
         return _Outcome(value, norm, rate, means)
@@ -214,6 +218,8 @@ class Loop:
         self.trainable.pause()
         try:
             for share in self._shares(step):
+                if self.stop():
+                    raise Stopped
                 looked = self.look(share.rows)
                 if share.counted:
                     yield looked
@@ -326,19 +332,3 @@ def _added(parts: Sequence[tuple[float, Mapping[str, tuple[float, float]]]]) -> 
             before, counted = sums.get(name, (0.0, 0.0))
             sums[name] = (before + amount, counted + count)
     return sum(loss for loss, _ in parts), {name: amount / count for name, (amount, count) in sums.items()}
-
-
-@contextmanager
-def memory_explained(step: Step) -> Iterator[None]:
-    """Turn running out of memory within ``step`` into a fault with its cure."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
-        if not out_of_memory:
-            raise
-        told = f"a step of {step.tokens} tokens in {len(step.windows)} windows did not fit"
-        cure = "lower training.window_tokens; the same losses need less memory, in a new run"
-        if all(len(window) == 1 for window in step.windows):
-            cure = "each of its windows is one row: leave out or split long rows, or take a machine with more memory"
-        raise TrainingError(Fault("TW-TRAIN-006", told, "training.window_tokens", cure)) from error

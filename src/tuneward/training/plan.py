@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tuneward.modeling.layers import decoder_layers
 from tuneward.modeling.lora import unreached
 from tuneward.modeling.machine import available_memory_bytes
 from tuneward.modeling.packed import PackedDocuments
@@ -22,7 +23,6 @@ from tuneward.training.config import TrainingConfig
 from tuneward.training.footprint import Footprint
 from tuneward.training.optimizer import STATE_BYTES
 from tuneward.training.rows import Row
-from tuneward.training.sharding import decoder_layers
 
 MIB = 2**20
 
@@ -166,7 +166,7 @@ def make_plan(
             "gradients": 4 * moved,
             "optimizer": int(STATE_BYTES[config.optimizer] * moved),
             **passing(model, rows, windows, config, footprint),
-            "code": _code_bytes(rows, steps, footprint) if precision == "bf16" and footprint.keeps else 0,
+            "code": code_bytes(rows, steps, footprint) if precision == "bf16" and footprint.keeps else 0,
         },
         reached=reached,
         not_reached="" if missed is None else str(missed),
@@ -215,7 +215,7 @@ def passing(
     return most
 
 
-def _code_bytes(rows: Sequence[Row], steps: Sequence[Step], footprint: Footprint) -> int:
+def code_bytes(rows: Sequence[Row], steps: Sequence[Step], footprint: Footprint) -> int:
     """What a CPU's product library will have written for the shapes that this run has."""
     windows = [window for step in steps for window in step.windows]
     numbers = sorted({i for window in windows for i in window})

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tuneward.modeling.machine import cuda_devices, threads
+from tuneward.modeling.worker import STOPPED
 from tuneward.training.config import TrainingConfig
 
-STOPPED = 130
 LOOK_SECONDS = 0.05
 
 #: Seconds that the others have to end by themselves after one has ended: by agreement, or in trouble, when they may

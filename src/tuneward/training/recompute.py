@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from tuneward.errors import Fault, ModelError
+from tuneward.modeling.layers import decoder_layers
 
 
 def interval_of(setting: bool | int) -> int:
@@ -44,27 +44,15 @@ def recompute(model: PreTrainedModel, setting: bool | int) -> int:
     every = interval_of(setting)
     if not every:
         return 0
-    chosen = decoder_layers(model)[::every]
+    layers = decoder_layers(model)
+    if not layers:
+        told, cure = f"{type(model).__name__} holds its layers in no list", "set it to false, or choose another base"
+        raise ModelError(Fault("TW-TRAIN-044", told, "training.recompute", cure))
+    chosen = layers[::every]
     for layer in chosen:
         module = cast(Any, layer)
         module.forward = partial(_again, module.forward)
     return len(chosen)
-
-
-def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """The decoder's layers in their order.
-
-    Raises:
-        ModelError: see :func:`recompute`.
-    """
-    config: Any = model.config
-    count = config.get_text_config().num_hidden_layers
-    for module in model.modules():  # parents come before children: a layer's own lists are never met first
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return list(module)
-    name = type(model).__name__
-    told = f"{name} holds its {count} layers in no list"
-    raise ModelError(Fault("TW-TRAIN-044", told, "training.recompute", "set it to false, or choose another base"))
 
 
 def _again(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

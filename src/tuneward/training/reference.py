@@ -16,12 +16,9 @@ from tuneward.errors import Fault, TrainingError
 from tuneward.storage.files import write_atomically
 from tuneward.training.batches import Window, fill_windows
 from tuneward.training.distributed import ALONE, Group
+from tuneward.training.interruption import Stopped, memory_explained
 from tuneward.training.losses.objective import Outputs, per_answer
 from tuneward.training.rows import Rows
-
-
-class Stopped(Exception):  # noqa: N818 - no error: somebody asked
-    """The run was asked to stop before the reference was complete."""
 
 
 def add_reference(
@@ -49,7 +46,8 @@ def add_reference(
 
     Raises:
         Stopped: ``stop`` said so; nothing is kept.
-        TrainingError: a log-probability is no finite number; names the rows. Nothing is kept.
+        TrainingError: a log-probability is no finite number (names the rows), or a window did not fit into memory;
+            nothing is kept.
     """
     path = folder / f"{digest_value([rows.digest, *made_from])}.f64"
     kept = _kept(path, len(rows))
@@ -64,7 +62,7 @@ def add_reference(
         if stop():
             raise Stopped
         numbers = share.rows
-        with torch.no_grad():
+        with memory_explained("a window of the reference's pass", [numbers]), torch.no_grad():
             outputs, window = compute(numbers)
             values = per_answer(outputs.log_probs(window), window).double().cpu().numpy()
         if not share.counted:

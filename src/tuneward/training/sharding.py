@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from tuneward.modeling.base_model import DTYPES, Precision, hidden_states
+from tuneward.modeling.layers import decoder_layers
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.scoring import scoring_model
 from tuneward.training.distributed import Workers
@@ -98,12 +99,6 @@ def _to_master(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.requires_grad and not isinstance(parameter, DTensor):
             parameter.data = parameter.data.float()
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of modules that holds most of the weights: decoder layers, whatever an architecture calls them."""
-    lists = [module for module in model.base_model.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=lambda part: sum(p.numel() for p in part.parameters()), default=nn.ModuleList())
 
 
 def _small(model: nn.Module) -> Iterator[nn.Parameter]:

@@ -5,7 +5,6 @@ named by a digest of all that it was made from. Knows no model and no loss.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,9 +18,13 @@ from tuneward.digests import digest_bytes, digest_file, digest_value
 from tuneward.domain.record import Form, Record
 from tuneward.errors import DataError, Fault, TunewardError
 from tuneward.storage.files import fault_of
+from tuneward.storage.staging import staging, sweep
 from tuneward.training.rows import IGNORED, NOTE_FILE, Examples, Row, Rows, TokenizedExample, write_rows
 
 MOST_FAULTS = 20
+
+#: Prefix of folders that are being written.
+WRITING = ".writing-"
 
 #: Of a file of judged answers, so many first rows are kept for the last ones' foreign answers.
 FOREIGN_ROWS = 64
@@ -64,22 +67,20 @@ def read_rows(
     if (folder / NOTE_FILE).is_file():
         with suppress(OSError, ValueError, KeyError):  # a damaged one is made again
             return Rows(folder)
-    temporary = cache / f".writing-{digest}-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
     maker = _Maker(chat, form, loss_on, context_tokens, vocabulary)
     try:
-        temporary.mkdir(parents=True)
-        written = write_rows(maker.rows(path), temporary, digest=digest)
-        if not written and not maker.faults:
-            cure = "prepare a dataset with training rows"
-            maker.faults.append(Fault("TW-TRAIN-002", "no row to train on", str(path), cure))
-        if not maker.faults:
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
+        cache.mkdir(parents=True, exist_ok=True)
+        sweep(cache, prefix=WRITING)  # a killed process left it
+        with staging(cache, prefix=WRITING) as temporary:
+            written = write_rows(maker.rows(path), temporary, digest=digest)
+            if not written and not maker.faults:
+                cure = "prepare a dataset with training rows"
+                maker.faults.append(Fault("TW-TRAIN-002", "no row to train on", str(path), cure))
+            if not maker.faults:
+                shutil.rmtree(folder, ignore_errors=True)
+                temporary.rename(folder)
     except OSError as error:
         raise DataError(fault_of(error)) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     maker.raise_if_any()
     return Rows(folder)
 

@@ -21,6 +21,7 @@ from tuneward.storage.files import write_atomically
 from tuneward.training.batches import Step, Window, fill_windows
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import ALONE, Group, Share
+from tuneward.training.interruption import Stopped, memory_explained
 from tuneward.training.losses.objective import Objective, Outputs
 from tuneward.training.rows import Rows
 from tuneward.training.samples import Samples
@@ -213,6 +214,8 @@ def measure(
 
     def passes() -> Iterator[tuple[Outputs, Window]]:
         for share in shares():
+            if stop():
+                raise Stopped
             looked = look(share.rows)
             if share.counted:
                 yield looked
@@ -221,8 +224,11 @@ def measure(
         room = max(sum(int(rows.sizes[i]) for i in window) for window in windows)
         return group.share(windows, lambda i: int(rows.sizes[i]), room=room)
 
-    with torch.no_grad():
-        objective.survey(passes(), group.summed)
+    with memory_explained("measuring held-out rows", windows), torch.no_grad():
+        try:
+            objective.survey(passes(), group.summed)
+        except Stopped:
+            return None
         for share in shares():
             if stop():
                 return None

@@ -54,7 +54,7 @@ def plan(workspace: Workspace, *, progress: Progress = SILENT) -> PlanResult:
             "start": str(artifacts.tree(road.start)) if road.start else None,
             "start_name": road.start,
             "held_out": str(rows / "test.jsonl"),
-            "cache": str(workspace.site.folder / "cache"),
+            "cache": str(workspace.site.cache_folder(dataset.tree)),
         }
         file, log = scratch / "job.json", scratch / "process.log"
         file.write_text(json.dumps(job), encoding="utf-8")

@@ -15,7 +15,7 @@ from tuneward.ids import new_id
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.lineage import Ref
-from tuneward.storage.repository import get, latest
+from tuneward.storage.repository import get, latest, sift
 from tuneward.workflows.approve import decide
 from tuneward.workflows.child import follow
 from tuneward.workflows.plan_text import estimate_text, memory_text, plan_text
@@ -82,6 +82,7 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
             return TrainResult(run=road.run, adapter=adapter, resumed=False, reused=True)
         if road.start:
             keep(workspace, road.start)
+        workspace.site.sweep_cache(_current_datasets(workspace))
         if unfinished:
             run = replace(unfinished, approval=approval.id if approval else None)
             progress.say(f"going on with {run.id}, which was interrupted")
@@ -113,6 +114,13 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
         figures = _follow(workspace, run, progress=progress)
         run, adapter = _take_in(workspace, run, base_id=base.id, figures=figures)
     return TrainResult(run=run, adapter=adapter, resumed=unfinished is not None, reused=False)
+
+
+def _current_datasets(workspace: Workspace) -> set[str]:
+    """Artefacts of the newest dataset of each project of the site."""
+    with workspace.site.database.read() as c:
+        datasets, _ = sift(c, Dataset)
+    return set({dataset.project: dataset.tree for dataset in datasets}.values())
 
 
 def nothing_to_resume(workspace: Workspace, road: Road) -> TrainingError:
