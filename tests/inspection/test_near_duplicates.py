@@ -65,6 +65,21 @@ def test_the_clusters_do_not_depend_on_the_order_of_rows(seed):
     assert {frozenset(order[i] for i in members) for members in shuffled} == plain
 
 
+def test_the_order_of_rows_does_not_matter_where_keys_are_crowded(monkeypatch):
+    """Compared with one neighbour only, so that which one it is decides; it must be drawn from the texts."""
+    monkeypatch.setattr(module, "_NEIGHBOURS", 1)
+    like = Likeness(Shingling("words", 3), 0.92, smaller=1)
+    for seed in range(5):
+        generator = random.Random(seed)
+        frame = text_of_words(generator, 100)
+        texts = [f"{frame} {text_of_words(generator, 8)}" for _ in range(60)]
+        texts += [edited(text, generator) for text in texts[:40]]
+        order = generator.sample(range(len(texts)), len(texts))
+        plain = {frozenset(members) for members in near_duplicates(texts, like=like).members()}
+        shuffled = near_duplicates([texts[i] for i in order], like=like).members()
+        assert {frozenset(order[i] for i in members) for members in shuffled} == plain
+
+
 def test_batches_and_chunks_do_not_show(monkeypatch):
     generator = random.Random(9)
     texts = [text_of_words(generator, 20) for _ in range(60)]

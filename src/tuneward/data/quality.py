@@ -115,7 +115,7 @@ class Quality:
         return {
             "languages": dict(sorted(self.languages.items())),
             "labels": self.labels,
-            "diversity": dataclasses.asdict(self.diversity) if self.diversity else None,
+            "diversity": _rounded(dataclasses.asdict(self.diversity)) if self.diversity else None,
             "without_stop": self.without_stop,
             "embedding_spread": None if self.spread is None else round(self.spread, 4),
         }
@@ -204,6 +204,11 @@ def _issues(record: Record, *, language: str, outside: bool, config: QualityConf
     if config.languages and language not in (*config.languages, UNKNOWN):
         issues.append(Issue("language", language, 0.5, "look"))
     return issues
+
+
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    """To three digits, which every machine agrees on."""
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
 
 
 def _forgive_style(found: list[list[Issue]]) -> bool:
