@@ -7,6 +7,7 @@ else to do: its load is printed, and a table that was made beside other work say
 """
 
 import argparse
+import importlib.util
 import os
 import re
 import subprocess
@@ -98,6 +99,14 @@ def _inspection(base: Path, turns: int) -> list[Line]:
     ]
 
 
+def _duplicates(base: Path, turns: int) -> list[Line]:
+    if importlib.util.find_spec("datasketch") is None:
+        measured = "not measured: extra `peers` is not installed"
+    else:
+        measured = _run("benchmarks.near_duplicates").rpartition(": ")[2]
+    return [Line("near-duplicates, rows/s against datasketch", "3", "", measured)]
+
+
 SUITES: dict[str, Callable[[Path, int], list[Line]]] = {
     "sft": _sft,
     "dpo": _dpo,
@@ -105,7 +114,9 @@ SUITES: dict[str, Callable[[Path, int], list[Line]]] = {
     "growth": _growth,
     "decode": _decode,
     "inspection": _inspection,
+    "duplicates": _duplicates,
 }
+WITHOUT_BASE = {"duplicates"}
 
 
 def _told(figures: Figures) -> str:
@@ -173,7 +184,7 @@ def main() -> None:
     options = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     print(f"load before the first run: {load:.1f}")
-    base = options.base or _pull()
+    base = options.base or (_pull() if set(options.only) - WITHOUT_BASE else Path())
     lines = [line for name in options.only for line in SUITES[name](base, options.turns)]
     _print_table(lines, load > BUSY)
 

@@ -204,6 +204,7 @@ CODES: dict[str, str] = {
     "TW-INSP-003": "a pattern is not understood, or matches everywhere",
     "TW-INSP-004": "a pattern takes too long on a text",
     # data -------------------------------------------------------------------------------------------------------
+    "TW-BASE-060": "the embedding model cannot be loaded",
     "TW-DATA-001": "a data file is missing",
     "TW-DATA-002": "a data file is empty",
     "TW-DATA-003": "a path leads out of the project's folder",
@@ -264,4 +265,5 @@ CODES: dict[str, str] = {
     "TW-DATA-068": "a licence of the data does not allow the declared use",
     "TW-DATA-069": "a row holds a special category and names no condition for that",
     "TW-DATA-091": "the current dataset has no such row",
+    "TW-DATA-070": "the label to stratify by is in no row",
 }

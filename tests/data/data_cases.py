@@ -10,7 +10,8 @@ from zlib import crc32
 import pytest
 
 from tuneward.data.config import DataConfig
-from tuneward.data.dataset import Prepared, build
+from tuneward.data.dataset import build
+from tuneward.data.prepared import Prepared
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Message
 from tuneward.errors import DataError, Fault, ModelError
@@ -77,6 +78,7 @@ def prepare(
     judge_training = settings.pop("judge_training", True)
     form, inspector = settings.pop("form", "conversation"), settings.pop("inspector", None)
     law = {name: settings.pop(name) for name in ("today", "use", "withdrawn", "base") if name in settings}
+    models = {name: settings.pop(name) for name in ("likelihood", "embed") if name in settings}
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
     return build(
         config,
@@ -94,6 +96,7 @@ def prepare(
         judge_training=judge_training,
         title="test",
         **law,
+        **models,
     )
 
 

@@ -11,9 +11,9 @@ from data_cases import policy, prepare, refused, row, write_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuneward.data import dataset as dataset_module
-from tuneward.data.dataset import canonical_row, fingerprint_of
+from tuneward.data import prepared as prepared_module
 from tuneward.data.faults import LISTED_FAULTS
+from tuneward.data.prepared import canonical_row, fingerprint_of
 from tuneward.digests import keyed_digest
 from tuneward.domain.record import Record
 from tuneward.errors import DataError
@@ -71,7 +71,7 @@ def test_the_same_inputs_give_the_same_bytes(project):
     names = sorted(path.name for path in (project / "one").iterdir())
     assert names == [
         *("card.html", "card.json", "content-summary.html", "content-summary.json"),
-        *("findings.jsonl", "terms.json", "test.jsonl", "train.jsonl"),
+        *("findings.jsonl", "quality.jsonl", "terms.json", "test.jsonl", "train.jsonl"),
     ]
     for name in names:
         assert (project / "one" / name).read_bytes() == (project / "two" / name).read_bytes()
@@ -113,7 +113,7 @@ def test_a_full_disk_leaves_nothing_behind(project, monkeypatch):
     def full(card):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(dataset_module, "render_card", full)
+    monkeypatch.setattr(prepared_module, "render_card", full)
     with pytest.raises(DataError, match="free some space"):
         prepared.write(project / "out")
     assert not (project / "out").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneward.data.dataset import read_records
+from tuneward.data.prepared import read_records
 from tuneward.errors import DataError
 from tuneward.modeling.chat import Chat
 from tuneward.modeling.masks import pieces_of

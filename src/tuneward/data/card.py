@@ -15,10 +15,13 @@ import numpy as np
 
 from tuneward.data.answers import AnswerCheck
 from tuneward.data.config import DataConfig
+from tuneward.data.contamination import Hit
+from tuneward.data.division import Division
 from tuneward.data.files import DataFile
 from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths
 from tuneward.data.overlap import Overlap, Pair
+from tuneward.data.quality import Quality
 from tuneward.data.reading import Reading
 from tuneward.data.screening import Screening
 from tuneward.domain.policy import Policy
@@ -41,6 +44,9 @@ class Story:
     reading: Reading
     screening: Screening
     overlap: Overlap
+    quality: Quality
+    division: Division
+    shards: Sequence[int]
     lengths: Mapping[Split, Lengths]
     check: AnswerCheck
     fingerprint: str
@@ -78,11 +84,21 @@ def make_card(story: Story) -> dict[str, Any]:
             "too_long": config.too_long,
             "context_tokens": story.context_tokens,
             "system": config.system,
+            "quality": config.quality.canonical(),
+            "split": config.split.canonical(),
         },
         "lengths": {
             "train_tokens": histogram(story.lengths["train"].tokens),
             "train_answer_tokens": histogram(story.lengths["train"].answer_tokens),
             "test_tokens": histogram(story.lengths["test"].tokens),
+        },
+        "quality": story.quality.to_json(),
+        "division": {
+            "held_out": story.division.held_out,
+            "reserve": len(story.division.reserve),
+            "canaries": len(story.division.canaries),
+            "subjects_on_two_sides": story.division.on_two_sides,
+            "shards": list(story.shards) if len(story.shards) > 1 else [],
         },
         "places": _places(story),
         "not_checked": _not_checked(story.form),
@@ -107,11 +123,18 @@ def _counts(story: Story) -> dict[str, Any]:
         dropped[split] = {
             "finding": sum(record.split == split for record in screening.dropped),
             "duplicate": len(overlap.duplicates) if split == "train" else 0,
-            "contamination": len(overlap.contaminated) if split == "train" else 0,
+            "contamination": len(overlap.contaminated) + len(overlap.contaminated_near) if split == "train" else 0,
             "too_long": len(story.lengths[split].dropped),
         }
         if left := sum(number for (of, _), number in story.ledger.law.left.items() if of == split):
             dropped[split]["terms"] = left
+    quality, division = story.quality, story.division
+    removed = {
+        "near_duplicate": len(quality.repeated),
+        "quality": len(quality.doubted),
+        "held_out": division.held_out + len(division.reserve),
+    }
+    dropped["train"] |= {reason: rows for reason, rows in removed.items() if rows}
     counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
     counts["form"] = story.form
     counts["labels"] = _verdicts(story.lengths["train"].kept) if story.form == "judged" else None
@@ -122,11 +145,17 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["rows_with_findings"] = len({item.record for item in screening.findings})
     counts["contradictions"] = len(overlap.contradictions)
     counts["near_duplicates"] = len(overlap.near)
+    counts["near_contradictions"] = len(overlap.near_contradictions)
     counts["near_test"] = len(overlap.near_test)
+    counts["ngram_test"] = len(overlap.ngram_test)
+    counts["covered_test"] = len(overlap.covered)
     counts["test_duplicates"] = len(overlap.test_duplicates)
     counts["repaired_characters"] = story.reading.repaired_characters
     counts["attachments_not_read"] = story.reading.attachments
     counts["without_subject"] = story.reading.without_subject if story.config.subject else None
+    counts["quality"] = quality.reasons()
+    counts["semantic_duplicates"] = None if quality.meaning is None else len(quality.meaning)
+    counts["subjects_on_two_sides"] = division.on_two_sides
     counts["outside_schema"] = len(story.check.outside) if story.check.active else None
     counts["law"] = story.ledger.counts()
     return counts
@@ -143,7 +172,7 @@ def _split_counts(story: Story, split: Split, dropped: dict[str, int]) -> dict[s
     lengths = story.lengths[split]
     return {
         "files": sum(file.split == split for file in story.files),
-        "read": story.reading.rows[split],
+        "read": story.reading.rows[split] + (story.division.held_out if split == "test" else 0),
         "dropped": dropped,
         "split_rows": len(lengths.split),
         "pieces": sum(pieces for _, pieces in lengths.split),
@@ -172,17 +201,29 @@ def _places(story: Story) -> dict[str, Any]:
         "contamination": _pairs(overlap.contaminated),
         "contradiction": _pairs(overlap.contradictions),
         "near_duplicate": _pairs(overlap.near),
-        "near_test": _pairs(overlap.near_test),
+        "near_test": _hits(overlap.near_test),
+        "ngram_test": _hits(overlap.ngram_test),
+        "contamination_near": _hits(overlap.contaminated_near),
+        "near_contradiction": _pairs(overlap.near_contradictions),
+        "covered_test": [{"row": name} for name, _ in overlap.covered[:_NAMED]],
         "test_duplicate": _pairs(overlap.test_duplicates),
         "finding_dropped": _rows(story.screening.dropped),
         "too_long": _rows([*lengths["train"].dropped, *lengths["test"].dropped]),
         "split": _rows(record for record, _ in lengths["train"].split),
         "outside_schema": _rows(story.check.outside),
+        "near_duplicate_dropped": _pairs(story.quality.repeated),
+        "semantic_duplicate": _pairs(story.quality.meaning or ()),
+        "quality_dropped": _rows(story.quality.doubted),
+        "worst": [row.to_json() for row in story.quality.worst(_NAMED)],
     }
 
 
 def _pairs(pairs: Sequence[Pair]) -> list[dict[str, str]]:
     return [{"row": str(record.source), "like": str(other.source)} for record, other in pairs[:_NAMED]]
+
+
+def _hits(hits: Sequence[Hit]) -> list[dict[str, str]]:
+    return [{"row": str(hit.record.source), "like": hit.tested} for hit in hits[:_NAMED]]
 
 
 def _rows(records: Iterable[Record]) -> list[dict[str, str]]:

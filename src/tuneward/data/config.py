@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
+from tuneward.data.quality_config import QualityConfig
+from tuneward.data.split_config import SplitConfig
 from tuneward.data.terms_config import LegalBasis, SourceConfig, SummaryConfig, TermsConfig
 from tuneward.licences import OwnLicence
 
@@ -99,6 +101,11 @@ class DataConfig(Section):
 
     unpacked_ratio: int = Field(default=200, ge=2)
     """Most that such a file may unpack to as a multiple of its size, from 64 MiB on."""
+    quality: QualityConfig = QualityConfig()
+    """How rows are judged, and which of them leave."""
+
+    split: SplitConfig = SplitConfig()
+    """Which of the training rows are held out, and how the others lie in shards."""
 
     @field_validator("train", "test", mode="before")
     @classmethod

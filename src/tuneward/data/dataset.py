@@ -1,40 +1,37 @@
 """Building a dataset: files in, prepared rows with a fingerprint out.
 
 Place on the road: what ``workflows.prepare`` calls; joins the other files of this room in their order (files, records,
-screening, overlap, lengths, card). Writes nothing until asked, and then only into the folder it is given. Knows neither
-site nor audit log.
+screening, overlap, lengths, card). Writes nothing. Knows neither site nor audit log.
 """
 
-import dataclasses
-import json
-import shutil
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from tuneward.data.answers import AnswerCheck, Judge
-from tuneward.data.card import Story, make_card, render_card
+from tuneward.data.card import Story, make_card
 from tuneward.data.config import DataConfig
-from tuneward.data.content_summary import Training, make_summary, render_summary
+from tuneward.data.contamination import Tested
+from tuneward.data.content_summary import Training, make_summary
+from tuneward.data.division import divide
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile, find_files
 from tuneward.data.law import Law
 from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths, Ruler
+from tuneward.data.likelihood import Likelihood, losses_of
 from tuneward.data.measure import ChatTemplate
 from tuneward.data.overlap import find_overlap
+from tuneward.data.prepared import Prepared, canonical_row, fingerprint_of
+from tuneward.data.quality import Embed, judge_quality
 from tuneward.data.reading import Reading
 from tuneward.data.records import RecordMaker
 from tuneward.data.screening import RowFinding, Screening
-from tuneward.digests import canonical_json, keyed_digest, merkle_root
-from tuneward.domain.dataset import RecordEntry
-from tuneward.domain.finding import FindingEntry
-from tuneward.domain.law import TermsEntry
+from tuneward.data.shards import shard_sizes
+from tuneward.digests import keyed_digest
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Form, Record, Split
-from tuneward.errors import DataError, Fault, ModelError
+from tuneward.errors import ModelError
 from tuneward.inspection.inspector import Inspector, standard
 from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.licences import Use
@@ -42,95 +39,6 @@ from tuneward.progress import SILENT, Progress
 
 #: Actions after which what was found still stands in the row.
 STAYS = frozenset(("allow", "tag"))
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Rows that may train and rows that test, with everything that was decided on the way.
-
-    Attributes:
-        train: training rows in file order.
-        test: test rows in file order.
-        digests: keyed digest of each row's canonical JSON, train first: the fingerprint's leaves.
-        fingerprint: :func:`fingerprint_of` the digests.
-        findings: what inspection found; no text.
-        counts: what came in, what left and why, findings by kind and action.
-        card: the data card as JSON.
-        ledger: under which terms the rows stand.
-        summary: the public summary of training content, as JSON.
-    """
-
-    train: tuple[Record, ...]
-    test: tuple[Record, ...]
-    digests: tuple[str, ...]
-    fingerprint: str
-    findings: tuple[RowFinding, ...]
-    counts: Mapping[str, Any]
-    card: Mapping[str, Any]
-    ledger: Ledger
-    summary: Mapping[str, Any]
-
-    def entries(self, dataset: str) -> list[RecordEntry]:
-        """Each row's place in the lineage of the dataset with this id, train first."""
-        placed = [*enumerate(self.train), *enumerate(self.test)]
-        return [
-            RecordEntry(
-                id=record.id,
-                dataset=dataset,
-                position=position,
-                split=record.split,
-                subject=record.subject,
-                digest=digest,
-                source=str(record.source),
-                terms=self.ledger.name_of(record.terms),
-            )
-            for (position, record), digest in zip(placed, self.digests, strict=True)
-        ]
-
-    def terms_entries(self, dataset: str) -> list[TermsEntry]:
-        """What the register keeps of the rows' terms, for the dataset with this id."""
-        return self.ledger.entries(dataset)
-
-    def finding_entries(self, dataset: str) -> list[FindingEntry]:
-        """What the register keeps of each finding, for the dataset with this id."""
-        return [
-            FindingEntry(
-                dataset=dataset,
-                record=found.record,
-                field=found.field,
-                action=found.action,
-                **dataclasses.asdict(found.finding),
-            )
-            for found in self.findings
-        ]
-
-    def write(self, folder: Path) -> None:
-        """Write rows, findings, their terms, the data card and the summary of training content into a new folder.
-
-        The same rows, settings and keys give the same bytes on the same day.
-
-        Raises:
-            DataError: when the folder exists or cannot be written; nothing is left behind then.
-        """
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise _unwritable(folder, error) from None
-        try:
-            for name, records in (("train.jsonl", self.train), ("test.jsonl", self.test)):
-                with (folder / name).open("wb") as handle:
-                    handle.writelines(canonical_row(record) + b"\n" for record in records)
-            with (folder / "findings.jsonl").open("wb") as handle:
-                handle.writelines(canonical_json(finding.to_json()) + b"\n" for finding in self.findings)
-            (folder / "terms.json").write_bytes(canonical_json(self.ledger.file) + b"\n")
-            for name, value in (("card.json", self.card), ("content-summary.json", self.summary)):
-                text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-                (folder / name).write_text(text + "\n", encoding="utf-8")
-            (folder / "card.html").write_text(render_card(self.card), encoding="utf-8")
-            (folder / "content-summary.html").write_text(render_summary(self.summary), encoding="utf-8")
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise _unwritable(folder, error) from None
 
 
 def build(
@@ -148,6 +56,9 @@ def build(
     answer_tokens: int = 0,
     judge: Judge | None = None,
     judge_training: bool = True,
+    suites: Sequence[Tested] = (),
+    likelihood: Likelihood | None = None,
+    embed: Embed | None = None,
     title: str = "",
     use: Use = "internal",
     base: str = "",
@@ -171,6 +82,9 @@ def build(
         answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
         judge_training: whether such answers of training rows are counted and named; they are never removed.
+        suites: items of the suites that the evaluation will use; training rows are looked up among them.
+        likelihood: what the base thinks of rendered rows, where ``data.quality.perplexity`` asks for it.
+        embed: texts to unit vectors, where ``data.quality.embeddings`` names a model.
         title: heads the card; the project's name.
         use: the declared use, which the data's licences must allow.
         base: the base model's name, for the summary of training content.
@@ -210,7 +124,26 @@ def build(
     read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
     check.report(faults)
     law.report(files)
-    overlap = find_overlap(read["train"], read["test"], policy=policy, faults=faults)
+    overlap = find_overlap(
+        read["train"], read["test"], policy=policy, faults=faults, config=config.quality, suites=suites
+    )
+    quality = judge_quality(
+        overlap,
+        outside=check.outside,
+        config=config.quality,
+        losses=losses_of(overlap.kept, chat=chat, likelihood=likelihood, context_tokens=context) if likelihood else (),
+        embed=embed,
+    )
+    division = divide(
+        quality.kept,
+        quality.clusters,
+        given_test=read["test"],
+        config=config,
+        form=form,
+        cannot_test=check.outside,
+        faults=faults,
+    )
+    screening.move(division.moved)
     ruler = Ruler(
         chat=chat,
         context_tokens=context,
@@ -220,7 +153,8 @@ def build(
         record_key=record_key,
         faults=faults,
     )
-    measured = _measure(ruler, {"train": overlap.kept, "test": read["test"]}, faults=faults, progress=progress)
+    sides: dict[Split, list[Record]] = {"train": division.train, "test": division.test, "reserve": division.reserve}
+    measured = _measure(ruler, sides, faults=faults, progress=progress)
     kept_verdicts = {record.desirable for record in measured["train"].kept}
     if form == "judged" and len(kept_verdicts) == 1 and not len(faults):
         message = (
@@ -235,10 +169,10 @@ def build(
             faults.add("TW-DATA-020", message, place=f"data.{split}", cure=cure)
     faults.raise_if_any()
 
-    train, test = tuple(measured["train"].kept), tuple(measured["test"].kept)
-    digests = tuple(keyed_digest(record_key, canonical_row(record)) for record in (*train, *test))
+    train, test, reserve = (tuple(measured[split].kept) for split in ("train", "test", "reserve"))
+    digests = tuple(keyed_digest(record_key, canonical_row(record)) for record in (*train, *test, *reserve))
     fingerprint = fingerprint_of(digests)
-    ledger = Ledger(law).add_all((*train, *test))
+    ledger = Ledger(law).add_all((*train, *test, *reserve))
     story = Story(
         title=title or project_folder.resolve().name,
         form=form,
@@ -249,6 +183,9 @@ def build(
         reading=reading,
         screening=screening,
         overlap=overlap,
+        quality=quality,
+        division=division,
+        shards=shard_sizes(train, shards=config.split.shards, key=record_key),
         lengths=measured,
         check=check,
         fingerprint=fingerprint,
@@ -259,35 +196,17 @@ def build(
     return Prepared(
         train=train,
         test=test,
+        reserve=reserve,
         digests=digests,
         fingerprint=fingerprint,
         findings=tuple(screening.findings),
+        quality=tuple(quality.noted()),
+        canaries=tuple(division.canaries),
         counts=card["counts"],
         card=card,
         ledger=ledger,
         summary=make_summary(config.summary, training),
     )
-
-
-def canonical_row(record: Record) -> bytes:
-    """The row as it is written and digested: canonical JSON on one line, without the line end."""
-    return canonical_json(record.to_json())
-
-
-def fingerprint_of(digests: Iterable[str]) -> str:
-    """Merkle root (RFC 9162) over keyed row digests in hex, train first, each split in file order."""
-    return merkle_root(bytes.fromhex(digest) for digest in digests)
-
-
-def read_records(path: Path) -> list[Record]:
-    """The rows of ``train.jsonl`` or ``test.jsonl`` of a prepared dataset, in order."""
-    return [Record.from_json(json.loads(line)) for line in path.read_bytes().splitlines()]
-
-
-def fingerprint_of_folder(folder: Path, record_key: bytes) -> str:
-    """The fingerprint, made anew from the rows that a written dataset holds."""
-    lines = (line for name in ("train.jsonl", "test.jsonl") for line in (folder / name).read_bytes().splitlines())
-    return fingerprint_of(keyed_digest(record_key, line) for line in lines)
 
 
 def _context(config: DataConfig, context_tokens: int, faults: Faults) -> int:
@@ -340,10 +259,3 @@ def _measure(
             measured[split] = Lengths()
     progress.end()
     return measured
-
-
-def _unwritable(folder: Path, error: OSError) -> DataError:
-    cure = "free some space" if error.errno == 28 else "check the folder and its permissions"
-    return DataError(
-        Fault("TW-DATA-028", error.strerror or "the disk refuses", str(folder), f"{cure}, then run it again")
-    )

@@ -43,7 +43,7 @@ class Ledger:
         if name is None:
             name = self.sets[terms] = digest_value(terms.to_json())
         self.rows[name, record.split] = self.rows.get((name, record.split), 0) + 1
-        runs = self.runs[record.split]
+        runs = self.runs.setdefault(record.split, [])
         if runs and runs[-1][0] == name:
             runs[-1][1] += 1
         else:

@@ -1,18 +1,24 @@
 """Overlap: duplicates, contradictory answers and training rows that also stand in the test set.
 
 Place on the road: ``data.screening`` → here → ``data.lengths``. Equality is that of the normal form, and near-equality
-that of shingles (``inspection.duplicates``). Exact duplicates within train go, the first stays; what stands in the test
-set goes or blocks as the policy says; the rest is counted and named, never removed.
+that of shingles (``inspection.near_duplicates``). Exact duplicates within train go, the first stays; what stands in the
+test set goes or blocks as the policy says; the rest is counted and named, and removed where the settings say so.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from tuneward.data.contamination import Contamination, Hit, Tested, asked, tested_rows
 from tuneward.data.faults import Faults
+from tuneward.data.quality_config import QualityConfig
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Message, Record
-from tuneward.inspection.duplicates import NearDuplicates, normal_form
+from tuneward.inspection.clusters import Clusters
+from tuneward.inspection.duplicates import normal_form
+from tuneward.inspection.near_duplicates import Likeness, near_duplicates
 
 Pair = tuple[Record, Record]
 
@@ -23,25 +29,45 @@ class Overlap:
 
     Attributes:
         kept: training rows that remain.
+        clusters: near-duplicates among the prompts of ``kept``, by position.
+        repeats: the same, where the answers are near-duplicates, too.
         duplicates: training rows removed, with the row they repeat.
         contaminated: training rows removed, with the test row that asks the same.
+        contaminated_near: training rows removed that nearly ask or hold what is tested.
         contradictions: training rows that answer an earlier row's prompt otherwise; of pairs, that turn an earlier
             pair round; of judged answers, that judge the same answer otherwise.
+        near_contradictions: training rows whose prompt nearly equals an earlier one's and whose answer does not.
         test_duplicates: test rows that repeat another.
         near: training rows that nearly equal an earlier one's prompt.
-        near_test: training rows whose prompt nearly equals a test row's.
+        near_test: training rows, kept, whose prompt nearly equals a tested one.
+        ngram_test: training rows, kept, that hold half of a tested row's runs of thirteen words or more.
+        covered: tested rows of whose runs of words half or more stand in the training rows, with that share.
     """
 
     kept: list[Record] = field(default_factory=list)
+    clusters: Clusters = field(default_factory=lambda: near_duplicates([]))
+    repeats: Clusters = field(default_factory=lambda: near_duplicates([]))
     duplicates: list[Pair] = field(default_factory=list)
     contaminated: list[Pair] = field(default_factory=list)
+    contaminated_near: list[Hit] = field(default_factory=list)
     contradictions: list[Pair] = field(default_factory=list)
+    near_contradictions: list[Pair] = field(default_factory=list)
     test_duplicates: list[Pair] = field(default_factory=list)
     near: list[Pair] = field(default_factory=list)
-    near_test: list[Pair] = field(default_factory=list)
+    near_test: list[Hit] = field(default_factory=list)
+    ngram_test: list[Hit] = field(default_factory=list)
+    covered: list[tuple[str, float]] = field(default_factory=list)
 
 
-def find_overlap(train: Sequence[Record], test: Sequence[Record], *, policy: Policy, faults: Faults) -> Overlap:
+def find_overlap(
+    train: Sequence[Record],
+    test: Sequence[Record],
+    *,
+    policy: Policy,
+    faults: Faults,
+    config: QualityConfig | None = None,
+    suites: Sequence[Tested] = (),
+) -> Overlap:
     """Compare all rows with one another in time linear in their text.
 
     Args:
@@ -49,7 +75,10 @@ def find_overlap(train: Sequence[Record], test: Sequence[Record], *, policy: Pol
         test: test rows in file order.
         policy: its ``contamination`` says ``drop`` or ``block``.
         faults: receives contaminated rows where the policy blocks.
+        config: says from when on prompts are near, and whether near rows count as contaminated.
+        suites: items of the suites that the evaluation will use.
     """
+    config = config or QualityConfig()
     result = Overlap()
     asked_in_test: dict[bytes, Record] = {}
     seen_test: dict[bytes, Record] = {}
@@ -72,10 +101,12 @@ def find_overlap(train: Sequence[Record], test: Sequence[Record], *, policy: Pol
             if counter in claimed:
                 result.contradictions.append((record, claimed[counter]))
             claimed.setdefault(claim, record)
-    _find_near(result, test)
+    _look_up(result, [*tested_rows(test), *suites], removes=config.contamination == "near")
+    _find_near(result, config.likeness)
     if policy.contamination == "block":
-        for record, other in result.contaminated:
-            message = f"the same prompt is tested at {other.source}"
+        exact = [(record, f"the same prompt is tested at {other.source}") for record, other in result.contaminated]
+        near = [(hit.record, f"what it holds is tested at {hit.tested}") for hit in result.contaminated_near]
+        for record, message in exact + near:
             cure = f"delete one of the two (policy `{policy.name}` blocks contamination)"
             faults.add("TW-DATA-025", message, place=str(record.source), cure=cure)
     return result
@@ -121,16 +152,38 @@ def _joined(one: bytes, other: bytes) -> bytes:
     return one + b" over " + other
 
 
-def _find_near(result: Overlap, test: Sequence[Record]) -> None:
-    index = NearDuplicates()
-    rows = [*test, *result.kept]
-    exact: dict[str, int] = {}
-    for position, record in enumerate(rows):
-        asked = record.messages if record.form == "document" else record.prompt
-        text = normal_form("\n".join(m.content for m in asked if m.role != "system"))
-        if exact.setdefault(text, position) != position:
-            continue
-        earlier = index.first_like(position, text)
-        if earlier is None or position < len(test):
-            continue
-        (result.near_test if earlier < len(test) else result.near).append((record, rows[earlier]))
+def _look_up(result: Overlap, tested: Sequence[Tested], *, removes: bool) -> None:
+    contamination = Contamination(tested)
+    contamination.look(result.kept)
+    result.covered = contamination.covered()
+    if removes:
+        result.contaminated_near = contamination.hits
+        hit_ids = {hit.record.id for hit in contamination.hits}
+        result.kept = [record for record in result.kept if record.id not in hit_ids]
+        return
+    result.near_test = [hit for hit in contamination.hits if hit.kind == "near"]
+    result.ngram_test = [hit for hit in contamination.hits if hit.kind == "ngram"]
+
+
+def _find_near(result: Overlap, likeness: float) -> None:
+    prompts = [asked(record) for record in result.kept]
+    like = Likeness(jaccard=likeness)
+    result.clusters = near_duplicates(prompts, like=like)
+    repeats = np.arange(len(prompts))
+    for members in result.clusters.members():
+        seen: set[str] = set()
+        answers = [_answered(result.kept[position]) for position in members]
+        alike = near_duplicates(answers, like=like).first.tolist()
+        repeats[members] = [members[place] for place in alike]
+        for place, position in enumerate(members):
+            pair = (result.kept[position], result.kept[members[0]])
+            if place and prompts[position] not in seen:
+                result.near.append(pair)
+                if alike[place] != 0 and pair[0].form == "conversation":
+                    result.near_contradictions.append(pair)
+            seen.add(prompts[position])
+    result.repeats = Clusters(repeats)
+
+
+def _answered(record: Record) -> str:
+    return normal_form(record.answer)

@@ -9,7 +9,7 @@ kept.
 import dataclasses
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -138,6 +138,16 @@ class Screening:
         if part.answer and text != part.text and _is_json(part.text) and not _is_json(text):
             text = _rewrite_json(part.text, chosen, rewriter)
         return text
+
+    def move(self, sides: Mapping[str, str]) -> None:
+        """Tell findings of rows that were held out of the training files on which side they stand now.
+
+        Args:
+            sides: record id → split.
+        """
+        for position, item in enumerate(self.findings):
+            if item.record in sides:
+                self.findings[position] = dataclasses.replace(item, split=sides[item.record])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Kind → action → number of findings."""

@@ -14,7 +14,7 @@ class Dataset:
     Attributes:
         id: ``dat_…``.
         project: the project's name.
-        fingerprint: Merkle root (RFC 9162) over the keyed record digests, train rows first, each in file order.
+        fingerprint: Merkle root (RFC 9162) over the keyed record digests: train, test, reserve, each in file order.
         tree: digest of the artefact tree that holds ``train.jsonl``, ``test.jsonl``, ``card.json`` and ``card.html``.
         inputs_digest: digest of everything that ``prepare`` depends on (files, settings, policy, base tokenizer).
         base: digest of the base model whose tokenizer and context were checked.
@@ -46,7 +46,7 @@ class RecordEntry:
         id: the record's id.
         dataset: the dataset's id.
         position: 0-based place in its split.
-        split: ``train`` or ``test``.
+        split: ``train``, ``test`` or ``reserve``.
         subject: keyed pseudonym or None.
         digest: keyed digest of the prepared row (a leaf of the fingerprint).
         source: ``file:line``.

@@ -7,7 +7,8 @@ from tuneward.domain.law import Terms
 
 #: ``tool`` is what a tool gave back; ``document`` is a passage without any turn, for continued pretraining.
 Role = Literal["system", "user", "assistant", "tool", "document"]
-Split = Literal["train", "test"]
+#: ``reserve``: rows that neither train nor test, the non-members of the memorisation test.
+Split = Literal["train", "test", "reserve"]
 #: What a row is: a passage; a conversation; a pair of answers to one prompt; an answer and its verdict.
 Form = Literal["document", "conversation", "pair", "judged"]
 
@@ -68,7 +69,7 @@ class Record:
         messages: the conversation, answers included.
         source: where it was read.
         subject: keyed pseudonym of the data subject, or None where no column names one.
-        split: train or test.
+        split: train, test or reserve.
         rejected: the worse answer to the same prompt.
         desirable: whether the answer is one to move towards (True) or away from (False).
         margin: by how much the better answer of a pair is better, on the scale of whoever judged.

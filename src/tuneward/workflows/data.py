@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tuneward.data.census import Census, take_census
-from tuneward.data.dataset import read_records
 from tuneward.data.parts import parts_of
+from tuneward.data.prepared import read_records
 from tuneward.data.row_proof import check_row_proof
 from tuneward.data.row_proof import prove_row as prove
 from tuneward.data.stored import stored_findings, stored_rows

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tuneward.data.dataset import read_records
+from tuneward.data.prepared import read_records
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.record import Record

@@ -1,10 +1,12 @@
 """Step 2: from the project's files to a dataset that may train, with its data card."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuneward.data.dataset import build
+from tuneward.data.likelihood import Likelihood
+from tuneward.data.quality import Embed
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.errors import Fault, ModelError
@@ -81,6 +83,8 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             answer_tokens=project.evaluation.task.max_tokens,
             judge=task.reference_problem,
             judge_training=task.kind == "json",
+            likelihood=_likelihood(workspace, base),
+            embed=_embed(workspace),
             title=project.project,
             use=project.use,
             base=base.name,
@@ -131,6 +135,30 @@ def require_base(workspace: Workspace, road: Road) -> Base:
             )
         )
     return road.base
+
+
+def _likelihood(workspace: Workspace, base: Base) -> Likelihood | None:
+    """The base's judgement of rows, where the settings ask for it; the model is loaded when the first row is judged."""
+    if not workspace.project.data.quality.perplexity:
+        return None
+
+    def judge(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Sequence[float]:
+        from tuneward.modeling.base_model import best_precision, load_base
+        from tuneward.modeling.likelihood import losses
+
+        return losses(load_base(workspace.site.artifacts.tree(base.id), precision=best_precision()), rows)
+
+    return judge
+
+
+def _embed(workspace: Workspace) -> Embed | None:
+    """The sentence model that the settings name, relative to the project's folder."""
+    named = workspace.project.data.quality.embeddings
+    if named is None:
+        return None
+    from tuneward.modeling.embedding import Embedder
+
+    return Embedder(workspace.folder / named).embed
 
 
 def _result(workspace: Workspace, dataset: Dataset, *, reused: bool) -> PrepareResult:

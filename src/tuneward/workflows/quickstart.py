@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneward.data.dataset import read_records
+from tuneward.data.prepared import read_records
 from tuneward.errors import ConfigError, Fault, MachineError
 from tuneward.governance.audit import checkpoint
 from tuneward.progress import SILENT, Progress

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tuneward.data.dataset import fingerprint_of_folder
+from tuneward.data.prepared import fingerprint_of_folder
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base

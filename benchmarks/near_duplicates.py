@@ -1,0 +1,138 @@
+"""Near-duplicates: precision, recall and rows per second over 100,000 rows of mixed chat, against datasketch.
+
+    python -m benchmarks.near_duplicates [--rows 100000] [--tune] [--only ours|datasketch]
+
+Rows and planted pairs: ``benchmarks.mixed_chat``. Thresholds were chosen with ``--tune`` (another seed, other edits);
+the figures reported are of the other half. A found pair is two rows in one cluster; clusters are formed from what each
+side finds in the same way. datasketch (extra ``peers``) is given the same texts in normal form and the same shingles,
+128 permutations, its own best use: signatures in one call per text, ``MinHashLSH`` tuned to the threshold by itself,
+asked before each insertion; its candidates count as they come, and a second line checks them by its estimate. Its rows
+per second are those of the first ``--theirs`` rows, which flatters it: its tables are smaller then.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.mixed_chat import REPORTED, TUNED, Planted, parts_of, plant
+from tuneward.evaluation.intervals import wilson
+from tuneward.inspection.clusters import Union
+from tuneward.inspection.duplicates import normal_form
+from tuneward.inspection.near_duplicates import Likeness, NearDuplicates
+from tuneward.settings import Settings
+
+Pair = tuple[int, int]
+SEEDS = {"tuned": 1, "reported": 2}
+
+
+def ours(rows: list[str]) -> tuple[list[int], float]:
+    """First row of each row's cluster, and the seconds taken."""
+    started = time.perf_counter()
+    index, folded = NearDuplicates(), list[str]()
+    for row in rows:
+        text = normal_form(row)
+        folded.append(text)
+        index.add(text)
+    clusters = index.clusters(folded.__getitem__)
+    return clusters.first.tolist(), time.perf_counter() - started
+
+
+def datasketch(rows: list[str], *, checked: bool) -> tuple[list[int], float]:
+    """The same of datasketch; ``checked`` asks for its estimate of a candidate's similarity, too."""
+    from datasketch import MinHash, MinHashLSH
+
+    started = time.perf_counter()
+    like = Likeness()
+    width, least = like.shingling.width, like.jaccard
+    index, known = MinHashLSH(threshold=least, num_perm=128), dict[int, MinHash]()
+    empty = MinHash(num_perm=128, seed=1)
+    ones, others = list[int](), list[int]()
+    for position, row in enumerate(rows):
+        text = _words_only(normal_form(row))
+        pieces = {text[i : i + width].encode() for i in range(max(1, len(text) - width + 1))}
+        signature = empty.copy()
+        signature.update_batch(pieces)
+        for earlier in index.query(signature):
+            if not checked or signature.jaccard(known[earlier]) >= least:
+                ones.append(position)
+                others.append(earlier)
+        index.insert(position, signature)
+        known[position] = signature
+    union = Union(len(rows))
+    union.join(np.array(ones, dtype=np.int64), np.array(others, dtype=np.int64))
+    return union.roots.tolist(), time.perf_counter() - started
+
+
+def _words_only(text: str) -> str:
+    return " ".join("".join(character if character.isalnum() else " " for character in text).split())
+
+
+def pairs_of(groups: list[int]) -> Iterator[Pair]:
+    """Every two positions of one group."""
+    members: dict[int, list[int]] = {}
+    for position, group in enumerate(groups):
+        for earlier in members.setdefault(group, []):
+            yield earlier, position
+        members[group].append(position)
+
+
+def told(name: str, planted: Planted, first: list[int], seconds: float) -> float:
+    """Print precision, recall and rows per second; returns the latter."""
+    wanted, found = set(pairs_of(planted.groups[: len(first)])), set(pairs_of(first))
+    hits = len(wanted & found)
+    for what, count, of in (("precision", hits, len(found)), ("recall", hits, len(wanted))):
+        low, high = wilson(count, of)
+        print(f"{name:22} {what:9} {count / of:.4f} [{low:.4f}, {high:.4f}], n = {of:,}")
+    print(f"{name:22} rows/s    {len(first) / seconds:,.0f} ({len(first):,} rows in {seconds:.1f} s)", flush=True)
+    if hits < len(wanted):
+        print(f"{name:22} missed by edit: {_by_edit(planted, wanted - found, wanted)}", flush=True)
+    return len(first) / seconds
+
+
+def _by_edit(planted: Planted, missed: set[Pair], wanted: set[Pair]) -> str:
+    named = []
+    for edit in sorted(set(planted.edits) - {""}):
+        of = [pair for pair in wanted if {planted.edits[row] for row in pair} == {"", edit}]
+        left = len(missed.intersection(of))
+        if left:
+            named.append(f"{edit} {left} of {len(of):,}")
+    return ", ".join(named) or "pairs of two copies only"
+
+
+def main() -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--theirs", type=int, default=20_000, help="rows that datasketch is given")
+    parser.add_argument("--tune", action="store_true", help="the half on which thresholds were chosen")
+    parser.add_argument("--only", choices=("ours", "datasketch"))
+    options = parser.parse_args()
+    data = Settings.from_environment().test_data
+    if data is None:
+        raise SystemExit("TUNEWARD_TEST_DATA names no folder with hh-rlhf, clinc150, gsm8k, mts-dialog, e2e, sms-spam")
+    rates = compare(data, rows=options.rows, theirs=options.theirs, tune=options.tune, only=options.only)
+    if len(rates) == 2:
+        print(f"rows/s against datasketch: {rates['ours'] / rates['datasketch']:.1f}")
+
+
+def compare(data: Path, *, rows: int, theirs: int, tune: bool = False, only: str | None = None) -> dict[str, float]:
+    """Run it; returns rows per second of each side."""
+    half, edits = ("tuned", TUNED) if tune else ("reported", REPORTED)
+    planted = plant(parts_of(data), count=rows, seed=SEEDS[half], edits=edits)
+    characters = sum(map(len, planted.rows)) / rows
+    print(f"{rows:,} rows, {characters:.0f} characters each, edits: {', '.join(sorted(edits))}", flush=True)
+    rates = {}
+    if only != "datasketch":
+        rates["ours"] = told("ours", planted, *ours(planted.rows))
+    if only != "ours":
+        part = planted.rows[:theirs]
+        rates["datasketch"] = told("datasketch", planted, *datasketch(part, checked=False))
+        told("datasketch, estimates", planted, *datasketch(part, checked=True))
+    return rates
+
+
+if __name__ == "__main__":
+    main()

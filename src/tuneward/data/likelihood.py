@@ -1,0 +1,42 @@
+"""Likelihood: what the base thinks of each training row, where the settings ask for it.
+
+Place on the road: beneath ``data.quality``. Renders rows as training will and hands their tokens to a judgement that
+comes from outside (``modeling.likelihood``). Knows no model.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from tuneward.data.measure import ChatTemplate
+from tuneward.domain.record import Record
+from tuneward.errors import ModelError
+
+#: Token ids and labels of rows → mean loss of the learned tokens of each, NaN where there are none.
+Likelihood = Callable[[Sequence[tuple[Sequence[int], Sequence[int]]]], Sequence[float]]
+
+
+def losses_of(
+    records: Sequence[Record], *, chat: ChatTemplate, likelihood: Likelihood, context_tokens: int
+) -> list[float]:
+    """Mean loss of each row's learned tokens; NaN where a row cannot be rendered or does not fit the context.
+
+    Args:
+        records: training rows.
+        chat: the base's chat template and tokenizer.
+        likelihood: judges rendered rows.
+        context_tokens: the longest row that the base takes.
+    """
+    places, rows = list[int](), list[tuple[Sequence[int], Sequence[int]]]()
+    for place, record in enumerate(records):
+        try:
+            document = record.form == "document"
+            tokens = chat.document(record.answer) if document else chat.example(record.messages, tools=record.tools)
+        except ModelError:  # told with its place when rows are measured
+            continue
+        if len(tokens.ids) <= context_tokens:
+            places.append(place)
+            rows.append((tokens.ids, tokens.labels))
+    told = [math.nan] * len(records)
+    for place, loss in zip(places, likelihood(rows) if rows else [], strict=True):
+        told[place] = loss
+    return told

@@ -1,0 +1,1 @@
+"""What is wrong with a text as an example to learn from."""
