@@ -45,3 +45,8 @@ def test_a_missing_package_is_said_with_its_cure(monkeypatch):
     monkeypatch.setattr("tuneward.inspection.recognizer.import_module", refuse)
     with pytest.raises(MachineError, match="ner"):
         recognizer("spacy")
+
+
+def test_every_finding_has_a_kind(names):
+    text = "Yesterday Wisdom and Discipline met at the ATM. Anna Berg of Globex Inc spoke."
+    assert {f.kind for f in names(text)} <= {"person", "place", "organisation", "nationality"}
