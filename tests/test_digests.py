@@ -10,6 +10,7 @@ from tuneward.digests import (
     canonical_json,
     digest_file,
     digest_value,
+    is_digest,
     leaf_hash,
     merkle_path,
     merkle_root,
@@ -32,6 +33,12 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
+
+
+@pytest.mark.parametrize("text", ["", "0" * 63, "0" * 65, "A" * 64, "g" * 64, "0" * 64 + "\n"])
+def test_what_is_no_digest(text):
+    assert is_digest(digest_value({}))
+    assert not is_digest(text)
 
 
 @pytest.mark.parametrize("size", range(9))

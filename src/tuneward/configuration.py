@@ -18,9 +18,11 @@ from tuneward.errors import ConfigError, Fault
 
 
 class Section(BaseModel):
-    """Base of all settings: frozen, unknown keys forbidden, docstrings under fields are their documentation."""
+    """Base of all settings: frozen, finite, unknown keys forbidden, docstrings under fields are their documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(  # what is infinite or no number has no JSON, so no digest
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ Place on the road: everywhere that something is stored, signed or logged. Knows 
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes, read in chunks of 1 MiB."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Whether ``text`` is written as a SHA-256 of ours is."""
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
 def keyed_digest(key: bytes, data: bytes) -> str:

@@ -229,11 +229,15 @@ def test_asking_makes_no_file(site: Site) -> None:
 
 
 def test_what_was_made_from_older_rows_is_swept_and_only_that(site):
-    for name in ("old", "now"):
+    old, now = "0" * 64, "1" * 64
+    elsewhere = site.folder.parent / "disk"  # a larger one, which holds other things as well
+    elsewhere.mkdir()
+    (site.folder / "cache").symlink_to(elsewhere)
+    for name in (old, now, "holidays"):
         folder = site.cache_folder(name) / "tokens"
         folder.mkdir(parents=True)
         (folder / "ids").write_text("rows")
-    site.sweep_cache({"now"})
-    assert [made.name for made in (site.folder / "cache").iterdir()] == ["now"]
-    site.sweep_cache({"now"})
-    assert (site.cache_folder("now") / "tokens" / "ids").is_file()
+    site.sweep_cache({now})
+    assert sorted(made.name for made in elsewhere.iterdir()) == [now, "holidays"]
+    site.sweep_cache({now})
+    assert (site.cache_folder(now) / "tokens" / "ids").is_file()

@@ -11,6 +11,9 @@ from tuneward.errors import TrainingError
 from tuneward.training import checkpoint
 from tuneward.training.checkpoint import Checkpoints, State
 
+#: Edits of a note, none of which touches the state.
+NOTES = {"another step": {"step": 0}, "other counters": {"counters": {"tokens": 7}}, "another best": {"best_step": 1}}
+
 
 def state(step):
     return State(step, {"x": torch.full((3,), float(step)), "random": torch.get_rng_state()}, {"tokens": step * 10})
@@ -27,7 +30,7 @@ def test_newest_comes_back_whole_and_two_are_kept(tmp_path):
     assert torch.equal(again.tensors["x"], state(11).tensors["x"])
 
 
-@pytest.mark.parametrize("damage", ["a byte", "cut", "note cut", "note missing", "state missing"])
+@pytest.mark.parametrize("damage", ["a byte", "cut", "note cut", "note missing", "state missing", *NOTES])
 def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, damage):
     checkpoints = Checkpoints(tmp_path, "inputs")
     checkpoints.write(state(1))
@@ -39,6 +42,8 @@ def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, damage):
         weights.write_bytes(data)
     elif damage == "cut":
         weights.write_bytes(weights.read_bytes()[:-4])
+    elif damage in NOTES:
+        note.write_text(json.dumps(json.loads(note.read_text()) | NOTES[damage]))
     elif damage == "note cut":
         note.write_text(note.read_text()[:20])
     else:

@@ -24,6 +24,11 @@ def test_canonical_comes_back_the_same():
         ({"adapter": {"targets": []}}, "TW-CONF-004"),
         ({"epochs": 0}, "TW-CONF-004"),
         ({"learning_rate": float("nan")}, "TW-CONF-004"),
+        ({"eps": float("inf")}, "TW-CONF-004"),
+        ({"eps": 1e-46}, "TW-CONF-004"),  # 0 in fp32
+        ({"preference": {"loss": "kto", "desirable_weight": 0, "undesirable_weight": 0}}, "TW-CONF-004"),
+        ({"clip_norm": float("inf")}, "TW-CONF-004"),
+        ({"validation": {"fraction": 0.1, "min_delta": float("inf")}}, "TW-CONF-004"),
         ({"method": "magic"}, "TW-CONF-004"),
         ({"optimizer": "adam"}, "TW-CONF-004"),
         ({"betas": [0.9, 1.0]}, "TW-CONF-004"),

@@ -23,6 +23,13 @@ def test_a_resumed_curve_is_cut_at_the_checkpoint(tmp_path):
     assert [(p.step, p.loss) for p in read_curve(file)] == [(1, 5.0), (2, 4.0), (3, 3.0), (4, 9.0)]
 
 
+def test_what_a_power_cut_left_of_a_line_is_left_out(tmp_path):
+    path = tmp_path / "curve.jsonl"
+    Curve(path, upto=0).add(point(1))
+    path.write_bytes(path.read_bytes() + b'{"step": 2, \xff\xfe')
+    assert [found.step for found in read_curve(path)] == [1]
+
+
 def test_last_loss_is_the_mean_of_the_last_tenth(tmp_path):
     curve = Curve(tmp_path / "curve.jsonl", upto=0)
     assert math.isnan(curve.last_loss())

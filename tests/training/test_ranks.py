@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tuneward.errors import TrainingError
 from tuneward.training import ranks
 from tuneward.training.config import TrainingConfig
 
@@ -73,3 +74,11 @@ def test_without_a_device_file_torch_is_not_asked(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "DEVICES", Path(tmp_path))
     monkeypatch.setitem(sys.modules, "torch", None)
     assert machine.cuda_devices() == 0
+
+
+def test_more_processes_than_memory_holds_are_refused_before_any_starts(monkeypatch):
+    monkeypatch.setattr(ranks, "available_memory_bytes", lambda: 3 * ranks.PROCESS_BYTES)
+    assert ranks.processes_of(TrainingConfig(processes=3)) == 3
+    with pytest.raises(TrainingError) as caught:
+        ranks.processes_of(TrainingConfig(processes=99))
+    assert [(fault.code, fault.place) for fault in caught.value.faults] == [("TW-TRAIN-006", "training.processes")]

@@ -109,6 +109,16 @@ def test_a_changed_file_another_template_or_a_damaged_cache_is_tokenised_again(b
     assert rows_of(base, file).digest != first.digest
 
 
+@pytest.mark.parametrize("part", ["ids.i32", "learned.u8", "names.txt", "index.npy"])
+def test_a_cache_with_other_bytes_of_the_same_length_is_not_trained_on(base, tmp_path, part):
+    file = write_rows(tmp_path / "train.jsonl", 9)
+    first = [(row.id, row.ids.tolist(), row.labels.tolist(), row.group) for row in rows_of(base, file)]
+    (harmed,) = (tmp_path / "tokens").glob(f"*/{part}")
+    data = harmed.read_bytes()
+    harmed.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    assert [(row.id, row.ids.tolist(), row.labels.tolist(), row.group) for row in rows_of(base, file)] == first
+
+
 def test_nothing_is_left_of_rows_that_are_refused(base, tmp_path):
     file = write_rows(tmp_path / "train.jsonl", 3)
     file.write_text(file.read_text() + "no row\n")

@@ -37,6 +37,14 @@ def test_events_are_heard_and_figures_come_back(worker, tmp_path):
     assert (tmp_path / "log").read_text() == "to the log\n"
 
 
+def test_a_job_of_several_processes_around_us_is_not_the_childs(worker, monkeypatch):
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "127.0.0.1")):
+        monkeypatch.setenv(name, value)
+    names = "[name for name in os.environ if 'RANK' in name or 'WORLD' in name]"
+    ended = worker(f"print(json.dumps({{'event': 'done', 'figures': {{'left': {names}}}}}))\n")()
+    assert ended.figures == {"left": []}
+
+
 def test_faults_come_back_as_faults(worker):
     run = worker(
         "fault = {'code': 'TW-STOR-007', 'message': 'm', 'place': 'p', 'cure': 'c'}\n"

@@ -15,20 +15,18 @@ either way. Nothing is visible under its digest before all of its bytes are on t
 import errno
 import json
 import os
-import re
 import shutil
 import stat
 from pathlib import Path
 from typing import Any
 
-from tuneward.digests import canonical_json, digest_bytes, digest_file
+from tuneward.digests import canonical_json, digest_bytes, digest_file, is_digest
 from tuneward.errors import Fault, ProofError, StorageError
 from tuneward.storage.files import copy_hashing, explained, files_under, flush, flush_folder, is_plain, names_under
 from tuneward.storage.staging import staging, sweep, sweep_files
 from tuneward.storage.stamps import Stamp, read_stamps, write_stamps
 
 _UNREADABLE = "cannot be read"
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Artifacts:
@@ -294,7 +292,7 @@ class Artifacts:
 
 
 def _checked(digest: str) -> str:
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+    if not isinstance(digest, str) or not is_digest(digest):
         raise StorageError(Fault("TW-STOR-010", f"{digest!r} is not a digest", cure="give 64 lower-case hex digits"))
     return digest
 
@@ -303,7 +301,7 @@ def _parse_manifest(text: bytes, digest: str) -> dict[str, dict[str, Any]]:
     try:
         manifest = json.loads(text)
         sound = isinstance(manifest, dict) and all(
-            is_plain(name) and _DIGEST.fullmatch(entry["digest"]) and isinstance(entry["bytes"], int)
+            is_plain(name) and is_digest(entry["digest"]) and isinstance(entry["bytes"], int)
             for name, entry in manifest.items()
         )
     except (ValueError, TypeError, KeyError):

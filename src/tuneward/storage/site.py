@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tuneward.digests import canonical_json
+from tuneward.digests import canonical_json, is_digest
 from tuneward.errors import Fault, StorageError
 from tuneward.ids import new_id
 from tuneward.settings import Settings
@@ -182,7 +182,7 @@ class Site:
         folder = self.folder / "cache"
         with explained(folder):
             for made in folder.iterdir() if folder.is_dir() else ():
-                if made.name not in keep:
+                if is_digest(made.name) and made.name not in keep:  # a linked folder may hold others' things
                     shutil.rmtree(made, ignore_errors=True)
 
     @contextmanager

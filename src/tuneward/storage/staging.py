@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tuneward.digests import is_digest
 from tuneward.storage.files import explained
 
 PREFIX = "tmp"
 #: Younger files may be somebody's whose process we cannot see (another container on the same folder).
 _SETTLED_SECONDS = 3600
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _OF_PROCESS = re.compile(r"\.(?P<process>[1-9]\d*)")
 
 
@@ -81,7 +81,7 @@ def sweep_files(parent: Path) -> None:
     """
     for file in parent.iterdir():
         match = _OF_PROCESS.fullmatch(file.suffix)
-        if match is None or not (file.name.startswith(".") or _DIGEST.fullmatch(file.stem)):
+        if match is None or not (file.name.startswith(".") or is_digest(file.stem)):
             continue
         with suppress(OSError):  # somebody else swept it
             settled = time.time() - file.lstat().st_mtime > _SETTLED_SECONDS

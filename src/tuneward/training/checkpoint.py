@@ -2,8 +2,9 @@
 
 Place on the road: inside the loop. A checkpoint is a folder ``step-00000042`` with ``state.safetensors`` (adapter,
 optimizer moments, random state) and ``checkpoint.json`` (step, counters, digest of the state file, digest of the run's
-inputs). It is written beside its place, forced to disk and renamed. The best weights so far lie apart from those, in
-``best-00000042``, which holds the same two files without what only going on needs. Knows no model.
+inputs, and a digest of all these). It is written beside its place, forced to disk and renamed. The best weights so far
+lie apart from those, in ``best-00000042``, which holds the same two files without what only going on needs. Knows no
+model.
 """
 
 import json
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tuneward.digests import digest_file
+from tuneward.digests import digest_file, digest_value
 from tuneward.domain.run import Checkpoint
 from tuneward.errors import Fault, TrainingError
 
@@ -115,6 +116,7 @@ class Checkpoints:
                 "counters": dict(state.counters),
                 "best_step": state.best_step,
             }
+            note["note_digest"] = digest_value(note)
             _write(temporary / NOTE_FILE, (json.dumps(note, indent=2) + "\n").encode())
             _sync(temporary)
             if place.exists():  # left by a run that went on from an older one; ours is newer
@@ -159,11 +161,11 @@ class Checkpoints:
     def _read(self, place: Path) -> State | None:
         try:
             note = json.loads((place / NOTE_FILE).read_text(encoding="utf-8"))
-            if digest_file(place / STATE_FILE) != note["digest"]:
+            if note.pop("note_digest") != digest_value(note) or digest_file(place / STATE_FILE) != note["digest"]:
                 return None
             state = State(int(note["step"]), load_file(place / STATE_FILE), note["counters"], note.get("best_step"))
             owner = note["inputs_digest"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):  # no JSON of ours
             return None
         if owner != self.inputs_digest:
             raise TrainingError(

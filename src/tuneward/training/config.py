@@ -39,6 +39,12 @@ class PreferenceConfig(Section):
     undesirable_weight: float | None = Field(default=None, ge=0, le=100)
     """``kto``: weight of undesirable answers. Left out: 1."""
 
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if self.desirable_weight == self.undesirable_weight == 0:
+            raise ValueError("with both weights 0 nothing is learned: leave one of them out")
+        return self
+
 
 class RewardConfig(Section):
     """How a score for answers is learned from pairs (method ``reward``)."""
@@ -154,8 +160,8 @@ class TrainingConfig(Section):
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """Decay of AdamW's two moments per step."""
 
-    eps: float = Field(default=1e-8, gt=0)
-    """Addend to the root of AdamW's second moment."""
+    eps: float = Field(default=1e-8, ge=1e-30, le=1)
+    """Addend to the root of AdamW's second moment; what fp32 rounds to zero would make weights that are no numbers."""
 
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """Decoupled weight decay of AdamW, on matrices only: not on vectors (norms, biases) and not on embeddings."""

@@ -77,7 +77,7 @@ def read_curve(path: Path) -> list[Point]:
     if not path.is_file():
         return []
     points = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             points.append(Point(**json.loads(line)))
         except (ValueError, TypeError):

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tuneward.modeling.machine import cuda_devices, threads
+from tuneward.errors import Fault, TrainingError
+from tuneward.modeling.machine import available_memory_bytes, cuda_devices, threads
 from tuneward.modeling.worker import STOPPED
 from tuneward.training.config import TrainingConfig
 
@@ -25,6 +26,9 @@ LOOK_SECONDS = 0.05
 #: wait for it in vain.
 STOP_SECONDS, GRACE_SECONDS = 60.0, 10.0
 
+#: What a process takes of its own once torch is loaded; started all the same, too many would end others than ours.
+PROCESS_BYTES = 256 << 20
+
 #: Names the file through which the processes find one another; without it torchrun's MASTER_ADDR and MASTER_PORT count.
 MEETING_FILE = "TUNEWARD_MEETING_FILE"
 
@@ -32,10 +36,21 @@ LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 def processes_of(config: TrainingConfig) -> int:
-    """How many processes train a run on this machine."""
-    if config.processes != "auto":
-        return config.processes
-    return 1 if config.device == "cpu" else max(1, cuda_devices())
+    """How many processes train a run on this machine.
+
+    Raises:
+        TrainingError: memory does not hold so many, whatever they train.
+    """
+    if config.processes == "auto":
+        return 1 if config.device == "cpu" else max(1, cuda_devices())
+    count, room = config.processes, available_memory_bytes() // PROCESS_BYTES
+    if count > max(1, room):
+        told = (
+            f"memory holds {room} processes of {PROCESS_BYTES >> 20} MiB, before a base is loaded; asked for: {count}"
+        )
+        cure = "set it to the number of devices, or to auto"
+        raise TrainingError(Fault("TW-TRAIN-006", told, "training.processes", cure))
+    return count
 
 
 def run_ranks(command: Sequence[str], *, count: int, folder: Path, stop: Callable[[], bool]) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
+from tuneward.digests import digest_file
 from tuneward.domain.record import Message
 
 IGNORED = -100
@@ -94,6 +95,9 @@ class Row:
 class Rows(Sequence[Row]):
     """The rows of a folder that :func:`write_rows` wrote, mapped into memory.
 
+    Raises:
+        OSError | ValueError | KeyError: the folder does not hold what was written.
+
     Attributes:
         sizes: (rows,) tokens of each row.
         trained: (rows,) learned tokens of each row.
@@ -103,6 +107,8 @@ class Rows(Sequence[Row]):
 
     def __init__(self, folder: Path) -> None:
         note = json.loads((folder / NOTE_FILE).read_text(encoding="utf-8"))
+        if note["files"] != _digests(folder):  # a power cut leaves blocks of zeros, which would be trained on
+            raise ValueError("not the files that were written")
         self.digest: str = note["digest"]
         self._index = np.load(folder / _INDEX)
         self._ids, self._learned, self._names = (
@@ -161,8 +167,13 @@ def write_rows(rows: Iterable[Row], folder: Path, *, digest: str) -> int:
             index.append((at, named, *sizes, row.desirable, row.margin, row.group))
             at, named = at + row.size, named + len(name)
     np.save(folder / _INDEX, np.array(index, dtype=_ENTRY))
-    (folder / NOTE_FILE).write_text(json.dumps({"digest": digest, "rows": len(index), "tokens": at}) + "\n", "utf-8")
+    note = {"digest": digest, "rows": len(index), "tokens": at, "files": _digests(folder)}
+    (folder / NOTE_FILE).write_text(json.dumps(note) + "\n", "utf-8")
     return len(index)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: digest_file(folder / name) for name in (_IDS, _LEARNED, _NAMES, _INDEX)}
 
 
 def _mapped(path: Path, kind: str) -> Any:

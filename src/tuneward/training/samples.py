@@ -67,7 +67,7 @@ class Samples:
         """Leave out what a resumed run answers again."""
         kept = []
         if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     if json.loads(line)["step"] > upto:
                         break

@@ -291,7 +291,7 @@ def read_measured(path: Path) -> list[Measured]:
     """The measurements of a file; a last line that a crash cut in half is left out."""
     found: list[Measured] = []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 found.append(Measured(**json.loads(line)))
             except (ValueError, TypeError):

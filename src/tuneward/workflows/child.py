@@ -18,6 +18,10 @@ from tuneward.errors import Fault
 from tuneward.modeling.machine import computing
 from tuneward.modeling.worker import STOPPED
 
+#: What torchrun or a cluster tells the processes of a job of several. Ours is no part of that job: how many train
+#: together is for the settings to say, and their starter tells each of them.
+FOREIGN = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TUNEWARD_MEETING_FILE"})
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -49,13 +53,14 @@ def follow(
         arguments: its arguments.
         log: receives what it prints on stderr; appended to.
         hear: called with every event but the last.
-        environment: variables beside ours.
+        environment: variables beside ours, of which those of a group of processes are left out.
 
     Raises:
         KeyboardInterrupt: it was stopped; it has ended then, as it has whenever this function is left.
     """
     figures: Mapping[str, Any] | None = None
     faults: tuple[Fault, ...] = ()
+    ours = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     with (
         log.open("ab") as stderr,
         subprocess.Popen(
@@ -63,7 +68,7 @@ def follow(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={**computing(os.environ), **(environment or {})},
+            env={**computing(ours), **(environment or {})},
             start_new_session=True,
         ) as process,
     ):
