@@ -46,9 +46,7 @@ def test_mistakes_have_a_cure(tuneward):
 
 
 def test_a_proof_is_checked_without_a_site(tmp_path, capsys):
-    leaf = (
-        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-    )
+    leaf = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
     proof = {"format": "tuneward-row-proof/1", "record": "rec_1", "dataset": "dat_1", "index": 0, "size": 1, "path": []}
     value = proof | {"leaf": leaf, "fingerprint": merkle_root([bytes.fromhex(leaf)])}
     file = tmp_path / "proof.json"
