@@ -11,8 +11,10 @@ from tests.data.data_cases import prepare as prepare_rows
 from tuneward.data.law import REASONS
 from tuneward.data.records import pseudonym
 from tuneward.data.terms import consent_pseudonym, countries_of, tables
+from tuneward.domain.finding import Finding
 from tuneward.domain.law import Terms
 from tuneward.errors import DataError
+from tuneward.inspection.inspector import Inspector
 
 TODAY = date(2026, 6, 15)
 BLOCK = {"*": "block"}
@@ -203,10 +205,8 @@ def test_where_countries_are_named_rows_must_say_theirs(tmp_path):
 
 
 def test_a_special_category_that_stays_needs_its_condition(tmp_path, monkeypatch):
-    from tuneward.data import screening
-    from tuneward.domain.finding import Finding
-
-    monkeypatch.setattr(screening, "inspect", lambda text: [Finding("special_health", 0, 3, 1.0, "x")])
+    found = [Finding("special_health", 0, 3, 1.0, "x")]
+    monkeypatch.setattr(Inspector, "inspect", lambda self, text: found)
     asked = rules(require=("condition",))
     assert codes(refused(tmp_path, rows_of({}), rules=asked)) == ["TW-DATA-069"]
     assert len(prepare(tmp_path, rows_of({}), rules=asked, terms={"condition": "health_care"}).train) == 1

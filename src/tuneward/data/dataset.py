@@ -26,7 +26,7 @@ from tuneward.data.prepared import Prepared, canonical_row, fingerprint_of
 from tuneward.data.quality import Embed, judge_quality
 from tuneward.data.reading import Reading
 from tuneward.data.records import RecordMaker
-from tuneward.data.screening import RowFinding, Screening
+from tuneward.data.screening import Screening
 from tuneward.data.shards import shard_sizes
 from tuneward.digests import keyed_digest
 from tuneward.domain.policy import Policy
@@ -36,9 +36,6 @@ from tuneward.inspection.inspector import Inspector, standard
 from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.licences import Use
 from tuneward.progress import SILENT, Progress
-
-#: Actions after which what was found still stands in the row.
-STAYS = frozenset(("allow", "tag"))
 
 
 def build(
@@ -229,18 +226,12 @@ def _read(
     for file in files:
         for record in maker.records(file):
             progress.advance()
-            known = len(screening.findings)
             screened = screening.screen(record)
-            if screened and _admitted(maker.law, screened, screening.findings[known:]):
+            if screened and (maker.law is None or maker.law.admits_content(screened, screening.staying)):
                 check.look(screened)
                 rows[file.split].append(screened)
     progress.end()
     return rows
-
-
-def _admitted(law: Law | None, record: Record, found: list[RowFinding]) -> bool:
-    """Whether the row may be used with what was found in it and is left in it."""
-    return law is None or law.admits_content(record, (item.finding for item in found if item.action in STAYS))
 
 
 def _measure(

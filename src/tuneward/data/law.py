@@ -17,7 +17,6 @@ from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile
 from tuneward.data.lines import Row
 from tuneward.data.terms import TermsReader, countries_of, tables, unmatched
-from tuneward.domain.finding import Finding
 from tuneward.domain.law import Terms
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Record
@@ -101,15 +100,15 @@ class Law:
             reasons = (*reasons, ("missing", f"policy `{self.policy.name}` requires: subject"))
         return self._passes(record, reasons)
 
-    def admits_content(self, record: Record, findings: Iterable[Finding]) -> bool:
-        """Whether the row may be used with what was found in it and stays in it."""
+    def admits_content(self, record: Record, kinds: Iterable[str]) -> bool:
+        """Whether the row may be used with the kinds of findings that stay in it."""
         if "condition" not in self.policy.require or (record.terms or Terms()).condition:
             return True
         prefixes = tuple(tables()["special_prefixes"])
-        kinds = sorted({finding.kind for finding in findings if finding.kind.startswith(prefixes)})
-        if not kinds:
+        special = sorted(kind for kind in kinds if kind.startswith(prefixes))
+        if not special:
             return True
-        return self._passes(record, (("special", f"it holds {', '.join(kinds)} and names no condition for that"),))
+        return self._passes(record, (("special", f"it holds {', '.join(special)} and names no condition for that"),))
 
     def report(self, files: list[DataFile]) -> None:
         """Tell of licences that do not allow the declared use, and of settings that name no file."""

@@ -9,7 +9,7 @@ kept.
 import dataclasses
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +26,10 @@ from tuneward.inspection.redaction import Rewriter, decide, strictest
 
 _MAX_REPEATED_VALUES: Final = 100
 _NAMES: Final = frozenset(("id", "type", "name"))
+
+
+#: Actions after which what was found still stands in the row.
+STAYS: Final = frozenset(("allow", "tag"))
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Screening:
         policy: decides by kind of finding.
         faults: receives rows that the policy blocks.
         inspector: finds.
+        staying: kinds that were found in the last record and are left in it.
         pseudonyms: makes fakes for what the policy pseudonymises; without it there are placeholders.
         findings: everything found that the policy does not simply allow, in the order of the rows.
         allowed: kind → findings that the policy allows.
@@ -82,6 +87,7 @@ class Screening:
     pseudonyms: Pseudonyms | None = None
     findings: list[RowFinding] = field(default_factory=list)
     allowed: Counter[str] = field(default_factory=Counter)
+    staying: Set[str] = frozenset()
     dropped: list[Record] = field(default_factory=list)
     blocked: Counter[str] = field(default_factory=Counter)
 
@@ -89,6 +95,7 @@ class Screening:
         """Return the record as it may train, or None where the policy drops or blocks it."""
         parts = parts_of(record)
         found = [self.inspector.inspect(part.text) for part in parts]
+        self.staying = {f.kind for in_part in found for f in in_part if self._action(f) in STAYS}
         if not any(found):
             return record
         found = _with_repeats(parts, [self._ruled(in_part) for in_part in found])
@@ -115,7 +122,7 @@ class Screening:
         if action == "drop":
             self.dropped.append(record)
             return None
-        if action in ("allow", "tag"):
+        if action in STAYS:
             return record
         texts = {part.name: self._rewrite(part, spans) for part, spans in zip(parts, found, strict=True) if spans}
         return with_texts(record, texts)
