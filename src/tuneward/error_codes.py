@@ -238,4 +238,5 @@ CODES: dict[str, str] = {
     "TW-DATA-041": "a package that reads this kind of document is not installed",
     "TW-DATA-042": "a document is damaged or encrypted",
     "TW-DATA-070": "the label to stratify by is in no row",
+    "TW-DATA-071": "no row can be held out",
 }
