@@ -266,4 +266,5 @@ CODES: dict[str, str] = {
     "TW-DATA-069": "a row holds a special category and names no condition for that",
     "TW-DATA-091": "the current dataset has no such row",
     "TW-DATA-070": "the label to stratify by is in no row",
+    "TW-DATA-071": "no row can be held out",
 }

@@ -158,6 +158,12 @@ def test_a_label_that_no_row_has_is_told(tmp_path):
     assert refused(tmp_path, split={"stratify_by": "kind"}) == [("TW-DATA-070", "data.split.stratify_by")]
 
 
+def test_rows_that_all_hang_together_cannot_be_divided_quietly(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [{**line, "who": "one"} for line in rows_of(20)])
+    faults = refused(tmp_path, subject="who", split={"test_share": 0.2, "reserve_share": 0.1})
+    assert faults == [("TW-DATA-071", "data.split.test_share"), ("TW-DATA-071", "data.split.reserve_share")]
+
+
 def test_labels_are_told_by_number_and_free_text_is_none():
     counts = LabelCounts()
     for i in range(100):

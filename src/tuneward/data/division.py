@@ -60,7 +60,7 @@ def divide(
         config: the project's ``data`` section.
         form: what the method learns from.
         cannot_test: rows whose answers cannot serve as a reference.
-        faults: receives a label that no row has.
+        faults: receives a label that no row has, and a side that no row could be put on.
     """
     split = config.split
     labels = [labels_of(record).get(split.stratify_by, "") if split.stratify_by else "" for record in rows]
@@ -74,6 +74,14 @@ def divide(
         for record, cluster, label in zip(rows, clusters, labels, strict=True)
     ]
     sides = assign(units, split)
+    for name, share, side in (
+        ("test_share", split.test_share, "test"),
+        ("reserve_share", split.reserve_share, "reserve"),
+    ):
+        if int(share * len(rows)) and side not in sides:
+            message = f"{share:g} of {len(rows):,} rows are asked for, and none could be held out: they hang together"
+            cure = "too many are near-duplicates or of one subject: raise `data.quality.likeness`, or give test files"
+            faults.add("TW-DATA-071", message, place=f"data.split.{name}", cure=cure)
     placed = {
         side: [replace(record, split=side) for record, own in zip(rows, sides, strict=True) if own == side]
         for side in ("train", "test", "reserve")
