@@ -5,6 +5,7 @@ code says (a test runs that). Prose that is not in the code stands in the pages 
 """
 
 import dataclasses
+import inspect
 import re
 import sys
 import types
@@ -101,6 +102,27 @@ RESULTS: dict[str, type[Any]] = {
     "member list": access.MemberList,
 }
 
+#: Commands that are no single call in Python.
+CALLS = {
+    "chat": "`with tuneward.workflows.chat.conversation(workspace) as line`, each `line.ask(messages)`",
+    "serve": "`tuneward.workflows.serve.serve(workspace, ready=…)`; it gives `ready` a `ServeResult`, which is what "
+    "`--json` prints",
+}
+
+PYTHON = """
+From Python, a command is the function that its page names, and what it returns is what `--json` prints:
+
+```python
+from pathlib import Path
+
+from tuneward.workflows.status import status
+from tuneward.workflows.workspace import open_workspace
+
+workspace = open_workspace(Path("my-project"))  # its `office`, which some functions want, is `workspace.office`
+print(status(workspace).next)
+```
+"""
+
 
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
@@ -132,6 +154,7 @@ def command_index() -> str:
     for name, command in commands().items():
         lines.append(f"| [`tuneward {name}`]({name.replace(' ', '-')}.md) | {_first_sentence(command.help)} |")
     lines.append("\nEvery command takes `--json` and then prints one object on stdout; progress goes to stderr.")
+    lines.append(PYTHON)
     lines.append("Exit codes: 0 done; those of [the error tree](../errors.md); 130 stopped by Ctrl-C.")
     return "\n".join(lines) + "\n"
 
@@ -139,27 +162,63 @@ def command_index() -> str:
 def command_page(name: str, command: Any) -> str:
     """Usage, options and the object that ``--json`` prints."""
     lines = [MARK, f"# `tuneward {name}`\n", (command.help or "").strip() + "\n"]
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join(
-        f"[{p.metavar or p.name.upper()}]" if not p.required else p.metavar or (p.name or "").upper() for p in arguments
-    )
-    lines.append(f"```\ntuneward {name} {usage}".rstrip() + "\n```\n")
+    usage = [_usage(p) for p in command.params if p.param_type_name == "argument" or p.required]
+    lines.append("```\n" + " ".join([f"tuneward {name}", *usage]) + "\n```\n")
     lines += ["| option | meaning |", "|---|---|"]
     for parameter in command.params:
-        label = (
-            ", ".join(f"`{opt}`" for opt in parameter.opts)
-            if parameter.param_type_name == "option"
-            else f"`{(parameter.name or '').upper()}`"
-        )
-        lines.append(f"| {label} | {getattr(parameter, 'help', '') or ''} |")
+        names = parameter.opts if parameter.param_type_name == "option" else [_placeholder(parameter)]
+        label = ", ".join(f"`{one}`" for one in names)
+        lines.append(f"| {label} | {getattr(parameter, 'help', '') or ''}{_default(parameter)} |")
     result = RESULTS[name]
-    module = result.__module__
-    lines.append(f"\nFrom Python: `{module}`; it returns a `{result.__name__}`, which is what `--json` prints:\n")
+    lines.append(f"\nFrom Python: {_call(name, result)}:\n")
     lines += _object(result)
     notes = DOCS / "commands" / "notes" / f"{name.replace(' ', '-')}.md"
     if notes.exists():
         lines.append("\n" + notes.read_text(encoding="utf-8").strip())
     return "\n".join(lines) + "\n"
+
+
+def _call(name: str, result: type[Any]) -> str:
+    """The function that gives ``result``, with what it must be given, and what it returns."""
+    article = "an" if result.__name__[0] in "AEIOU" else "a"
+    returns = f"returns {article} `{result.__name__}`, which is what `--json` prints"
+    if name in CALLS:
+        return CALLS[name] if result.__name__ in CALLS[name] else f"{CALLS[name]} {returns}"
+    module = sys.modules[result.__module__]
+    found = [
+        function
+        for function in vars(module).values()
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and not function.__name__.startswith("_")
+        and typing.get_type_hints(function).get("return") is result
+    ]
+    function = found[0] if len(found) == 1 else next(f for f in found if name.split()[-1] in f.__name__)
+    given = inspect.signature(function).parameters.values()
+    needed = ", ".join(p.name for p in given if p.default is p.empty)
+    return f"`{module.__name__}.{function.__name__}({needed})` {returns}"
+
+
+def _placeholder(parameter: Any) -> str:
+    return str(parameter.metavar or (parameter.name or "").upper())
+
+
+def _usage(parameter: Any) -> str:
+    """An argument, or an option that must be given, as it stands on a command line."""
+    if parameter.param_type_name == "option":
+        return f"{parameter.opts[0]} {parameter.opts[0].lstrip('-').upper()}"
+    return _placeholder(parameter) if parameter.required else f"[{_placeholder(parameter)}]"
+
+
+def _default(parameter: Any) -> str:
+    """What an option is when it is left out, where its meaning does not say so."""
+    if parameter.param_type_name == "option" and parameter.required:
+        return " Must be given."
+    if isinstance(parameter.show_default, str):
+        return f" Left out: {parameter.show_default}."
+    if parameter.default is None or isinstance(parameter.default, bool) or parameter.param_type_name == "argument":
+        return ""
+    return f" Left out: `{parameter.default}`."
 
 
 def _object(noun: type[Any], seen: frozenset[type[Any]] = frozenset()) -> list[str]:

@@ -39,6 +39,19 @@ def test_init_then_status_speak_json(tmp_path: Path) -> None:
     assert [state["state"] for state in seen["steps"]] == ["open"] * 7
 
 
+def test_the_next_command_is_told_for_the_project_that_was_named(tmp_path: Path) -> None:
+    tuneward("init", "mine", cwd=tmp_path)
+    shown = tuneward("status", "--project", "mine", cwd=tmp_path)
+    assert shown.stdout.endswith("next: tuneward pull smollm2-135m-instruct --project mine\n")
+    assert tuneward("status", cwd=tmp_path / "mine").stdout.endswith("next: tuneward pull smollm2-135m-instruct\n")
+
+
+def test_the_list_of_commands_cuts_no_sentence(tmp_path: Path) -> None:
+    told = tuneward("--help", cwd=tmp_path).stdout
+    assert "..." not in told.partition("Commands:")[2]
+    assert "offline; name every link that does not hold." in " ".join(told.split())
+
+
 def test_all_faults_of_the_project_file_are_told_at_once(tmp_path: Path) -> None:
     tuneward("init", cwd=tmp_path)
     path = tmp_path / "tuneward.yaml"

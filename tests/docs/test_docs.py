@@ -31,6 +31,11 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_a_place_that_was_to_be_filled(page: Path) -> None:
+    assert not re.findall(r"@[A-Z0-9_]+@", page.read_text(encoding="utf-8"))
+
+
 def test_every_command_that_the_readme_names_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^tuneward ([a-z]+)", text, flags=re.MULTILINE)) | set(

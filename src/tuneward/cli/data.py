@@ -40,7 +40,7 @@ _BAR = 40
 @app.command("show")
 def show_command(
     masks: Annotated[bool, typer.Option("--masks", help="Show rows as tokens, the learned ones marked.")] = False,
-    split: Annotated[Split, typer.Option(help="Which rows.")] = "train",
+    split: Annotated[Split, typer.Option(help="`train`, or `test` for the rows held out.")] = "train",
     rows: Annotated[int, typer.Option(min=1, max=10_000, help="How many rows.")] = 3,
     record: Annotated[str | None, typer.Option("--id", help="Only the row with this id, rec_….")] = None,
     finding: Annotated[str | None, typer.Option(help="Only rows in which this kind was found.", metavar="KIND")] = None,
@@ -201,6 +201,7 @@ def _print_census(split: str, census: Census) -> None:
         "percentiles  " + "   ".join(f"{per_cent}%: {tokens:,}" for per_cent, tokens in census.percentiles.items())
     )
     most = max(entry.rows for entry in census.histogram)
+    stdout.print(f"{'tokens':>21} {'rows':>8}", style="bold")
     for entry in census.histogram:
         bar = "█" * round(_BAR * entry.rows / most) or ("▏" if entry.rows else "")
         stdout.print(f"{entry.start:>9,} – {entry.end - 1:>9,} {entry.rows:>8,} {bar}".rstrip())

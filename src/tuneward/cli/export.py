@@ -45,6 +45,7 @@ def show_exported(result: ExportResult) -> None:
         f"{short(result.artifact)}{' (nothing changed)' if result.reused else ''}\n"
         f"checked through {check['reader']} on {check['tokens']:,} answer tokens of {check['rows']} held-out rows: the "
         f"same first token at {check['same'] / check['tokens']:.2%} [{low:.2%}, {high:.2%}], KL {check['mean_kl']:.2g} "
-        f"nats on average, {check['max_kl']:.2g} at most"
+        f"nats on average, {check['max_kl']:.2g} at most",
+        soft_wrap=True,
     )
     stdout.print(f"copy {result.folder}", soft_wrap=True)

@@ -10,7 +10,8 @@ from tuneward.settings import silence
 open_missing()
 silence()
 
-import signal  # noqa: E402  (libraries are imported only after telemetry is off)
+import inspect  # noqa: E402  (libraries are imported only after telemetry is off)
+import signal  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
@@ -67,6 +68,9 @@ app.add_typer(data.app, name="data")
 app.add_typer(licence.app, name="licence")
 app.add_typer(access.keys, name="key")
 app.add_typer(access.members, name="member")
+for commands in (app, approve.app, data.app, access.keys, access.members):
+    for command in commands.registered_commands:  # told whole in the list of commands, where typer would cut it
+        command.short_help = (inspect.getdoc(command.callback) or "").partition("\n\n")[0]
 
 
 @app.callback(invoke_without_command=True)

@@ -37,10 +37,24 @@ stderr = _Stream(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-ProjectFolder = Annotated[
-    Path, typer.Option("--project", "-p", help="The project's folder.", show_default="the current folder")
-]
 HERE = Path()
+
+_project = HERE
+
+
+def _remember(folder: Path) -> Path:
+    """Keep which project a command is about, so that the next one is told for the same."""
+    global _project
+    _project = folder
+    return folder
+
+
+ProjectFolder = Annotated[
+    Path,
+    typer.Option(
+        "--project", "-p", help="The project's folder.", show_default="the current folder", callback=_remember
+    ),
+]
 
 R = TypeVar("R")
 
@@ -52,7 +66,14 @@ def show(result: R, human: Callable[[R], None], *, as_json: bool) -> None:
         return
     human(result)
     if following := getattr(result, "next", ""):
-        stdout.print(Text.assemble("next: ", (runnable(following), "bold")), soft_wrap=True)
+        stdout.print(Text.assemble("next: ", (runnable(_for_project(following)), "bold")), soft_wrap=True)
+
+
+def _for_project(command: str) -> str:
+    """``command`` for the project that this one was told to work on."""
+    if _project == HERE or not command.startswith("tuneward ") or " --project " in command:
+        return command
+    return f"{command} --project {shlex.quote(str(_project))}"
 
 
 def runnable(command: str) -> str:
@@ -109,7 +130,8 @@ def print_error(error: TunewardError, *, as_json: bool) -> None:
 
 def table(title: str, *columns: str) -> Table:
     """An empty table in the house's style."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    named = any(columns)
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", show_header=named)
     for column in columns:
         made.add_column(column, overflow="fold")
     return made

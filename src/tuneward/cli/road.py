@@ -53,16 +53,26 @@ def show_prepared(result: PrepareResult) -> None:
     stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}")
 
 
+#: Why rows were left out, and what was done about findings, in words.
+LEFT_OUT = {
+    "finding": "with findings for which the policy drops a row",
+    "duplicate": "exact duplicates",
+    "contamination": "that also stand in the test set",
+    "too_long": "longer than the context",
+}
+DONE = {"allow": "kept", "redact": "redacted", "drop": "dropped", "block": "blocked"}
+
+
 def said(counts: Mapping[str, Any]) -> list[str]:
     """What came in, what left and why, and what was found, in a line each."""
     lines = []
     for split in ("train", "test"):
         part = counts[split]
-        left = [f"{number} {reason.replace('_', ' ')}" for reason, number in part["dropped"].items() if number]
+        left = [f"{number} {LEFT_OUT[reason]}" for reason, number in part["dropped"].items() if number]
         line = f"{split}: {part['read']} read, {part['kept']} kept"
         lines.append(f"{line}; left out: {', '.join(left)}" if left else line)
     for kind, actions in counts["findings"].items():
-        done = ", ".join(f"{number} {action}" for action, number in actions.items())
+        done = ", ".join(f"{number} {DONE[action]}" for action, number in actions.items())
         lines.append(f"found {kind.replace('_', ' ')}: {done}")
     seen = {
         "contradictions": "prompts with contradicting answers, kept",

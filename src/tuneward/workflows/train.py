@@ -174,6 +174,7 @@ def _follow(workspace: Workspace, run: Run, *, progress: Progress) -> Mapping[st
     """Run the training process and pass on what it says; returns its final figures."""
     log = workspace.site.run_folder(run.id) / "process.log"
     site = {"TUNEWARD_SITE": str(workspace.site.folder)}
+    progress.say("loading the base and passing the largest windows once")
     ended = follow("tuneward.training", [run.id], log=log, hear=lambda event: _show(event, progress), environment=site)
     progress.end()
     if ended.figures is not None:
