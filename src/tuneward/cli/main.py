@@ -10,12 +10,12 @@ from tuneward.settings import silence
 open_missing()
 silence()
 
-import inspect  # noqa: E402  (libraries are imported only after telemetry is off)
 import signal  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
 from contextlib import suppress  # noqa: E402
+from inspect import getdoc  # noqa: E402  (libraries are imported only after telemetry is off)
 from pathlib import Path  # noqa: E402
 from types import FrameType  # noqa: E402
 from typing import Any  # noqa: E402
@@ -70,7 +70,7 @@ app.add_typer(access.keys, name="key")
 app.add_typer(access.members, name="member")
 for commands in (app, approve.app, data.app, access.keys, access.members):
     for command in commands.registered_commands:  # told whole in the list of commands, where typer would cut it
-        command.short_help = (inspect.getdoc(command.callback) or "").partition("\n\n")[0]
+        command.short_help = (getdoc(command.callback) or "").partition("\n\n")[0]
 
 
 @app.callback(invoke_without_command=True)
