@@ -107,7 +107,7 @@ CALLS = {
     "chat": "`with tuneward.workflows.chat.conversation(workspace) as line`, each `line.ask(messages)`",
     "serve": "`tuneward.workflows.serve.serve(workspace, ready=…)`; it gives `ready` a `ServeResult`, which is what "
     "`--json` prints",
-    "inspect": "`tuneward.workflows.inspect.inspect_files(names, inspector)`, an iterator; each `Seen` is a line of what "
+    "inspect": "`tuneward.workflows.inspect.inspect_files(names, inspector)`; each `Seen` is a line of what "
     "`--json` prints",
     "data check-proof": "`tuneward.data.row_proof.check_row_proof(proof, fingerprint=…)`; `--json` prints the proof as "
     "a `RowProven`",
