@@ -75,7 +75,8 @@ def _one(result: ApprovalResult) -> None:
     stdout.print(f"  legal basis {data.get('legal_basis') or 'not stated'}, data fingerprint {scope['dataset']}")
     what = "every weight" if adapter["kind"] == "full" else f"{adapter['kind']} of rank {adapter['rank']}"
     method = scope["training"].get("method", "sft")
-    stdout.print(f"  trains {what} by {method}, {scope['training']['epochs']:g} epochs")
+    epochs = scope["training"]["epochs"]
+    stdout.print(f"  trains {what} by {method}, {epochs:g} epoch{'' if epochs == 1 else 's'}")
     if start := scope.get("start"):
         stdout.print(f"  begins with {scope['training']['start']}, digest {start}")
     bounds = {
