@@ -93,7 +93,12 @@ def test_it_is_an_artefact_with_edges_and_an_event_and_is_not_made_twice(copied,
 def test_a_gguf_copy_is_checked_by_whoever_can_read_it(copied, tmp_path: Path, type: str) -> None:
     result = export(copied().workspace(), format="gguf", type=type, to=tmp_path / "out")
     check = result.paper["check"]
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"model.gguf", "export.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "LICENSE",
+        "NOTICE",
+        "export.json",
+        "model.gguf",
+    }
     assert result.paper["type"] == type
     assert check["mean_kl"] < 0.02
     if llama_cpp.installed():

@@ -119,7 +119,10 @@ def _rows(folder: Path) -> Iterator[Record]:
 
 def _made_under(dataset: Dataset, folder: Path) -> dict[str, Any]:
     card = stored_card(folder)
-    flat = {"base": dataset.base} | _flat({part: card.get(part, {}) for part in _MADE_UNDER})
+    made = {part: dict(card.get(part, {})) for part in _MADE_UNDER}
+    counted = {name: made["legal"].pop(name, None) for name in ("lines", "more", "named")}  # rows, not settings
+    made["legal"]["terms"] = [line["terms"] for line in counted["lines"] or ()]
+    flat = {"base": dataset.base} | _flat(made)
     for file in card["files"]:
         flat |= _flat({name: value for name, value in file.items() if name != "name"}, f"files.{file['name']}")
     return flat
