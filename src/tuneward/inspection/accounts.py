@@ -98,6 +98,7 @@ _ISSUERS: Final = (
     ("maestro", "6304", "6304", (12, 13, 14, 15, 16, 17, 18, 19)),
     ("maestro", "6759", "6763", (12, 13, 14, 15, 16, 17, 18, 19)),
 )
+_BETWEEN: Final = " -\u00a0"
 _DIGIT_RUN = re.compile(r"[0-9](?:[ \-\u00a0]?[0-9]){11,}+")
 _CARD = re.compile(r"(?:(?<![A-Za-z0-9_.,\-])|(?<=\\[nrtbf]))[0-9](?:[ \-\u00a0]?[0-9]){11,18}")
 _GROUPED = re.compile(
@@ -121,6 +122,8 @@ def _cards_in(text: str, position: int, run_end: int) -> Iterator[Finding]:
     while found := _CARD.search(text, position, run_end):
         position = found.start() + 1
         start = found.start()
+        if text[start + 1] in _BETWEEN:  # a first group of one digit: a list, however long it is
+            continue
         places = [i for i in range(start, found.end()) if text[i].isdigit()]
         digits = "".join(text[i] for i in places)
         for brand, lengths in _issuers_of(digits):
