@@ -10,6 +10,7 @@ from rich.text import Text
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
 from tuneward.cli.plan import show_plan
 from tuneward.cli.progress_bar import duration, progress_on_stderr
+from tuneward.domain.finding import Action
 from tuneward.errors import EvaluationError
 from tuneward.workflows.deploy import DeployResult
 from tuneward.workflows.deploy import deploy as activate
@@ -59,8 +60,19 @@ LEFT_OUT = {
     "duplicate": "exact duplicates",
     "contamination": "that also stand in the test set",
     "too_long": "longer than the context",
+    "terms": "under terms that do not hold",
+    "near_duplicate": "nearly equal to another row",
+    "quality": "of low quality",
+    "held_out": "held out of training",
 }
-DONE = {"allow": "kept", "redact": "redacted", "drop": "dropped", "block": "blocked"}
+DONE: dict[Action, str] = {
+    "allow": "kept",
+    "tag": "named and kept",
+    "pseudonymise": "replaced by another of its kind",
+    "redact": "redacted",
+    "drop": "dropped",
+    "block": "blocked",
+}
 
 
 def said(counts: Mapping[str, Any]) -> list[str]:
