@@ -46,3 +46,9 @@ def test_counts_and_dates_are_no_addresses(text):
 )
 def test_a_postcode_is_known_by_its_form(text, value):
     assert [text[f.start : f.end] for f in find_postcodes(text)] == [value]
+
+
+@pytest.mark.parametrize("date", ["Sat, 10 Feb 2024", "Mon, 3 Jun 2024"])
+def test_the_date_of_a_mail_above_its_sender_is_no_address(date):
+    text = f"Date: {date}\nFrom: Priya Fairweather <priya@example.org>\nSubject: a claim"
+    assert [f for f in find_addresses(text) if f.kind == "address"] == []

@@ -216,7 +216,9 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     if len(words) > 1 and words[-1] in _AFTER_NAME and words[-1] not in {"st", "dr", "place", "court", "way"}:
         return begin, end, 0.75, "name_first"
     there = _THERE.search(text, max(0, names.start() - 32), names.start()) or _MOVED_ON.match(text, end)
-    return (begin, end, 0.5, "place_word") if there and words[-1] not in _COUNTED else None
+    if not there or words[-1] in _COUNTED or not DAYS_AND_MONTHS.isdisjoint(_words(text[begin : end + 12])):
+        return None  # `Date: Sat, 10 Feb 2024` above `From:`
+    return begin, end, 0.5, "place_word"
 
 
 #: What is numbered and no street.
