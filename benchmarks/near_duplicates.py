@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.mixed_chat import REPORTED, TUNED, Planted, parts_of, plant
 from tuneward.evaluation.intervals import wilson
 from tuneward.inspection.clusters import Union
-from tuneward.inspection.duplicates import normal_form
 from tuneward.inspection.near_duplicates import Likeness, NearDuplicates
+from tuneward.inspection.normal_form import normal_form
 from tuneward.settings import Settings
 
 Pair = tuple[int, int]

@@ -81,7 +81,7 @@ class MerkleTree:
         """Add a leaf by its hash."""
         height = 0
         while self._stack and self._stack[-1][0] == height:
-            node = hashlib.sha256(b"\x01" + self._stack.pop()[1] + node).digest()
+            node = _node(self._stack.pop()[1], node)
             height += 1
         self._stack.append((height, node))
         self.size += 1
@@ -98,7 +98,7 @@ class MerkleTree:
             return hashlib.sha256(b"").hexdigest()
         root = self._stack[-1][1]
         for _, node in reversed(self._stack[:-1]):
-            root = hashlib.sha256(b"\x01" + node + root).digest()
+            root = _node(node, root)
         return root.hex()
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneward.inspection.duplicates import normal_form
+from tuneward.inspection.normal_form import normal_form
 from tuneward.inspection.shingles import Shingling, cut, sets_of
 
 CHARACTERS, WORDS = Shingling("characters", 4), Shingling("words", 2)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import numpy as np
 
 from tuneward.data.answers import AnswerCheck
@@ -26,6 +25,7 @@ from tuneward.data.reading import Reading
 from tuneward.data.screening import Screening
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Form, Record, Split
+from tuneward.pages import page
 
 _NAMED: Final = 20
 _BINS: Final = 24
@@ -250,12 +250,4 @@ def histogram(values: Sequence[int]) -> dict[str, Any] | None:
 
 def render_card(card: Mapping[str, Any]) -> str:
     """The card as one HTML page that loads nothing from anywhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    return environment.get_template("card.html").render(card=card)
+    return page(Path(__file__).with_name("card.html")).render(card=card)

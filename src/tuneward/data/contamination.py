@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from tuneward.domain.record import Record
-from tuneward.inspection.duplicates import normal_form
 from tuneward.inspection.near_lookup import NearLookup
 from tuneward.inspection.ngrams import Ngrams
+from tuneward.inspection.normal_form import normal_form
 
 Kind = Literal["near", "ngram"]
 

@@ -12,11 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
-
 from tuneward.data.terms_config import SummaryConfig
 from tuneward.domain.law import Terms
 from tuneward.domain.record import Record
+from tuneward.pages import page
 
 TEMPLATE: Final = "European Commission, 24 July 2025"
 #: Section of the template → category of source.
@@ -160,12 +159,4 @@ def _section(sources: Mapping[Terms, Mapping[str, int]], category: str | None, t
 
 def render_summary(summary: Mapping[str, Any]) -> str:
     """The summary as one HTML page that loads nothing from anywhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    return environment.get_template("content_summary.html").render(summary=summary)
+    return page(Path(__file__).with_name("content_summary.html")).render(summary=summary)

@@ -17,8 +17,8 @@ from tuneward.data.quality_config import QualityConfig
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Message, Record
 from tuneward.inspection.clusters import Clusters
-from tuneward.inspection.duplicates import normal_form
 from tuneward.inspection.near_duplicates import Likeness, near_duplicates
+from tuneward.inspection.normal_form import normal_form
 
 Pair = tuple[Record, Record]
 

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
+from tuneward.pages import page
 from tuneward.workflows.summary import Interval
 
 #: Figures in words a reader knows; others are shown by their name alone.
@@ -68,13 +68,16 @@ def render_report(summary: Mapping[str, Any]) -> str:
     Raises:
         jinja2.UndefinedError: when the summary lacks a key.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    template = page(
+        Path(__file__).with_name("report.html"),
+        duration=duration,
+        percent=percent,
+        points=points,
+        interval=interval,
+        p_value=p_value,
+        number=number,
+        at=at,
     )
-    environment.filters.update(
-        duration=duration, percent=percent, points=points, interval=interval, p_value=p_value, number=number, at=at
-    )
-    template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     training = summary["training"]
     return template.render(
         s=summary,

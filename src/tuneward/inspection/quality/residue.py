@@ -12,7 +12,7 @@ from typing import Final
 
 import yaml
 
-from tuneward.inspection.duplicates import normal_form
+from tuneward.inspection.normal_form import normal_form
 from tuneward.inspection.quality.issue import Issue
 
 _WORD: Final = re.compile(r"\w+")

@@ -1,4 +1,4 @@
-"""Duplicates: the normal form of a text.
+"""The normal form of a text: what makes two texts the same.
 
 Place on the road: ``data`` removes what is equal in normal form; what is nearly so is told by
 ``inspection.near_duplicates``. Knows one text.

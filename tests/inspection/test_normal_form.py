@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneward.inspection.duplicates import normal_form
+from tuneward.inspection.normal_form import normal_form
 
 
 @given(st.text())
