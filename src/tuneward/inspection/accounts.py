@@ -98,6 +98,11 @@ _ISSUERS: Final = (
     ("maestro", "6304", "6304", (12, 13, 14, 15, 16, 17, 18, 19)),
     ("maestro", "6759", "6763", (12, 13, 14, 15, 16, 17, 18, 19)),
 )
+_BY_FIRST_DIGIT: Final = {
+    first: tuple(issuer for issuer in _ISSUERS if issuer[1][0] <= first <= issuer[2][0]) for first in "123456"
+}
+#: Digit → sum of the digits of its double.
+_DOUBLED: Final = {str(digit): sum(map(int, str(2 * digit))) for digit in range(10)}
 _BETWEEN: Final = " -\u00a0"
 _DIGIT_RUN = re.compile(r"[0-9](?:[ \-\u00a0]?[0-9]){11,}+")
 _CARD = re.compile(r"(?:(?<![A-Za-z0-9_.,\-])|(?<=\\[nrtbf]))[0-9](?:[ \-\u00a0]?[0-9]){11,18}")
@@ -149,7 +154,7 @@ def _introduced_card(text: str, start: int, digits: str, places: list[int]) -> I
 
 
 def _issuers_of(digits: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for brand, low, high, lengths in _ISSUERS:
+    for brand, low, high, lengths in _BY_FIRST_DIGIT.get(digits[0], ()):
         if low <= digits[: len(low)] <= high:
             yield brand, lengths
 
@@ -178,8 +183,5 @@ def _is_article(text: str, start: int, end: int) -> bool:
 
 def luhn(digits: str) -> bool:
     """Whether the last digit is the Luhn check digit of those before it (ISO/IEC 7812-1 annex B)."""
-    total = 0
-    for index, character in enumerate(reversed(digits)):
-        value = int(character) * (1 + index % 2)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+    plain, doubled = digits[-1::-2], digits[-2::-2]
+    return (sum(map(int, plain)) + sum(map(_DOUBLED.__getitem__, doubled))) % 10 == 0

@@ -33,6 +33,7 @@ _WORD = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+_ASCII_DIGITS = "0123456789"
 _SENTENCE_END = re.compile(r"[\r\n]|\\[rn]|(?<!\bno)(?<!\bnr)[.!?]\s", re.IGNORECASE)
 
 
@@ -46,7 +47,8 @@ def introduced_by(text: str, start: int) -> str | None:
     """
     window = text[max(0, start - WINDOW_CHARACTERS) : start]
     last, words = None, set()
-    for found in _WORD.finditer(window):
+    behind = 1 + max(map(window.rfind, _ASCII_DIGITS))  # a word before the last digit introduces nothing here
+    for found in _WORD.finditer(window, behind):
         words = {found.lastgroup} if last is None or _DIGIT.search(window, last.end(), found.start()) else words
         words.add(found.lastgroup)
         last = found
