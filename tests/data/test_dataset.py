@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tuneward.data import prepared as prepared_module
 from tuneward.data.faults import LISTED_FAULTS
-from tuneward.data.prepared import canonical_row, fingerprint_of
+from tuneward.data.prepared import fingerprint_of
+from tuneward.data.rows import canonical_row
 from tuneward.digests import keyed_digest
 from tuneward.domain.record import Record
 from tuneward.errors import DataError
