@@ -136,7 +136,7 @@ def main() -> None:
             one = measure(base, rows=rows, workers=options.workers, scratch=Path(scratch))
             taken.append(one)
             print(
-                f"{rows:9,} rows, {one.kept:,} kept: {one.seconds:.1f} s ({one.processor_seconds:.1f} s of processors), "
+                f"{rows:9,} rows, {one.kept:,} kept: {one.seconds:.1f} s, {one.processor_seconds:.1f} s of processors, "
                 f"{one.per_row:.0f} µs a row, peak {one.peak_mib:.0f} MiB",
                 flush=True,
             )

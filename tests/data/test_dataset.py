@@ -97,7 +97,7 @@ def test_one_changed_row_changes_the_fingerprint(project):
 
 def test_entries_hold_ids_and_digests_only(project):
     prepared = prepare(project, rules=RULES, **SETTINGS)
-    entries = prepared.entries("dat_1")
+    entries = list(prepared.entries("dat_1"))
     assert [e.digest for e in entries] == list(prepared.digests)
     assert [(e.split, e.position, e.source) for e in entries] == [
         ("train", 0, "train.jsonl:1"),

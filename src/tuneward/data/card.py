@@ -181,7 +181,7 @@ def _split_counts(story: Story, split: Split, dropped: dict[str, int]) -> dict[s
         "kept": len(lengths.kept),
         "tokens": sum(lengths.tokens),
         "answer_tokens": sum(lengths.answer_tokens),
-        "subjects": int(len(np.unique(lengths.kept.subjects[lengths.kept.subjects != 0]))),
+        "subjects": len(np.unique(lengths.kept.subjects[lengths.kept.subjects != 0])),
     }
 
 

@@ -244,4 +244,3 @@ def _turns(messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
     starts = [number for number, message in enumerate(messages) if message.role == "user"]
     for begin, end in zip(starts, [*starts[1:], len(messages)], strict=True):
         yield tuple(messages[begin:end])
-

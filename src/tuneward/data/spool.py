@@ -27,7 +27,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (it ends with us)
         self._ends = array("q", [0])
         self._pending = bytearray()
         self._written = 0

@@ -15,7 +15,8 @@ from tuneward.domain.finding import FindingEntry
 from tuneward.domain.law import TermsEntry
 from tuneward.errors import Fault
 from tuneward.governance import audit
-from tuneward.governance.change import edge_name, rows_digest
+from tuneward.governance.change import edge_name
+from tuneward.governance.rows_digest import rows_digest
 from tuneward.storage import repository
 from tuneward.storage.site import Site
 from tuneward.storage.tables import dataset as dataset_table

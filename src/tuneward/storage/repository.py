@@ -96,18 +96,20 @@ def insert(connection: Connection, noun: object) -> None:
     insert_many(connection, [noun])
 
 
-def insert_many(connection: Connection, nouns: Iterable[object]) -> None:
-    """Add many rows; nouns of one type travel in one statement.
+def insert_many(connection: Connection, nouns: Iterable[object]) -> list[bytes]:
+    """Add many rows; nouns of one type travel in one statement. Returns the canonical JSON of each.
 
     Raises:
         StorageError: see :func:`insert`.
     """
     rows: dict[type, list[dict[str, Any]]] = {}
+    canonical = []
     for noun in nouns:
-        canonical_noun(noun)
+        canonical.append(canonical_noun(noun))
         rows.setdefault(type(noun), []).append(_values(noun))
     for noun_type, values in rows.items():
         connection.execute(TABLES[noun_type][0].insert(), values)
+    return canonical
 
 
 def update(connection: Connection, noun: object) -> None:

@@ -63,6 +63,11 @@ class Site:
         """Where ``governance.keys`` keeps its files; only the owner can enter."""
         return self.folder / "keys"
 
+    @property
+    def scratch_folder(self) -> Path:
+        """On whose disk a step may put files without a name."""
+        return self.folder / "runs"
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder in which a step builds what it will store, on the same disk as the artefacts; gone at the end.

@@ -69,30 +69,31 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
         inputs = dataset_inputs(workspace, base)
         with workspace.site.database.read() as connection:
             withdrawn = {known.id for known in withdrawals(connection)}
-        prepared = build(
-            project.data,
-            project_folder=workspace.folder,
-            chat=Chat.load(artifacts.tree(base.id)),
-            context_tokens=base.context_tokens,
-            policy=office.policy,
-            record_key=office.keys.secret("records"),
-            subject_key=office.keys.secret("subjects"),
-            pseudonym_key=office.keys.secret("pseudonyms"),
-            inspector=make_inspector(project.inspection, folder=workspace.folder),
-            form=row_form(project.training),
-            answer_tokens=project.evaluation.task.max_tokens,
-            judge=task.reference_problem,
-            judge_training=task.kind == "json",
-            likelihood=_likelihood(workspace, base),
-            embed=_embed(workspace),
-            title=project.project,
-            use=project.use,
-            base=base.name,
-            withdrawn=withdrawn,
-            progress=progress,
-        )
         dataset_id = new_id("dat")
         with workspace.site.scratch() as scratch:
+            prepared = build(
+                project.data,
+                project_folder=workspace.folder,
+                chat=Chat.load(artifacts.tree(base.id)),
+                context_tokens=base.context_tokens,
+                policy=office.policy,
+                record_key=office.keys.secret("records"),
+                subject_key=office.keys.secret("subjects"),
+                pseudonym_key=office.keys.secret("pseudonyms"),
+                inspector=make_inspector(project.inspection, folder=workspace.folder),
+                form=row_form(project.training),
+                answer_tokens=project.evaluation.task.max_tokens,
+                judge=task.reference_problem,
+                judge_training=task.kind == "json",
+                likelihood=_likelihood(workspace, base),
+                embed=_embed(workspace),
+                title=project.project,
+                use=project.use,
+                base=base.name,
+                withdrawn=withdrawn,
+                scratch=scratch,
+                progress=progress,
+            )
             folder = scratch / "dataset"
             prepared.write(folder)
             tree = artifacts.put_tree(folder)
