@@ -158,7 +158,7 @@ def _prepare(folder: Path, workers: int | None) -> None:
     workspace = open_workspace(folder, actor="benchmark")
     pull(workspace.office, workspace.project.base)
     started, before = time.perf_counter(), _processor_seconds()
-    result = prepare(workspace)
+    result = prepare(workspace, workers=workers)
     seconds = time.perf_counter() - started
     told = {"seconds": seconds, "processor_seconds": _processor_seconds() - before, "kept": result.dataset.train_rows}
     print(json.dumps(told))

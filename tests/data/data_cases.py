@@ -11,6 +11,7 @@ import pytest
 
 from tuneward.data.config import DataConfig
 from tuneward.data.dataset import build
+from tuneward.data.inspecting import Inspecting
 from tuneward.data.prepared import Prepared
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Message
@@ -89,7 +90,7 @@ def prepare(
         record_key=b"records",
         subject_key=b"subjects",
         pseudonym_key=b"pseudonyms",
-        inspector=inspector,
+        inspecting=inspector and Inspecting(inspector),
         form=form,
         answer_tokens=answer_tokens,
         judge=judge,

@@ -4,7 +4,7 @@ Place on the road: what ``workflows.prepare`` calls; joins the other files of th
 screening, overlap, lengths, card). Writes nothing. Knows neither site nor audit log.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from tuneward.data.division import Division, divide
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile, find_files
 from tuneward.data.finding_log import FindingLog
+from tuneward.data.inspecting import Inspecting
 from tuneward.data.law import Law
 from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths, Ruler
@@ -35,7 +36,7 @@ from tuneward.digests import keyed_digest
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Form, Split
 from tuneward.errors import ModelError
-from tuneward.inspection.inspector import Inspector, standard
+from tuneward.inspection.inspector import standard
 from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.licences import Use
 from tuneward.progress import SILENT, Progress
@@ -51,7 +52,7 @@ def build(
     record_key: bytes,
     subject_key: bytes,
     pseudonym_key: bytes | None = None,
-    inspector: Inspector | None = None,
+    inspecting: Inspecting | None = None,
     form: Form = "conversation",
     answer_tokens: int = 0,
     judge: Judge | None = None,
@@ -78,7 +79,7 @@ def build(
         record_key: the site's key for record ids and row digests.
         subject_key: the site's key for pseudonyms of subjects.
         pseudonym_key: the site's key for fakes in the place of findings; without it there are placeholders.
-        inspector: finds what the policy rules on; the standard one where nothing is set.
+        inspecting: finds what the policy rules on; by the standard inspector where nothing is set.
         form: what the method learns from; rows of another kind are refused.
         answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
@@ -107,11 +108,11 @@ def build(
     screening = Screening(
         policy=policy,
         faults=faults,
-        inspector=inspector or standard(),
         pseudonyms=pseudonyms,
         findings=FindingLog(scratch),
     )
     check = AnswerCheck(judge, of_training=judge_training)
+    while_reading = Faults()
     law = Law(
         config=config,
         policy=policy,
@@ -119,20 +120,23 @@ def build(
         today=today or datetime.now(UTC).date(),
         key=subject_key,
         withdrawn=frozenset(withdrawn),
-        faults=faults,
+        faults=while_reading,
     )
     maker = RecordMaker(
         config=config,
         form=form,
         record_key=record_key,
         subject_key=subject_key,
-        faults=faults,
+        faults=while_reading,
         reading=reading,
         law=law,
     )
-    read = _read(files, Rows(scratch), Rows(scratch), maker=maker, screening=screening, check=check, progress=progress)
+    read: dict[Split, Rows] = {"train": Rows(scratch), "test": Rows(scratch)}
+    inspecting = inspecting or Inspecting(standard())
+    _read(files, read, maker=maker, inspecting=inspecting, screening=screening, check=check, progress=progress)
     check.report(faults)
     law.report(files)
+    faults.add_all(while_reading)
     overlap = find_overlap(
         read["train"], read["test"], policy=policy, faults=faults, config=config.quality, suites=suites
     )
@@ -230,24 +234,28 @@ def _context(config: DataConfig, context_tokens: int, faults: Faults) -> int:
 
 def _read(
     files: list[DataFile],
-    train: Rows,
-    test: Rows,
+    rows: Mapping[Split, Rows],
     *,
     maker: RecordMaker,
+    inspecting: Inspecting,
     screening: Screening,
     check: AnswerCheck,
     progress: Progress,
-) -> dict[Split, Rows]:
-    rows: dict[Split, Rows] = {"train": train, "test": test}
+) -> None:
     progress.begin("reading and inspecting rows", unit="rows")
-    for file in files:
-        for record in maker.records(file):
-            progress.advance()
-            screened = screening.screen(record)
-            if screened and (maker.law is None or maker.law.admits_content(screened, screening.staying)):
-                check.look(screened, rows[file.split].add(screened))
+    records = (record for file in files for record in maker.records(file))
+    for item in inspecting.each(records, maker.faults):
+        screening.faults.add_all(item.faults)
+        if item.record is None:
+            break
+        progress.advance()
+        screened = screening.screen(item.record, item.parts, item.found)
+        if screened and (maker.law is None or maker.law.admits_content(screened, screening.staying)):
+            check.look(screened, rows[screened.split].add(screened))
+        screening.faults.add_all(maker.faults.take())  # of the law, which looks once more
     progress.end()
-    return rows
+    if inspecting.journal and inspecting.journal.taken:
+        progress.say(f"{inspecting.journal.taken:,} rows had been inspected before")
 
 
 def _measure(

@@ -1,9 +1,8 @@
 """Screening: what the policy does with what inspection found in a record.
 
-Place on the road: ``data.records`` → here → ``data.overlap``. Each text is inspected, each finding gets the action
-that the policy gives its kind, and the record is kept, rewritten or left out. The texts go no further than this file:
-what is kept of a finding is its kind, place, confidence, rule and view. Of what the policy allows only the number is
-kept.
+Place on the road: ``data.inspecting`` → here → ``data.overlap``. Each finding gets the action that the policy gives its
+kind, and the record is kept, rewritten or left out. The texts go no further than this file: what is kept of a finding
+is its kind, place, confidence, rule and view. Of what the policy allows only the number is kept.
 """
 
 import dataclasses
@@ -16,12 +15,11 @@ from typing import Any, Final
 from tuneward.data.faults import Faults
 from tuneward.data.finding_log import FindingLog, RowFinding
 from tuneward.data.named_rows import NamedRows
-from tuneward.data.parts import Part, parts_of, with_texts
+from tuneward.data.parts import Part, with_texts
 from tuneward.data.reading import compact_json
 from tuneward.domain.finding import Action, Finding
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Record, Split
-from tuneward.inspection.inspector import Inspector, standard
 from tuneward.inspection.overlaps import clusters, resolve
 from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.inspection.redaction import Rewriter, decide, strictest
@@ -41,7 +39,6 @@ class Screening:
     Attributes:
         policy: decides by kind of finding.
         faults: receives rows that the policy blocks.
-        inspector: finds.
         staying: kinds that were found in the last record and are left in it.
         pseudonyms: makes fakes for what the policy pseudonymises; without it there are placeholders.
         findings: everything found that the policy does not simply allow, in the order of the rows.
@@ -52,7 +49,6 @@ class Screening:
 
     policy: Policy
     faults: Faults
-    inspector: Inspector = field(default_factory=standard)
     pseudonyms: Pseudonyms | None = None
     findings: FindingLog = field(default_factory=FindingLog)
     allowed: Counter[str] = field(default_factory=Counter)
@@ -60,10 +56,14 @@ class Screening:
     dropped: dict[Split, NamedRows] = field(default_factory=lambda: {"train": NamedRows(), "test": NamedRows()})
     blocked: Counter[str] = field(default_factory=Counter)
 
-    def screen(self, record: Record) -> Record | None:
-        """Return the record as it may train, or None where the policy drops or blocks it."""
-        parts = parts_of(record)
-        found = [self.inspector.inspect(part.text) for part in parts]
+    def screen(self, record: Record, parts: list[Part], found: list[list[Finding]]) -> Record | None:
+        """Return the record as it may train, or None where the policy drops or blocks it.
+
+        Args:
+            record: the record as it was read.
+            parts: its texts.
+            found: what inspection found in each of them.
+        """
         self.staying = {f.kind for in_part in found for f in in_part if self._action(f) in STAYS}
         if not any(found):
             return record

@@ -170,6 +170,11 @@ class Site:
             folder.mkdir(exist_ok=True)
         return folder
 
+    @property
+    def inspection_folder(self) -> Path:
+        """Where ``prepare`` keeps what inspection found in rows, one file for each project; see ``forget`` there."""
+        return self.folder / "cache" / "inspection"
+
     def cache_folder(self, dataset: str) -> Path:
         """Where runs share what they made from a dataset's rows; its content ends with :meth:`sweep_cache`.
 

@@ -1,12 +1,20 @@
 """Step 2: from the project's files to a dataset that may train, with its data card."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from tuneward.data.dataset import build
+from tuneward.data.faults import Faults
+from tuneward.data.files import find_files
+from tuneward.data.inspecting import Inspecting
+from tuneward.data.inspection_journal import InspectionJournal
 from tuneward.data.likelihood import Likelihood
 from tuneward.data.quality import Embed
+from tuneward.digests import digest_value
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.errors import Fault, ModelError
@@ -14,7 +22,9 @@ from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.governance.consent import mark, withdrawals
 from tuneward.ids import new_id
+from tuneward.inspection.identity import inspector_digest
 from tuneward.inspection.inspector import make_inspector
+from tuneward.inspection.workers import working
 from tuneward.modeling.chat import Chat
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
@@ -25,6 +35,8 @@ from tuneward.workflows.workspace import Workspace
 
 #: The command that asks for permission; it wants a justification.
 ASK = 'tuneward approve request --why "…"'
+_FEWEST_BYTES: Final = 8 * 1024 * 1024
+_MOST_WORKERS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -46,8 +58,17 @@ class PrepareResult:
     next: str
 
 
-def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResult:
+def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progress = SILENT) -> PrepareResult:
     """Read, inspect, clean, check and fingerprint the project's rows.
+
+    When it is killed, the next call takes what was inspected from a journal (:mod:`data.inspection_journal`) and makes
+    the same dataset, to the byte.
+
+    Args:
+        workspace: the project.
+        workers: processes that inspect rows beside this one; below two none. None: one for each of up to eight
+            cores where the files hold eight MiB or more. Their number changes nothing in the dataset.
+        progress: told of every row, and of rows that had been inspected before.
 
     Raises:
         ConfigError: a term list or pattern that cannot be used, every fault at once.
@@ -70,7 +91,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
         with workspace.site.database.read() as connection:
             withdrawn = {known.id for known in withdrawals(connection)}
         dataset_id = new_id("dat")
-        with workspace.site.scratch() as scratch:
+        with workspace.site.scratch() as scratch, _inspecting(workspace, scratch, workers) as inspecting:
             prepared = build(
                 project.data,
                 project_folder=workspace.folder,
@@ -80,7 +101,7 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
                 record_key=office.keys.secret("records"),
                 subject_key=office.keys.secret("subjects"),
                 pseudonym_key=office.keys.secret("pseudonyms"),
-                inspector=make_inspector(project.inspection, folder=workspace.folder),
+                inspecting=inspecting,
                 form=row_form(project.training),
                 answer_tokens=project.evaluation.task.max_tokens,
                 judge=task.reference_problem,
@@ -122,6 +143,35 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             c.note(fingerprint=dataset.fingerprint, train_rows=dataset.train_rows, test_rows=dataset.test_rows)
         dataset = survey(workspace).dataset or dataset
     return _result(workspace, dataset, reused=False)
+
+
+@contextmanager
+def _inspecting(workspace: Workspace, scratch: Path, workers: int | None) -> Iterator[Inspecting]:
+    """What finds in rows what the policy rules on: an inspector, processes beside it, and what was found before."""
+    settings, folder, office = workspace.project.inspection, workspace.folder, workspace.office
+    inspector = make_inspector(settings, folder=folder)
+    name = digest_value(workspace.project.project)
+    journal = InspectionJournal(
+        workspace.site.inspection_folder / f"{name}.journal",
+        inspector=inspector_digest(settings, folder=folder),
+        key=office.keys.secret("records"),
+        scratch=scratch,
+    )
+    count = _cores(workspace) if workers is None else workers
+    try:
+        with working(settings, folder, count=count, inspector=inspector) as others:
+            yield Inspecting(inspector, others, journal)
+        journal.finish()
+    finally:
+        journal.close()
+
+
+def _cores(workspace: Workspace) -> int:
+    """Processes that are worth their start."""
+    files = find_files(workspace.project.data, project_folder=workspace.folder, faults=Faults())
+    if sum(file.bytes for file in files) < _FEWEST_BYTES:
+        return 1
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def require_base(workspace: Workspace, road: Road) -> Base:
