@@ -1,8 +1,8 @@
 """Inspecting: records with what inspection found in each of their texts, in their order.
 
-Place on the road: ``data.records`` → here → ``data.screening``. Texts go some hundred rows at a time to the inspector of
-this process or to workers beside it, while the next rows are read; what the journal knows is not inspected again. The
-number of workers and what the journal knows change nothing in what comes out.
+Place on the road: ``data.records`` → here → ``data.screening``. Texts go some hundred rows at a time to the inspector
+of this process or to workers beside it, while the next rows are read; what the journal knows is not inspected again.
+The number of workers and what the journal knows change nothing in what comes out.
 """
 
 from collections import deque
@@ -20,6 +20,9 @@ from tuneward.inspection.workers import Workers
 
 _ROWS_TOGETHER: Final = 256
 _CHARACTERS_TOGETHER: Final = 1 << 19
+#: Texts, and their characters, that are inspected here before workers are worth their start.
+_TEXTS_ALONE: Final = 4096
+_CHARACTERS_ALONE: Final = 1 << 22
 #: Pieces under way for each worker: one that it reads, and one that is ready for it.
 _UNDER_WAY: Final = 2
 
@@ -66,13 +69,15 @@ class _Piece:
         keys: of the rows that are not known, by which they are remembered.
         known: of each row what was found before, or None.
         answer: to the texts of those that are not known.
+        last: what was wrong with the rows behind all records; None but for the last piece.
     """
 
-    rows: list[tuple[Record | None, list[Part], Faults]] = field(default_factory=list)
+    rows: list[tuple[Record, list[Part], Faults]] = field(default_factory=list)
     characters: int = 0
     keys: list[bytes] = field(default_factory=list)
     known: list[list[list[Finding]] | None] = field(default_factory=list)
     answer: _Answer | None = None
+    last: Faults | None = None
 
 
 @dataclass
@@ -81,13 +86,15 @@ class Inspecting:
 
     Attributes:
         inspector: of this process.
-        workers: processes beside it.
+        workers: processes beside it; asked when there are more than some thousand texts.
         journal: what was found before.
     """
 
     inspector: Inspector
     workers: Workers | None = None
     journal: InspectionJournal | None = None
+    _texts: int = 0
+    _characters: int = 0
 
     def each(self, records: Iterable[Record], faults: Faults) -> Iterator[Inspected]:
         """Every record, inspected, and a last item without one.
@@ -114,7 +121,12 @@ class Inspecting:
             piece.known = self.journal.look(keys)
             piece.keys = [key for key, known in zip(keys, piece.known, strict=True) if known is None]
         unknown = [text for row, known in zip(texts, piece.known, strict=True) if known is None for text in row]
-        piece.answer = self.workers.submit(unknown) if self.workers and unknown else _Here(self.inspector, unknown)
+        far = self._texts > _TEXTS_ALONE or self._characters > _CHARACTERS_ALONE
+        self._texts += len(unknown)
+        self._characters += sum(map(len, unknown))
+        piece.answer = (
+            self.workers.submit(unknown) if self.workers and far and unknown else _Here(self.inspector, unknown)
+        )
 
     def _end(self, piece: _Piece) -> Iterator[Inspected]:
         assert piece.answer is not None
@@ -128,6 +140,8 @@ class Inspecting:
             self.journal.add(piece.keys, new)
         for (record, parts, faults), in_row in zip(piece.rows, found, strict=True):
             yield Inspected(record, parts, in_row, faults)
+        if piece.last is not None:
+            yield Inspected(None, [], [], piece.last)
 
 
 def _pieces(records: Iterable[Record], faults: Faults) -> Iterator[_Piece]:
@@ -139,5 +153,5 @@ def _pieces(records: Iterable[Record], faults: Faults) -> Iterator[_Piece]:
         if len(piece.rows) == _ROWS_TOGETHER or piece.characters >= _CHARACTERS_TOGETHER:
             yield piece
             piece = _Piece()
-    piece.rows.append((None, [], faults.take()))
+    piece.last = faults.take()
     yield piece

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
@@ -22,7 +22,7 @@ from tuneward.inspection.inspector import Inspector
 Found = list[list[Finding]]
 
 
-class _Lost(Exception):
+class _LostError(Exception):
     """A worker does not answer any more."""
 
 
@@ -44,24 +44,22 @@ class _Worker:
         """What stands in the texts.
 
         Raises:
-            _Lost: the process has ended.
+            _LostError: the process has ended.
         """
         self._write(list(texts))
         try:
             answer = json.loads(self._pipe(self._process.stdout).readline())
             return [[Finding(*values) for values in found] for found in answer]
         except (OSError, ValueError, TypeError):
-            raise _Lost from None
+            raise _LostError from None
 
     def end(self) -> None:
         """End the process, whatever it does; returns when it has ended."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            try:
+            with suppress(OSError):  # what was still to be written
                 self._pipe(pipe).close()
-            except OSError:  # what was still to be written
-                pass
 
     def _write(self, value: object) -> None:
         pipe = self._pipe(self._process.stdin)
@@ -69,7 +67,7 @@ class _Worker:
             pipe.write(json.dumps(value) + "\n")
             pipe.flush()
         except OSError:
-            raise _Lost from None
+            raise _LostError from None
 
     @staticmethod
     def _pipe(pipe: IO[str] | None) -> IO[str]:
@@ -78,7 +76,7 @@ class _Worker:
 
 
 class Workers:
-    """Processes that inspect; made by :func:`working`.
+    """Processes that inspect, started when first asked; made by :func:`working`.
 
     Attributes:
         count: how many there are.
@@ -87,16 +85,19 @@ class Workers:
 
     def __init__(self, config: InspectionConfig, folder: Path, *, count: int, inspector: Inspector) -> None:
         self.count, self.lost = count, 0
+        self._settings = config, folder
         self._inspector = inspector
-        self._ending = False
+        self._begun = self._ending = False
         self._all: list[_Worker] = []
         self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="inspection")
-        for _ in range(count):
-            self._idle.put(self._started(config, folder))
 
     def submit(self, texts: Sequence[str]) -> "Future[Found]":
         """Have texts inspected; the result has a list of findings for each."""
+        if not self._begun:
+            self._begun = True
+            for _ in range(self.count):
+                self._idle.put(self._started())
         return self._threads.submit(self._inspect, texts)
 
     def end(self) -> None:
@@ -106,10 +107,10 @@ class Workers:
             worker.end()
         self._threads.shutdown(cancel_futures=True)
 
-    def _started(self, config: InspectionConfig, folder: Path) -> _Worker | None:
+    def _started(self) -> _Worker | None:
         try:
-            worker = _Worker(config, folder)
-        except (OSError, _Lost):  # no process can be had: then without
+            worker = _Worker(*self._settings)
+        except (OSError, _LostError):  # no process can be had: then without
             self.lost += 1
             return None
         self._all.append(worker)
@@ -120,7 +121,7 @@ class Workers:
         try:
             if worker is not None:
                 return worker.ask(texts)
-        except _Lost:
+        except _LostError:
             worker = None
             self.lost += 1
         finally:

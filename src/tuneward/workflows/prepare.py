@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneward.data.dataset import build
-from tuneward.data.faults import Faults
-from tuneward.data.files import find_files
 from tuneward.data.inspecting import Inspecting
 from tuneward.data.inspection_journal import InspectionJournal
 from tuneward.data.likelihood import Likelihood
@@ -35,7 +33,6 @@ from tuneward.workflows.workspace import Workspace
 
 #: The command that asks for permission; it wants a justification.
 ASK = 'tuneward approve request --why "…"'
-_FEWEST_BYTES: Final = 8 * 1024 * 1024
 _MOST_WORKERS: Final = 8
 
 
@@ -66,8 +63,8 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
 
     Args:
         workspace: the project.
-        workers: processes that inspect rows beside this one; below two none. None: one for each of up to eight
-            cores where the files hold eight MiB or more. Their number changes nothing in the dataset.
+        workers: processes that inspect rows beside this one when there are some thousands; below two none. None: one
+            for each of up to eight cores. Their number changes nothing in the dataset.
         progress: told of every row, and of rows that had been inspected before.
 
     Raises:
@@ -157,7 +154,7 @@ def _inspecting(workspace: Workspace, scratch: Path, workers: int | None) -> Ite
         key=office.keys.secret("records"),
         scratch=scratch,
     )
-    count = _cores(workspace) if workers is None else workers
+    count = _cores() if workers is None else workers
     try:
         with working(settings, folder, count=count, inspector=inspector) as others:
             yield Inspecting(inspector, others, journal)
@@ -166,12 +163,10 @@ def _inspecting(workspace: Workspace, scratch: Path, workers: int | None) -> Ite
         journal.close()
 
 
-def _cores(workspace: Workspace) -> int:
-    """Processes that are worth their start."""
-    files = find_files(workspace.project.data, project_folder=workspace.folder, faults=Faults())
-    if sum(file.bytes for file in files) < _FEWEST_BYTES:
-        return 1
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_WORKERS)
+def _cores() -> int:
+    """Processes that this one may keep busy; more than eight wait for it, since it reads and screens alone."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_WORKERS)
 
 
 def require_base(workspace: Workspace, road: Road) -> Base:
