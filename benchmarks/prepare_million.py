@@ -104,8 +104,9 @@ def measure(base: Path, *, rows: int, workers: int | None, scratch: Path) -> Tak
     """Make a project, prepare it in a process of its own and watch that."""
     folder = scratch / f"rows-{rows}"
     make_project(folder, base, rows=rows)
-    command = [sys.executable, "-m", "benchmarks.prepare_million", "--prepare", str(folder)]
-    command += ["--workers", str(workers)] if workers else []
+    command = [sys.executable, "-m", "benchmarks.prepare_million"]
+    subprocess.run([*command, "--pull", str(folder)], check=True)
+    command += ["--prepare", str(folder), *(["--workers", str(workers)] if workers else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0
     while process.poll() is None:
@@ -124,8 +125,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--base", type=Path, help="folder of a base model; a tiny random one if left out")
     parser.add_argument("--workers", type=int, help="processes that inspect; the product's own choice if left out")
+    parser.add_argument("--pull", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.pull:
+        _pull(options.pull)
+        return
     if options.prepare:
         _prepare(options.prepare, options.workers)
         return
@@ -148,15 +153,21 @@ def main() -> None:
     )
 
 
-def _prepare(folder: Path, workers: int | None) -> None:
+def _pull(folder: Path) -> None:
     from tuneward.workflows.init import init
-    from tuneward.workflows.prepare import prepare
     from tuneward.workflows.pull import pull
     from tuneward.workflows.workspace import open_workspace
 
     init(folder, actor="benchmark")
     workspace = open_workspace(folder, actor="benchmark")
     pull(workspace.office, workspace.project.base)
+
+
+def _prepare(folder: Path, workers: int | None) -> None:
+    from tuneward.workflows.prepare import prepare
+    from tuneward.workflows.workspace import open_workspace
+
+    workspace = open_workspace(folder, actor="benchmark")
     started, before = time.perf_counter(), _processor_seconds()
     result = prepare(workspace, workers=workers)
     seconds = time.perf_counter() - started

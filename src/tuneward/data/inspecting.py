@@ -97,7 +97,7 @@ class Inspecting:
     _characters: int = 0
 
     def each(self, records: Iterable[Record], faults: Faults) -> Iterator[Inspected]:
-        """Every record, inspected, and a last item without one.
+        """Every record, inspected, and a last item without one; workers are ended then.
 
         Args:
             records: read while earlier ones are inspected.
@@ -112,6 +112,8 @@ class Inspecting:
                 yield from self._end(under_way.popleft())
         while under_way:
             yield from self._end(under_way.popleft())
+        if self.workers:
+            self.workers.end()  # their memory is wanted for what comes next
 
     def _begin(self, piece: _Piece) -> None:
         texts = [[part.text for part in parts] for _, parts, _ in piece.rows]

@@ -101,7 +101,7 @@ class Workers:
         return self._threads.submit(self._inspect, texts)
 
     def end(self) -> None:
-        """End every process and thread; what was not answered yet is never answered."""
+        """End every process and thread; what was not answered yet is never answered. May be called again."""
         self._ending = True
         for worker in self._all:
             worker.end()
