@@ -1,5 +1,7 @@
 """Inspecting: workers and journal change nothing in what comes out, not even the order of faults."""
 
+from contextlib import contextmanager
+
 import pytest
 from data_cases import policy, prepare, row, write_rows
 
@@ -9,7 +11,7 @@ from tuneward.data.inspection_journal import InspectionJournal
 from tuneward.errors import DataError
 from tuneward.inspection.config import InspectionConfig
 from tuneward.inspection.inspector import standard
-from tuneward.inspection.workers import working
+from tuneward.inspection.workers import make_workers
 
 RULES = policy({"api_key": "block", "email": "pseudonymise", "phone": "drop", "*": "redact"})
 
@@ -29,6 +31,15 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+@contextmanager
+def closing(folder):
+    workers = make_workers(InspectionConfig(), folder, count=2, inspector=standard())
+    try:
+        yield workers
+    finally:
+        workers.end()
+
+
 def made(project, name, **settings):
     prepared = prepare(project, rules=RULES, inspecting=Inspecting(standard(), **settings))
     prepared.write(project / name)
@@ -42,7 +53,7 @@ def journal(project):
 
 def test_workers_and_journal_change_nothing(project):
     alone = made(project, "alone")
-    with working(InspectionConfig(), project, count=2, inspector=standard()) as workers:
+    with closing(project) as workers:
         assert made(project, "two", workers=workers, journal=journal(project)) == alone
         assert workers.lost == 0
         again = journal(project)
@@ -69,12 +80,12 @@ def test_faults_come_in_the_order_of_the_rows(project):
     places = [place for code, place in alone if code in ("TW-DATA-018", "TW-DATA-024")]
     assert places == sorted(places, key=lambda place: int(place.partition(":")[2]))
     assert {code for code, _ in alone} >= {"TW-DATA-018", "TW-DATA-024"}
-    with working(InspectionConfig(), project, count=2, inspector=standard()) as workers:
+    with closing(project) as workers:
         assert faults(workers=workers) == alone
 
 
 def test_few_rows_start_no_worker(project, monkeypatch):
     monkeypatch.setattr(inspecting_module, "_TEXTS_ALONE", 4096)
-    with working(InspectionConfig(), project, count=2, inspector=standard()) as workers:
+    with closing(project) as workers:
         made(project, "few", workers=workers)
-        assert workers._all == []
+        assert workers._children == []

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tuneward.inspection.config import InspectionConfig
 from tuneward.inspection.identity import inspector_digest
 from tuneward.inspection.inspector import make_inspector
-from tuneward.inspection.workers import working
+from tuneward.inspection.workers import make_workers
 
 TEXTS = ["Write to anna@example.org.", "nothing", "", "\ud800 lone \x00 ü 😀 +49 170 1234567", "plain\nlines\r\n"]
 SETTINGS = InspectionConfig(terms={"customers": "terms.txt"}, patterns={"order": "ORD-[0-9]+"})
@@ -24,8 +25,17 @@ def folder(tmp_path):
     return tmp_path
 
 
+@contextmanager
+def working(config, folder, *, count, inspector):
+    workers = make_workers(config, folder, count=count, inspector=inspector)
+    try:
+        yield workers
+    finally:
+        workers.end()
+
+
 def pids(workers):
-    return [worker._process.pid for worker in workers._all]
+    return [child.pid for child in workers._children]
 
 
 def lives(pid):
@@ -67,11 +77,6 @@ def test_none_can_be_started(folder, monkeypatch):
         assert workers.submit(TEXTS).result() == [inspector.inspect(text) for text in TEXTS]
 
 
-def test_below_two_there_are_none(folder):
-    with working(SETTINGS, folder, count=1, inspector=make_inspector(SETTINGS, folder=folder)) as workers:
-        assert workers is None
-
-
 def test_an_interruption_ends_them(folder):
     inspector = make_inspector(SETTINGS, folder=folder)
     started = []
@@ -94,11 +99,11 @@ import sys, time
 from pathlib import Path
 from tuneward.inspection.config import InspectionConfig
 from tuneward.inspection.inspector import standard
-from tuneward.inspection.workers import working
-with working(InspectionConfig(), Path("."), count=2, inspector=standard()) as workers:
-    workers.submit(["text"]).result()
-    print(*(worker._process.pid for worker in workers._all), flush=True)
-    time.sleep(60)
+from tuneward.inspection.workers import make_workers
+workers = make_workers(InspectionConfig(), Path("."), count=2, inspector=standard())
+workers.submit(["text"]).result()
+print(*(child.pid for child in workers._children), flush=True)
+time.sleep(60)
 """
 
 

@@ -1,7 +1,8 @@
 """``prepare`` that kills itself: ``python -m tests.journey.killed_prepare FOLDER WHERE TIMES``.
 
 ``WHERE`` is ``module:name`` or ``module:Class.name`` of a function of ours; when it is called the ``TIMES``th time, the
-process ends by SIGKILL, before the function does anything. Inspection goes to two processes from the first row on.
+process ends by SIGKILL, before the function does anything. Inspection and measuring go to two processes from the
+first row on.
 """
 
 import os
@@ -11,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tuneward.data import inspecting
+from tuneward.data import inspecting, measuring
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.workspace import open_workspace
 
@@ -35,6 +36,6 @@ def _kill_at(where: str, times: int) -> None:
 
 
 if __name__ == "__main__":
-    inspecting._TEXTS_ALONE = 0  # type: ignore[misc]
+    inspecting._TEXTS_ALONE = measuring._ROWS_ALONE = 0  # type: ignore[misc]
     _kill_at(sys.argv[2], int(sys.argv[3]))
     prepare(open_workspace(Path(sys.argv[1]), actor="ada"), workers=2)

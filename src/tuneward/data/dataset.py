@@ -24,6 +24,7 @@ from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths, Ruler
 from tuneward.data.likelihood import Likelihood, losses_of
 from tuneward.data.measure import ChatTemplate
+from tuneward.data.measuring import Measuring
 from tuneward.data.overlap import find_overlap
 from tuneward.data.prepared import Digests, Prepared, fingerprint_of
 from tuneward.data.quality import Embed, judge_quality
@@ -53,6 +54,7 @@ def build(
     subject_key: bytes,
     pseudonym_key: bytes | None = None,
     inspecting: Inspecting | None = None,
+    measuring: Measuring | None = None,
     form: Form = "conversation",
     answer_tokens: int = 0,
     judge: Judge | None = None,
@@ -80,6 +82,7 @@ def build(
         subject_key: the site's key for pseudonyms of subjects.
         pseudonym_key: the site's key for fakes in the place of findings; without it there are placeholders.
         inspecting: finds what the policy rules on; by the standard inspector where nothing is set.
+        measuring: measures as ``chat`` does, maybe in more processes than this one.
         form: what the method learns from; rows of another kind are refused.
         answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
@@ -158,7 +161,7 @@ def build(
     )
     screening.findings.move(division.moved)
     ruler = Ruler(
-        chat=chat,
+        measuring=measuring or Measuring(chat),
         context_tokens=context,
         engine_tokens=context_tokens,
         answer_tokens=answer_tokens,

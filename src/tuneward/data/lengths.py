@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from tuneward.data.config import TooLong
 from tuneward.data.cut import UncuttableError, cut
 from tuneward.data.faults import Faults
-from tuneward.data.measure import ChatTemplate, Size, measure
+from tuneward.data.measure import Size, measure
+from tuneward.data.measuring import Measuring
 from tuneward.data.named_rows import NAMED, NamedRows
 from tuneward.data.records import named
 from tuneward.data.rows import Rows
@@ -89,7 +90,7 @@ class Ruler:
     """Measures rows against a context.
 
     Attributes:
-        chat: renders and tokenises.
+        measuring: renders and tokenises.
         context_tokens: the longest row that fits.
         engine_tokens: the longest prompt and answer that the engine takes together; not less than ``context_tokens``.
         answer_tokens: the longest answer that the evaluation asks for.
@@ -98,7 +99,7 @@ class Ruler:
         faults: receives rows that are refused.
     """
 
-    chat: ChatTemplate
+    measuring: Measuring
     context_tokens: int
     engine_tokens: int
     answer_tokens: int
@@ -116,12 +117,13 @@ class Ruler:
         unrendered, failure, seen = Faults(), None, 0
         too_long, no_room = _Longest(), _Longest()
         most = self.engine_tokens - self.answer_tokens
-        for record in records:
+        for record, measured in self.measuring.each(records):
             progress.advance()
             seen += 1
             try:
-                size = measure(self.chat, record)
-                question = self._question(record)
+                if isinstance(measured, ModelError):
+                    raise measured
+                size, question = measured
                 fits = size.longest <= self.context_tokens
                 if record.form == "document" and not fits and self._cut(record, result):
                     continue
@@ -154,17 +156,11 @@ class Ruler:
             self._refuse_no_room(no_room)
         return result
 
-    def _question(self, record: Record) -> int:
-        """Tokens of a test row's prompt; 0 where none is asked."""
-        if record.split == "train" or record.form == "document":
-            return 0
-        return len(self.chat.prompt_ids(record.prompt, tools=record.tools))
-
     def _cut(self, record: Record, result: Lengths) -> bool:
         """Cut a document into passages that fit; False where a single word does not."""
 
         def size(text: str) -> int:
-            return len(self.chat.document(text).ids)
+            return len(self.measuring.chat.document(text).ids)
 
         overhead = max(0, 2 * size("a\n\n") - size("a\n\na\n\n"))
         try:
@@ -175,7 +171,7 @@ class Ruler:
         result.broken_paragraphs += broken
         for number, text in enumerate(passages):
             passage = dataclasses.replace(record, messages=(Message("document", text),))
-            result.keep(named(passage, key=self.record_key, part=number), measure(self.chat, passage))
+            result.keep(named(passage, key=self.record_key, part=number), measure(self.measuring.chat, passage))
         return True
 
     def _split(self, record: Record, result: Lengths) -> None:
@@ -187,13 +183,13 @@ class Ruler:
         for turn in _turns(record.messages[len(head) :]):
             if current:
                 longer = dataclasses.replace(record, messages=(*head, *current, *turn))
-                size = measure(self.chat, longer)
+                size = measure(self.measuring.chat, longer)
                 if size.longest <= self.context_tokens:
                     current += turn
                     pieces[-1] = (longer, size)
                     continue
             alone = dataclasses.replace(record, messages=(*head, *turn))
-            size = measure(self.chat, alone)
+            size = measure(self.measuring.chat, alone)
             if size.longest <= self.context_tokens and size.learned:
                 current = turn
                 pieces.append((alone, size))

@@ -1,32 +1,24 @@
 """Worker: a process that inspects texts for another one: ``python -m tuneward.inspection.worker``.
 
-Place on the road: the child's side of ``inspection.workers``. Reads lines of JSON and answers each: first the settings
-and the folder that they start from, then lists of texts. Ends with its input, so that it does not outlive whoever
-started it, and leaves Ctrl-C to that process. Texts are answered with findings and written nowhere.
+Place on the road: the child's side of ``inspection.workers``. Texts are answered with findings and written nowhere.
 """
 
-import json
-import signal
-import sys
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tuneward.inspection.config import InspectionConfig
 from tuneward.inspection.inspector import make_inspector
+from tuneward.processes import answer_lines
 
 
-def serve(asked: TextIO, answers: TextIO) -> None:
-    """Answer every line of ``asked`` until it ends."""
-    begun = json.loads(next(asked))
-    inspector = make_inspector(InspectionConfig.model_validate(begun["settings"]), folder=Path(begun["folder"]))
-    for line in asked:
-        texts: list[str] = json.loads(line)
-        found: list[list[tuple[Any, ...]]] = [[astuple(f) for f in inspector.inspect(text)] for text in texts]
-        answers.write(json.dumps(found) + "\n")
-        answers.flush()
+def begin(settings: dict[str, Any]) -> Callable[[list[str]], object]:
+    """What answers a list of texts with the findings in each."""
+    config = InspectionConfig.model_validate(settings["inspection"])
+    inspector = make_inspector(config, folder=Path(settings["folder"]))
+    return lambda texts: [[astuple(finding) for finding in inspector.inspect(text)] for text in texts]
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(sys.stdin, sys.stdout)
+    answer_lines(begin)

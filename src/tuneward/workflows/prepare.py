@@ -11,6 +11,7 @@ from tuneward.data.dataset import build
 from tuneward.data.inspecting import Inspecting
 from tuneward.data.inspection_journal import InspectionJournal
 from tuneward.data.likelihood import Likelihood
+from tuneward.data.measuring import Measuring, make_processes
 from tuneward.data.quality import Embed
 from tuneward.digests import digest_value
 from tuneward.domain.base import Base
@@ -22,7 +23,7 @@ from tuneward.governance.consent import mark, withdrawals
 from tuneward.ids import new_id
 from tuneward.inspection.identity import inspector_digest
 from tuneward.inspection.inspector import make_inspector
-from tuneward.inspection.workers import working
+from tuneward.inspection.workers import make_workers
 from tuneward.modeling.chat import Chat
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
@@ -63,8 +64,8 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
 
     Args:
         workspace: the project.
-        workers: processes that inspect rows beside this one when there are some thousands; below two none. None: one
-            for each of up to eight cores. Their number changes nothing in the dataset.
+        workers: processes that inspect and measure rows beside this one where there are some thousands of them; below
+            two none. None: one for each of up to eight cores. Their number changes nothing in the dataset.
         progress: told of every row, and of rows that had been inspected before.
 
     Raises:
@@ -88,17 +89,25 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
         with workspace.site.database.read() as connection:
             withdrawn = {known.id for known in withdrawals(connection)}
         dataset_id = new_id("dat")
-        with workspace.site.scratch() as scratch, _inspecting(workspace, scratch, workers) as inspecting:
+        count = _cores() if workers is None else workers
+        base_folder = artifacts.tree(base.id)
+        chat = Chat.load(base_folder)
+        with (
+            workspace.site.scratch() as scratch,
+            _inspecting(workspace, scratch, count) as inspecting,
+            _measuring(base_folder, chat, count) as measuring,
+        ):
             prepared = build(
                 project.data,
                 project_folder=workspace.folder,
-                chat=Chat.load(artifacts.tree(base.id)),
+                chat=chat,
                 context_tokens=base.context_tokens,
                 policy=office.policy,
                 record_key=office.keys.secret("records"),
                 subject_key=office.keys.secret("subjects"),
                 pseudonym_key=office.keys.secret("pseudonyms"),
                 inspecting=inspecting,
+                measuring=measuring,
                 form=row_form(project.training),
                 answer_tokens=project.evaluation.task.max_tokens,
                 judge=task.reference_problem,
@@ -143,7 +152,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
 
 
 @contextmanager
-def _inspecting(workspace: Workspace, scratch: Path, workers: int | None) -> Iterator[Inspecting]:
+def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Inspecting]:
     """What finds in rows what the policy rules on: an inspector, processes beside it, and what was found before."""
     settings, folder, office = workspace.project.inspection, workspace.folder, workspace.office
     inspector = make_inspector(settings, folder=folder)
@@ -154,13 +163,25 @@ def _inspecting(workspace: Workspace, scratch: Path, workers: int | None) -> Ite
         key=office.keys.secret("records"),
         scratch=scratch,
     )
-    count = _cores() if workers is None else workers
+    workers = make_workers(settings, folder, count=count, inspector=inspector) if count > 1 else None
     try:
-        with working(settings, folder, count=count, inspector=inspector) as others:
-            yield Inspecting(inspector, others, journal)
+        yield Inspecting(inspector, workers, journal)
         journal.finish()
     finally:
         journal.close()
+        if workers:
+            workers.end()
+
+
+@contextmanager
+def _measuring(folder: Path, chat: Chat, count: int) -> Iterator[Measuring]:
+    """What counts the tokens of rows: the base's template and tokenizer, here and in processes beside this one."""
+    processes = make_processes(folder, count=count, chat=chat) if count > 1 else None
+    try:
+        yield Measuring(chat, processes)
+    finally:
+        if processes:
+            processes.end()
 
 
 def _cores() -> int:
