@@ -90,8 +90,8 @@ class FindingLog:
             places = self.places.setdefault(finding.kind, {})
             if len(places) < NAMED:
                 places.setdefault(item.source, item.action)
-            span = (finding.kind, finding.start, finding.end, finding.confidence, finding.rule, finding.view)
-            self._lines.add(json.dumps((item.record, item.split, item.source, item.field, span, item.action)).encode())
+            told = (item.record, item.split, item.source, item.field, finding.values, item.action)
+            self._lines.add(json.dumps(told).encode())
 
     def move(self, sides: Mapping[str, str]) -> None:
         """Tell findings of rows that were held out of the training files on which side they stand now.

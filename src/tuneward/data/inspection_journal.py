@@ -19,7 +19,6 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 from typing import IO, Final
 
@@ -78,7 +77,7 @@ class InspectionJournal:
         """Remember what was found in rows; a disk that is full ends the journal where it stands, not the run."""
         if self._handle is None or not keys:
             return
-        lines = [json.dumps([list(map(astuple, part)) for part in row]).encode() for row in found]
+        lines = [json.dumps([[finding.values for finding in part] for part in row]).encode() for row in found]
         before = self._handle.tell()
         try:
             self._handle.write(_piece([key + line for key, line in zip(keys, lines, strict=True)]))

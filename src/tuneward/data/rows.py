@@ -109,9 +109,7 @@ class Rows(_Records):
         return self._read(self._lines[position], self._terms[position])
 
     def _read(self, line: bytes, number: int) -> Record:
-        record = Record.from_json(json.loads(line))
-        terms = self._sets[number]
-        return record if terms is None else replace(record, terms=terms)
+        return Record.from_json(json.loads(line), self._sets[number])
 
 
 class Selection(_Records):

@@ -4,7 +4,6 @@ Place on the road: the child's side of ``inspection.workers``. Texts are answere
 """
 
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ def begin(settings: dict[str, Any]) -> Callable[[list[str]], object]:
     """What answers a list of texts with the findings in each."""
     config = InspectionConfig.model_validate(settings["inspection"])
     inspector = make_inspector(config, folder=Path(settings["folder"]))
-    return lambda texts: [[astuple(finding) for finding in inspector.inspect(text)] for text in texts]
+    return lambda texts: [[finding.values for finding in inspector.inspect(text)] for text in texts]
 
 
 if __name__ == "__main__":
