@@ -148,8 +148,8 @@ def main() -> None:
     first, last = taken[0], taken[-1]
     bytes_per_row = 2**20 * (last.peak_mib - first.peak_mib) / max(1, last.rows - first.rows)
     print(
-        f"{last.rows:,} against {first.rows:,} rows: time per row {last.per_row / first.per_row:.2f}, "
-        f"{bytes_per_row:.0f} bytes more for each row; seconds: {last.seconds:.0f}, peak MiB: {last.peak_mib:.0f}"
+        f"{last.rows:,} against {first.rows:,} rows; time per row: {last.per_row / first.per_row:.2f}; "
+        f"bytes more for each row: {bytes_per_row:.0f}; seconds: {last.seconds:.0f}; peak MiB: {last.peak_mib:.0f}"
     )
 
 
