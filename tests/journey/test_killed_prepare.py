@@ -1,6 +1,8 @@
 """kill -9 in the middle of ``prepare``: the next call goes on from the journal and makes the same bytes."""
 
+import errno
 import json
+import os
 import random
 import shutil
 import signal
@@ -14,6 +16,7 @@ import pytest
 from tests.journey.tiny_project import ANSWER, COLOURS, make_project
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
+from tuneward.errors import StorageError
 from tuneward.governance.row_check import check_rows
 from tuneward.progress import Silent
 from tuneward.storage.repository import find
@@ -109,6 +112,31 @@ def test_what_was_killed_goes_on_and_ends_in_the_same_bytes(
     assert check_rows(workspace.site) == ()
     assert list((workspace.site.folder / "runs").iterdir()) == [], "nothing of the rows is left"
     assert [path.suffix for path in workspace.site.inspection_folder.iterdir()] == [".journal"]
+
+
+def test_a_disk_that_fills_among_the_rows_loses_nothing(
+    copied: Callable[[str], Path], undisturbed: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, heard = open_workspace(copied("full"), actor="ada"), Heard()
+    written, taken = os.pwrite, 0
+
+    def full(descriptor: int, data: bytes, place: int) -> int:
+        nonlocal taken
+        taken += len(data)
+        if taken > 600_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(descriptor, data, place)
+
+    monkeypatch.setattr("tuneward.data.spool.os.pwrite", full)
+    with pytest.raises(StorageError, match="free some space") as caught:
+        prepare(workspace)
+    assert [fault.code for fault in caught.value.faults] == ["TW-STOR-007"]
+    with workspace.site.database.read() as c:
+        assert find(c, RecordEntry) == []
+    assert list((workspace.site.folder / "runs").iterdir()) == []
+    monkeypatch.undo()
+    assert content(workspace, prepare(workspace, progress=heard)) == undisturbed
+    assert any("had been inspected before" in text for text in heard.said)
 
 
 def test_another_policy_or_more_rows_inspect_only_what_is_new(copied: Callable[[str], Path]) -> None:
