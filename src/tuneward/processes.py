@@ -102,7 +102,7 @@ class _Child:
 
     def __init__(self, module: str, settings: object) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-m", module],  # -P: no module is taken from the folder we were called in
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -259,6 +259,8 @@ def _read(
     progress.end()
     if inspecting.journal and inspecting.journal.taken:
         progress.say(f"{inspecting.journal.taken:,} rows had been inspected before")
+    if inspecting.workers and inspecting.workers.lost:
+        progress.say(f"{inspecting.workers.lost} processes that inspect have ended; their rows were inspected here")
 
 
 def _measure(

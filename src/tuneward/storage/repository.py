@@ -6,7 +6,7 @@ Place on the road: under every step, on a connection that somebody else opened. 
 Law: ``get(c, type(noun), noun.id) == noun`` after ``insert(c, noun)``, for nouns made of JSON values.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar, get_origin, get_type_hints
@@ -170,6 +170,23 @@ def find(connection: Connection, noun_type: type[Noun], *, order: str | None = N
     if damaged:
         raise StorageError(damaged)
     return nouns
+
+
+def each(connection: Connection, noun_type: type[Noun], **equals: Any) -> Iterator[Noun]:
+    """What :func:`find` returns, one after the other, for rows that are too many to be held.
+
+    Raises:
+        StorageError: at the end, naming every row among them that holds damaged JSON.
+    """
+    damaged = list[Fault]()
+    statement = _ordered(noun_type, None).where(*_conditions(noun_type, equals))
+    for row in connection.execute(statement).mappings():
+        if fault := _damaged(TABLES[noun_type][0], row):
+            damaged.append(fault)
+        else:
+            yield _noun(noun_type, row)
+    if damaged:
+        raise StorageError(damaged)
 
 
 def sift(

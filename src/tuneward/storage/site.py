@@ -6,8 +6,8 @@ backup) is opened for reading; whoever would write to it is refused.
 
 Layout of ``.tuneward`` (0700, since prepared rows are inside): ``site.json`` (id and format), ``site.db`` (SQLite),
 ``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``cache/`` (what can be made again
-from a dataset's rows, by its digest), ``keys/``, ``lock``, ``lock-serve``, ``.gitignore`` (of everything).
-POSIX only (``flock``).
+from a dataset's rows, by its digest; what inspection found), ``keys/``, ``lock``, ``lock-serve``, ``.gitignore`` (of
+everything). POSIX only (``flock``).
 """
 
 import fcntl
