@@ -79,9 +79,9 @@ class Contamination:
 
     tested: Sequence[Tested]
     hits: list[Hit] = field(default_factory=list)
+    _looked: int = 0
 
     def __post_init__(self) -> None:
-        self._looked = 0
         self._near = NearLookup([item.asked for item in self.tested])
         self._ngrams = Ngrams([item.whole for item in self.tested])
 
