@@ -11,7 +11,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from sqlalchemy import Connection, Select, Table, and_, select
+from sqlalchemy import JSON, Connection, Select, Table, and_, select
 
 from tuneward.digests import canonical_json, digest_bytes
 from tuneward.domain.approval import Approval
@@ -67,7 +67,10 @@ def canonical_noun(noun: object) -> bytes:
     Raises:
         StorageError: when a value has no JSON form (NaN, infinity, an object), or was read as damaged JSON.
     """
-    values = _values(noun)
+    return _canonical(noun, _values(noun))
+
+
+def _canonical(noun: object, values: dict[str, Any]) -> bytes:
     if damaged := _damaged(TABLES[type(noun)][0], values):
         raise StorageError(damaged)
     noun_type: Any = type(noun)
@@ -105,10 +108,11 @@ def insert_many(connection: Connection, nouns: Iterable[object]) -> list[bytes]:
     rows: dict[type, list[dict[str, Any]]] = {}
     canonical = []
     for noun in nouns:
-        canonical.append(canonical_noun(noun))
-        rows.setdefault(type(noun), []).append(_values(noun))
-    for noun_type, values in rows.items():
-        connection.execute(TABLES[noun_type][0].insert(), values)
+        values = _values(noun)
+        canonical.append(_canonical(noun, values))
+        rows.setdefault(type(noun), []).append(values)
+    for noun_type, many in rows.items():
+        connection.execute(TABLES[noun_type][0].insert(), many)
     return canonical
 
 
@@ -248,13 +252,23 @@ def _later(noun_type: Any) -> dict[str, Any]:
 def _values(noun: object) -> dict[str, Any]:
     noun_type: Any = type(noun)
     values = {name: getattr(noun, name) for name in _fields(noun_type)}
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    for name in _json_columns(noun_type):
+        if isinstance(values[name], Mapping):
+            values[name] = dict(values[name])
+    return values
+
+
+@cache
+def _json_columns(noun_type: Any) -> tuple[str, ...]:
+    return tuple(column.name for column in TABLES[noun_type][0].columns if isinstance(column.type, JSON))
 
 
 def _damaged(table: Table, row: Mapping[Any, Any]) -> Fault | None:
     """The fault of a row with damaged JSON: its place is ``kind id``."""
     columns = [
-        name for name, value in row.items() if any(isinstance(part, DamagedJson) for part in (value, *_parts(value)))
+        name
+        for name in _json_columns(KINDS[table.name])
+        if any(isinstance(part, DamagedJson) for part in (row[name], *_parts(row[name])))
     ]
     if not columns:
         return None
