@@ -1,4 +1,4 @@
-"""Processes: answers come in the order of the questions, by whomever; a child reads nothing from the caller's folder."""
+"""Processes: answers come in the order of the questions, by whomever; no module comes from the caller's folder."""
 
 import os
 import sys
