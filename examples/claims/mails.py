@@ -31,8 +31,16 @@ _AT_HOME = {"water", "fire", "storm", "breakage"}
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail, its record, and the identifiers that stand in it as ``(kind, text)``; the first one where it was
-    ``planted`` on purpose."""
+    """A mail, its record, and the identifiers that stand in it.
+
+    Attributes:
+        customer: who wrote it.
+        received: when it came in.
+        prompt: its text.
+        answer: its record.
+        identifiers: ``(kind, text)``; one that was put in on purpose comes first.
+        planted: whether one was.
+    """
 
     customer: Customer
     received: datetime

@@ -89,7 +89,7 @@ def _contradicted(rng: random.Random, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def make(seed: int, *, train: int, test: int) -> dict[str, list[Row]]:
-    """The rows of each file in their final order, marks set; ``train`` counts those of both training files that stay."""
+    """The rows of each file in their final order, marks set; ``train`` counts the agency's rows that stay, too."""
     rng = random.Random(f"claims-{seed}")
     planted = [kind for kind, count in IDENTIFIERS.items() for _ in range(count)]
     copies = DUPLICATES + NEAR_DUPLICATES + CONTRADICTIONS + LEAKS
@@ -117,9 +117,7 @@ def make(seed: int, *, train: int, test: int) -> dict[str, list[Row]]:
     own = [row for row in rows if not any(row is other for other in staying)]
     faults.disguise(own)
     aside = random.Random(f"claims-{seed}-agency")
-    spoilt = write_mails(
-        aside, sum(faults.AGENCY.values()), first_customer=faults.AGENCY_FIRST_CUSTOMER, planted=[]
-    )
+    spoilt = write_mails(aside, sum(faults.AGENCY.values()), first_customer=faults.AGENCY_FIRST_CUSTOMER, planted=[])
     agency = faults.agency_rows(aside, [row.mail for row in spoilt], staying)
     return {"train.jsonl": own, "agency.jsonl": agency, "test.jsonl": held_out}
 
