@@ -27,6 +27,7 @@ from tuneward.domain.version import Deployment
 from tuneward.errors import Fault, ProofError, ServingError, TunewardError
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import bar, unservable
 from tuneward.governance.keys import Keys
 from tuneward.governance.office import Office
 from tuneward.ids import new_id
@@ -152,7 +153,11 @@ def gateway(
     permit(office, "gateway.start")
     with ExitStack() as held:
         held.enter_context(site.lock("serve"))
-        router = Router(site, check=lambda deployment: check(site, office.keys, deployment))
+        router = Router(
+            site,
+            check=lambda deployment: [*check(site, office.keys, deployment), *unservable(office, deployment)],
+            bar=lambda deployment: bar(office, deployment),
+        )
         try:
             listening = held.enter_context(_listen(config))
             progress.say("checking the active deployments")
