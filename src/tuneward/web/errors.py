@@ -28,6 +28,7 @@ _BY_CODE: dict[str, tuple[int, str, str | None]] = {
     "TW-SERV-047": (404, "invalid_request_error", None),
     "TW-SERV-049": (504, "server_error", None),
     "TW-SERV-051": (408, "invalid_request_error", None),
+    "TW-SERV-056": (400, "invalid_request_error", "content_filter"),
 }
 _BY_CLASS: tuple[tuple[type[TunewardError], tuple[int, str, str | None]], ...] = (
     (GovernanceError, (403, "permission_error", None)),
