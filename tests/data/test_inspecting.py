@@ -56,6 +56,8 @@ def test_workers_and_journal_change_nothing(project):
     with closing(project) as workers:
         assert made(project, "two", workers=workers, journal=journal(project)) == alone
         assert workers.lost == 0
+        assert all(child._process.poll() is not None for child in workers._children), "they end with the rows"
+    with closing(project) as workers:
         again = journal(project)
         assert made(project, "again", workers=workers, journal=again) == alone
         assert again.taken == 60

@@ -249,8 +249,8 @@ def _read(
     records = (record for file in files for record in maker.records(file))
     for item in inspecting.each(records, maker.faults):
         screening.faults.add_all(item.faults)
-        if item.record is None:
-            break
+        if item.record is None:  # the last
+            continue
         progress.advance()
         screened = screening.screen(item.record, item.parts, item.found)
         if screened and (maker.law is None or maker.law.admits_content(screened, screening.staying)):
