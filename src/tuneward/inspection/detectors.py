@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.accounts import find_cards, find_ibans
-from tuneward.inspection.addresses import find_addresses, find_postcodes
+from tuneward.inspection.addresses import find_addresses
 from tuneward.inspection.contacts import find_emails, find_phones
 from tuneward.inspection.dates import find_ages, find_dates
 from tuneward.inspection.identifiers import find_national_ids
@@ -25,6 +25,7 @@ from tuneward.inspection.lexicon import (
 from tuneward.inspection.names import find_names
 from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
 from tuneward.inspection.overlaps import beside, resolve
+from tuneward.inspection.postcodes import find_postcodes
 from tuneward.inspection.secrets import find_secrets
 from tuneward.inspection.sketch import sketch
 

@@ -155,7 +155,7 @@ def find_places(text: str) -> Iterator[Finding]:
         yield Finding("place", start, end, confidence=_CONFIDENCE[kind], rule=f"place.{kind}")
         if seen.digits >= 4:
             code = _CODE_BEHIND.match(text, end) or _CODE_BEFORE.search(text, max(0, start - 12), start)
-            if code and kind != "regions":
+            if code and (kind != "regions" or len(code["code"]) == 5):
                 yield Finding("postcode", *code.span("code"), confidence=0.6, rule="postcode.beside_place")
     if seen.holds(_MOVES):
         for _, end, word in seen.places(_MOVES):
