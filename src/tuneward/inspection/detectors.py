@@ -103,7 +103,6 @@ _ALL = tuple(dict.fromkeys(DETECTORS.values()))
 #: Detector → digits without which it finds nothing; those not named need none.
 _LEAST_DIGITS: Mapping[Detector, int] = {
     find_addresses: 1,
-    find_ages: 1,
     find_cards: 12,
     find_coordinates: 4,
     find_hosts: 1,

@@ -36,6 +36,8 @@ class SpacyNames:
 
     def __init__(self) -> None:
         self._pipeline: Any = import_module(_MODEL).load(exclude=_UNUSED)
+        #: Words of the language, before any text is read: the model's own store takes in every word that it reads.
+        self._words = frozenset(word for word in self._pipeline.vocab.strings if word.isalpha() and word.islower())
 
     def __call__(self, text: str, /) -> Iterator[Finding]:
         """Yield what the model and the evidence around agree on, and further places of a person's words."""
@@ -87,7 +89,7 @@ class SpacyNames:
         return False
 
     def _known(self, word: str) -> bool:
-        return word in self._pipeline.vocab.strings
+        return word in self._words
 
 
 _NAME = re.compile(rf"(?<![\w'’\-]){NAME}")
