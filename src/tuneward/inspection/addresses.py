@@ -88,6 +88,7 @@ _CODE: Final = (
     r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|(?:[A-Z]{1,3}[ \-])?[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?!\w))?|"
     r"[0-9]{3} [0-9]{2})(?!\w)"
 )
+_YEAR = re.compile(r"1[0-9]{3}|2[01][0-9]{2}")
 _BARE_CODE = re.compile(
     r"[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|[0-9]{3} [0-9]{2}|[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?=$))?"
 )
@@ -235,7 +236,7 @@ _COUNTED: Final = frozenset(
         "article section chapter page room gate level step version model figure table number no phase unit item "
         "question problem day week year grade class lesson part volume act title channel terminal platform apt suite "
         "box route kapitel abschnitt artikel seite zimmer stufe teil capitolo articolo pagina chapitre capítulo "
-        "artículo página"
+        "artículo página jahr jahre jahren entre zwischen between years siglo"
     )
 )
 
@@ -260,12 +261,14 @@ def _start_of_word(names: re.Match[str], place: int) -> int:
 
 def _whole(text: str, start: int, end: int, confidence: float, rule: str) -> Iterator[Finding]:
     """The address with flat, town, postcode and country behind it, and the postcode, which is surer than the rest."""
+    code = False
     for _ in range(6):
         found = _GOES_ON.match(text, end)
         if found is None:
             break
         end = found.end()
-        if found["code"]:
+        if found["code"] and not code and not _YEAR.fullmatch(found["code"]):
+            code = True
             yield Finding(
                 "postcode",
                 *_digits_of(text, *found.span("code")),
