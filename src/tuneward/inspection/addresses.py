@@ -194,7 +194,12 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
         return start, last, 0.8, "ending"
     if _NEXT_UNIT.match(text, last):
         return start, last, 0.8, "unit"
-    if house and (second or number.end() - start >= 3):
+    if (
+        house
+        and (second or number.end() - start >= 3)
+        and not _COUNTING.match(text, last)
+        and words[-1] not in _COUNTED
+    ):
         return start, last, 0.55, "two_numbers"
     if second and _THERE.search(text, max(0, start - 32), start):
         return start, last, 0.5, "place_word"
@@ -230,6 +235,8 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     return begin, end, 0.5, "place_word"
 
 
+#: What goes on behind a number that counts something: ``240 Asians, 80 were``.
+_COUNTING = re.compile(r" (?:is|are|was|were|had|have|has|of|more|less|or|[a-z]{2,20}s)\b")
 #: What is numbered and no street.
 _COUNTED: Final = frozenset(
     words(

@@ -70,6 +70,10 @@ _NOT_HOUSES: Final = frozenset(
         "html json bot user nan po apo fpo dpo apt st mobile desk fax phone aa ae ap kg ok usd eur gbp am pm ac diy"
     )
 )
+#: Endings of nationalities, peoples, faiths and parties; what has none of them is some other name.
+_PEOPLE = re.compile(
+    r"(?:(?:[ai]ns?|ish|ese|ch|ics?|is?|ites?|ists?|ews?|eeks?|iss|ims?|crats?|als?|ots?|ers?|nes?|dus?)$)"
+)
 _INITIAL = re.compile(rf"(?:^|[ ])[{UPPER}]\.?(?: |$)")
 _WORDS = re.compile(rf"[{UPPER}{LOWER}]+")
 
@@ -97,7 +101,9 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
     ):
         return None
     if guess == "nationality":
-        return guess
+        if _PEOPLE.search(words[-1]) and words[0] not in GIVEN_NAMES:
+            return guess
+        guess = None
     before, at = text[max(0, start - 40) : start], end
     if _FORM.search(name):
         return "organisation"
@@ -118,7 +124,7 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
         points["place"] += 2.0
     if _FROM_PLACE.match(text, at):
         points["place"] += 2.0
-    if _TO_HOUSE.search(before):
+    if _TO_HOUSE.search(before) and not points["place"] >= 2.0:
         points["organisation"] += 1.5
     if _FROM_HOUSE.match(text, at):
         points["organisation"] += 2.0

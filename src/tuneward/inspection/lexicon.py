@@ -162,5 +162,7 @@ def find_places(text: str) -> Iterator[Finding]:
             found = _BEHIND_MOVE.match(text, end)
             if found is None or names_no_person(found["name"]) or text[found.end() : found.end() + 1].isdigit():
                 continue
+            if found["name"].endswith(("'s", "’s")):
+                continue  # `visited Fred's house`
             if _LEADS_TO_PLACE.search(text, end, found.start("name")) or word in _NEEDS_LINK:
                 yield Finding("place", *found.span("name"), confidence=0.55, rule="place.behind_word")
