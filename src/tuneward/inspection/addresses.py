@@ -46,6 +46,8 @@ _PARTICLES: Final = (
 _ARTICLES: Final = frozenset(words("the der den en el la le las los und and y e"))
 _SMALL: Final = "ul|rue|via|viale|calle|avenida|avenue|boulevard|place|rua|út|útja|utca|u|tee|trg|tér"
 _WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES}|{_SMALL})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
+#: The same, particles, and the abbreviation of number, as the last word before a house's number.
+_SMALL_BEFORE = re.compile(rf"(?:{_SMALL}|{_PARTICLES}|n[.°º]?(?= ))\b|n[.°º]")
 _SMALL_WORD = re.compile(rf"(?:{_SMALL})\b")
 _NAMES = re.compile(rf"(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+")
 _NAMES_BEHIND = re.compile(rf"(?<![\w'’.\-])(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+(?:,? |, ?n[.°º]? ?)$")
@@ -143,7 +145,12 @@ def find_addresses(text: str) -> Iterator[Finding]:
             hit = _number_first(text, number)
         if hit is None and start and text[start - 1] in " ,°º":
             before = text.rfind(" ", max(0, start - 25), start - 1)
-            if text[before + 1] in _OPENERS or text.find("\n", before + 1, start) >= 0 or before < 0:
+            first = text[before + 1]
+            if (
+                (first in _OPENERS and (not first.islower() or _SMALL_BEFORE.match(text, before + 1)))
+                or text.find("\n", before + 1, start) >= 0
+                or before < 0
+            ):
                 hit = _name_first(text, number)
         if hit:
             start, end, confidence, rule = hit
@@ -160,7 +167,7 @@ _OPENERS: Final = frozenset(
     + [w[0] for w in _SMALL.split("|")]
     + ["n"]
 )
-_NUMBER = re.compile(r"[0-9]{1,6}+(?:(?<=[0-9])[A-Za-z](?!\w))?(?![0-9])")
+_NUMBER = re.compile(r"[0-9][0-9]{0,5}+(?:[A-Za-z](?!\w))?(?![0-9])")
 _NOT_BEFORE: Final = frozenset("$€£#%:+*=-/.,_")
 
 _Hit = tuple[int, int, float, str]

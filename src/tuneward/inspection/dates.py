@@ -189,10 +189,9 @@ _SENTENCE_GOES_ON = re.compile(
     re.IGNORECASE,
 )
 _SPOKEN = re.compile(
-    r"\b(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ \-](?:one|two|three|four|five|six|seven|eight"
-    r"|nine))?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen"
-    r"|seventeen|eighteen|nineteen)(?=[ \-](?:years?|months?)[ \-](?:olds?|of age)\b)",
-    re.IGNORECASE,
+    r"\b(?P<age>(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ \-](?:one|two|three|four|five|six|seven"
+    r"|eight|nine))?|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen"
+    r"|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen))[ \-](?:years?|months?)[ \-](?:of )?$"
 )
 _OLD = vocabulary(("old", "olds", "age"))
 _YEARS = re.compile(r" (?:anni|ans|años|years old)\b")
@@ -202,8 +201,10 @@ def find_ages(text: str) -> Iterator[Finding]:
     """Find a person's age beside a word that says so (kind ``age``); the span is the number, in digits or English."""
     seen = sketch(text)
     if seen.holds(_OLD):
-        for found in _SPOKEN.finditer(text):
-            yield Finding(kind="age", start=found.start(), end=found.end(), confidence=0.85, rule="age.spoken")
+        for start, _, _ in seen.places(_OLD):
+            spoken = _SPOKEN.search(seen.lowered, max(0, start - 32), start)
+            if spoken:
+                yield Finding("age", *spoken.span("age"), confidence=0.85, rule="age.spoken")
     if not seen.digits:
         return
     for found in _APPOSED.finditer(text):

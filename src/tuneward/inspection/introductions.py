@@ -33,6 +33,8 @@ _ABBREVIATED: Final = frozenset(words("mr mrs ms dr prof sig dott mme mlle sr sr
 def find_titled(text: str) -> Iterator[Finding]:
     """Find titles before a name (kind ``title``), and the name behind them (kind ``person``)."""
     seen = sketch(text)
+    if not seen.capitals:
+        return
     for start, end, word in seen.places(_TITLES) if seen.holds(_TITLES) else ():
         at = end + 1 if text[end : end + 1] == "." and word in _ABBREVIATED else end
         if more := _MORE_TITLES.match(text, at):
@@ -99,8 +101,12 @@ NOT_NAMES: Final = frozenset(
 def find_introduced(text: str) -> Iterator[Finding]:
     """Find persons behind an introduction, a greeting, a closing or a label."""
     seen = sketch(text)
+    if not seen.capitals:
+        return
     if seen.holds(_INTRODUCTION_WORDS):
         for start, end, word in seen.places(_INTRODUCTION_WORDS):
+            if text[end + 1 : end + 2].islower():
+                continue  # the next word, as for nearly all of them
             at = _next_capital(text, end)
             if at:
                 confidence = max(

@@ -64,6 +64,8 @@ _HOUSE_BEFORE = re.compile(
 def find_organisations(text: str) -> Iterator[Finding]:
     """Find organisations. Around each of the words a bounded stretch is read, so that the time stays linear."""
     seen = sketch(text)
+    if not seen.capitals:
+        return
     if seen.holds(_FORMS):
         for start, _, _ in seen.places(_FORMS):
             form = _FORM.match(text, start)

@@ -32,12 +32,13 @@ _STATES: Final = (
     "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
 )
 _STATE_BEFORE = re.compile(rf"(?<![A-Za-z0-9])(?:{_STATES}),? $")
+_NUMBER = re.compile(r"[0-9][0-9]*+")
+_NOT_BEFORE: Final = frozenset("_.,-/+$€£#:*=")
 #: A hyphen within: ZIP+4 and Brazil's five and three; Portugal's four and three and Poland's two and three need more.
-_HYPHENATED = re.compile(r"[0-9](?<![\w.,\-/+$€£#:][0-9])[0-9]{1,4}-(?:[0-9]{4}|[0-9]{3})(?![\w\-/%]|[.,][0-9])")
-_SPACED = re.compile(
-    r"[0-9](?<![\w.,\-/+$€£#:][0-9])(?:[0-9]{2} [0-9]{2}|[0-9]{3} [A-Z]{2})(?![\w\-/%]|[.,][0-9]| [0-9])"
-)
-_PLAIN = re.compile(r"[0-9](?<![\w.,\-/+$€£#:*=][0-9])[0-9]{3,5}(?![\w\-/%$€£*=+°]|[.,:][0-9])")
+_HYPHENATED = re.compile(r"[0-9]{2,5}-(?:[0-9]{4}|[0-9]{3})(?![\w\-/%]|[.,][0-9])")
+_SPACED = re.compile(r"(?:[0-9]{3} [0-9]{2}|[0-9]{4} [A-Z]{2})(?![\w\-/%]|[.,][0-9]| [0-9])")
+_GOES_ON = re.compile(r"[\w\-/%$€£*=+°]|[.,:][0-9]")
+_SIGN_BEFORE = re.compile(r"(?<![\w\-])[A-Z]{1,3}-$")
 _SIGNED = re.compile(
     rf"(?<![\w\-])(?:(?:CH|NL|DK|SE|FI|FIN|LT|LV|SI|HR|CZ|SK|PL|RO|GR|EE|LU|BE|FR|DE|AT|IT|ES|PT|HU|NO)-"
     rf"[0-9]{{4,5}}(?! ?[a-z])|[DAFIBLHSNE]-[0-9]{{4,5}}(?= {CAPITALISED}))(?![\w\-])"
@@ -69,34 +70,49 @@ _ENDS = re.compile(
 
 def find_postcodes(text: str) -> Iterator[Finding]:
     """Find postcodes that stand alone. Around each number a bounded stretch is read, so that the time stays linear."""
-    digits = sketch(text).digits
-    if digits < 2:
+    if sketch(text).digits < 2:
         return
-    for inward in _UK_INWARD.finditer(text):
-        found = _UK_CODE.search(text, max(0, inward.start() - 5), inward.end())
+    for number in _NUMBER.finditer(text):
+        start, end = number.span()
+        size = end - start
+        if size == 1:
+            if text[end : end + 1].isupper():
+                yield from _with_letters(text, start, end)
+        elif size <= 5:
+            before = text[start - 1 : start] if start else ""
+            if before == "-" and size >= 4 and (sign := _SIGN_BEFORE.search(text, max(0, start - 4), start)):
+                signed = _SIGNED.match(text, sign.start())
+                if signed:
+                    yield _postcode(signed.start(), signed.end(), 0.7, "signed")
+            elif before not in _NOT_BEFORE and not before.isalnum():
+                yield from _plain(text, start, end)
+
+
+def _with_letters(text: str, start: int, end: int) -> Iterator[Finding]:
+    """A digit before a capital: the second half of a British code or the first of a Canadian one."""
+    if _UK_INWARD.match(text, start):
+        found = _UK_CODE.search(text, max(0, start - 5), end + 2)
         if found:
             yield _postcode(found.start(), found.end(), 0.8, "gb")
-    if digits < 3:
-        return
-    for found in _CANADIAN.finditer(text):
-        yield _postcode(found.start() - 1, found.end(), 0.75, "ca")
-    if digits < 4:
-        return
-    for found in _SIGNED.finditer(text):
-        yield _postcode(found.start(), found.end(), 0.7, "signed")
-    for found in _HYPHENATED.finditer(text):
+    elif canadian := _CANADIAN.match(text, start):
+        yield _postcode(start - 1, canadian.end(), 0.75, "ca")
+
+
+def _plain(text: str, start: int, end: int) -> Iterator[Finding]:
+    """Two to five digits, perhaps with a hyphen or a blank and what belongs to them."""
+    size, behind = end - start, text[end : end + 1]
+    if behind == "-" and (found := _HYPHENATED.match(text, start)):
         yield from _hyphenated(text, found)
-    for found in _SPACED.finditer(text):
-        dutch = found[0][-1].isalpha()
+    elif behind == " " and 3 <= size <= 4 and (found := _SPACED.match(text, start)):
+        dutch = size == 4
         if dutch and (found[0][-2:] in _NOT_DUTCH or found[0][0] == "0"):
-            continue
-        if _is_somewhere(text, found.start(), found.end(), size=5) or (dutch and _BEFORE_TOWN.match(text, found.end())):
-            yield _postcode(found.start(), found.end(), 0.55, "nl" if dutch else "spaced")
-    for found in _PLAIN.finditer(text):
-        start, end = found.span()
-        if _STATE_BEFORE.search(text, max(0, start - 4), start) and end - start == 5:
+            return
+        if _is_somewhere(text, start, found.end(), size=5) or (dutch and _BEFORE_TOWN.match(text, found.end())):
+            yield _postcode(start, found.end(), 0.55, "nl" if dutch else "spaced")
+    elif size >= 4 and not _GOES_ON.match(text, end):
+        if size == 5 and _STATE_BEFORE.search(text, max(0, start - 4), start):
             yield _postcode(start, end, 0.8, "us")
-        elif end - start < 6 and _is_somewhere(text, start, end, size=end - start):
+        elif _is_somewhere(text, start, end, size=size):
             yield _postcode(start, end, 0.5, "somewhere")
 
 
