@@ -17,6 +17,7 @@ from tuneward.inspection.sketch import words
 GIVEN_NAMES: Final = frozenset(
     name.lower() for written in read("given_names.yaml").values() for name in written.split()
 )
+SURNAMES: Final = frozenset(name for written in read("surnames.yaml").values() for name in written.split())
 
 _FORM = re.compile(
     r"\b(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH|AG|Company|Bank|University|College|School|Foundation|"
@@ -27,6 +28,9 @@ _FORM = re.compile(
 _PLACE_WORD = re.compile(
     r"\b(?:River|Lake|Mount|Mountains?|Valley|Island|Islands|Bay|Beach|Hills?|Village|County|City|Town|Ocean|Sea|Park|Bridge|"
     r"Airport|Street|Road|Avenue|Square|Station|North|South|East|West|Northern|Southern|Eastern|Western|Saint|St|San|Santa)\b"
+)
+_STREET_WORD = re.compile(
+    r"(?: (?:Street|Road|Avenue|Lane|Drive|Boulevard|Square|Highway)|stra(?:ss|ß)e|straat|gatan|vej)$"
 )
 _TO_PERSON = re.compile(
     r"(?:\b(?:said|says|asked|told|tell|with|starring|directed by|written by|sung by|played by|led by|by"
@@ -110,16 +114,20 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
     points = {"person": 0.0, "place": 0.0, "organisation": 0.0}
     if guess:
         points[guess] += _TRUST[guess]
+    if guess == "person" and all(map(known, words)) and _is_no_name(words):
+        points["person"] -= 0.6  # `Guilty Pleasures`
     if words[0] in GIVEN_NAMES:
         points["person"] += 2.0 if len(words) > 1 or len(words[0]) > 2 else 0.5
     if _INITIAL.search(name) and len(words) > 1:
         points["person"] += 1.5
     if _PLACE_WORD.search(name):
         points["place"] += 1.0
+    if _STREET_WORD.search(name):
+        points["place"] += 2.0
     if _TO_PERSON.search(before):
-        points["person"] += 1.0
+        points["person"] += 1.2
     if _FROM_PERSON.match(text, at, min(len(text), at + 32)):
-        points["person"] += 1.0
+        points["person"] += 1.2
     if _TO_PLACE.search(before):
         points["place"] += 2.0
     if _FROM_PLACE.match(text, at):
@@ -132,6 +140,10 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
         points["person"] += 1.0
     best = max(points, key=lambda kind: (points[kind], kind == guess))
     return best if points[best] >= 1.0 else None
+
+
+def _is_no_name(words: list[str]) -> bool:
+    return GIVEN_NAMES.isdisjoint(words) and SURNAMES.isdisjoint(words)
 
 
 #: How far the model is believed, in the same points.

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.letters import CAPITALISED, UPPER
-from tuneward.inspection.sketch import sketch, vocabulary, words
+from tuneward.inspection.letters import CAPITALISED, LOWER, UPPER
+from tuneward.inspection.sketch import Sketch, sketch, vocabulary, words
 
 _PARTICLE: Final = "van|von|der|den|de|del|della|di|da|dos|do|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|y|st\\.?|af|av"
 _INITIAL: Final = rf"[{UPPER}]\.?(?![\w])"
@@ -98,9 +98,52 @@ NOT_NAMES: Final = frozenset(
 )
 
 
+#: Phrases behind which nothing but a name stands, in small letters too; one word of each is looked for.
+_NAMING: Final = {
+    "name": ("my name is ", "mein name ist ", "maiden name is "),
+    "called": ("i am called ", "i'm called "),
+    "heiße": ("ich heiße ",),
+    "chiamo": ("mi chiamo ",),
+    "nome": ("il mio nome è ",),
+    "appelle": ("je m'appelle ",),
+    "nom": ("mon nom est ",),
+    "llamo": ("me llamo ",),
+    "nombre": ("mi nombre es ",),
+}
+_NAMING_WORDS = vocabulary(_NAMING)
+_SMALL_NAME = re.compile(
+    rf"(?P<first>[{LOWER}]{{2,30}})(?: [{LOWER}]\.?(?= ))?(?: (?P<last>[{LOWER}]{{2,30}}))?(?![\w@])"
+)
+_NO_SMALL_NAMES: Final = NOT_NAMES | frozenset(
+    words(
+        "not called spelled spelt under listed registered wrong incorrect misspelled also still just really actually "
+        "already being now different missing mentioned written below above too very about changed going known "
+        "because than then like more one same without speaking calling nicht auch noch jetzt falsch non anche pas "
+        "aussi también und et"
+    )
+)
+
+
+def _in_small_letters(seen: Sketch) -> Iterator[Finding]:
+    """Names that nobody wrote with a capital: ``my name is anna berg``."""
+    lowered, text = seen.lowered, seen.text
+    for start, _, word in seen.places(_NAMING_WORDS):
+        for phrase in _NAMING[word]:
+            at = start - phrase.index(word)
+            if at >= 0 and lowered.startswith(phrase, at):
+                name = _SMALL_NAME.match(text, at + len(phrase))
+                if name and name["first"] not in _NO_SMALL_NAMES:
+                    whole = name["last"] is not None and name["last"] not in _NO_SMALL_NAMES
+                    end = name.end() if whole else name.end("first")
+                    yield Finding("person", name.start(), end, 0.6, "person.small_letters")
+                break
+
+
 def find_introduced(text: str) -> Iterator[Finding]:
     """Find persons behind an introduction, a greeting, a closing or a label."""
     seen = sketch(text)
+    if seen.holds(_NAMING_WORDS):
+        yield from _in_small_letters(seen)
     if not seen.capitals:
         return
     if seen.holds(_INTRODUCTION_WORDS):

@@ -57,7 +57,7 @@ _NO_HOUSES: Final = frozenset(
     )
 )
 _HOUSE_BEFORE = re.compile(
-    rf"(?:^|(?<=[.!?] )|(?<=[Tt]he )|(?<=[a-z] ))(?P<name>{CAPITALISED}(?: {CAPITALISED}){{0,3}}+) $"
+    rf"(?:^(?:The )?|(?<=[.!?] )(?:The )?|(?<=[Tt]he )|(?<=[a-z] ))(?P<name>{CAPITALISED}(?: {CAPITALISED}){{0,3}}+) $"
 )
 
 
