@@ -19,7 +19,7 @@ GIVEN_NAMES: Final = frozenset(
 )
 SURNAMES: Final = frozenset(name for written in read("surnames.yaml").values() for name in written.split())
 
-_FORM = re.compile(
+HOUSE_WORD: Final = re.compile(
     r"\b(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH|AG|Company|Bank|University|College|School|Foundation|"
     r"Institute|Insurance|Holdings|Group|Partners|Associates|Agency|Association|Society|Committee|Council|Ministry|Department|"
     r"Force|Party|Union|Club|Hospital|Clinic|Church|Museum|Airlines|Airways|Motors|Systems|Software|Technologies|Solutions|"
@@ -57,15 +57,23 @@ _TO_PLACE = re.compile(
     re.IGNORECASE,
 )
 _FROM_PLACE = re.compile(r" (?:bridge|airport|street|beach|river|is a (?:city|town|country|village))\b")
+#: Words before a house's name. Behind those of ``OF_HOUSE`` a capitalised word is one, known word or not.
+OF_HOUSE: Final = (
+    r"ceo of|cfo of|founders? of|co-founder of|employees? of|customers? of|subsidiary of|shares (?:of|in)|stock in"
+    r"|employed by|hired by|fired (?:by|from)|owned by|acquired by|founded by|insured (?:by|with)"
+    r"|account (?:with|at)|(?:year|job|position|office|intern|interned|internship|career|meet|clerk|manager"
+    r"|engineer|developer|analyst|consultant"
+    r"|works?|worked|working) (?:at|for)|on behalf of|lawsuit against|contract with|merger with|partnership with"
+)
 _TO_HOUSE = re.compile(
-    r"(?:\b(?:at|for|joined|became|becomes|acquired|by the company|employer|company|firm|shares of|ceo of"
-    r"|works? (?:at|for)) )$",
-    re.IGNORECASE,
+    rf"(?:\b(?:at|for|joined|became|becomes|acquired|by the company|employer|company|firm|{OF_HOUSE}) )$", re.IGNORECASE
 )
 _FROM_HOUSE = re.compile(
-    r" (?:office|headquarters|shares|stock|inc|employees|announced|acquired|is (?:a|an|the) (?:company"
-    r"|firm|agency|[a-z]+ agency|"
-    r"bank|startup|provider|organi[sz]ation)|songwriter|app|website|orchestra|spokes\w+)\b",
+    r"(?:['’]s)? (?:headquarters|shares|stock|employees|customers|subsidiar(?:y|ies)|shareholders|investors|website|app"
+    r"|board of directors)\b|"
+    r" (?:office|inc|announced|acquired|launched|laid off|is (?:a|an|the) (?:company|firm|agency|[a-z]+ agency"
+    r"|[a-z]+ company|bank|startup|provider|brand|retailer|manufacturer|organi[sz]ation)|songwriter|orchestra"
+    r"|spokes\w+)\b",
     re.IGNORECASE,
 )
 _NOT_HOUSES: Final = frozenset(
@@ -109,7 +117,7 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
             return guess
         guess = None
     before, at = text[max(0, start - 40) : start], end
-    if _FORM.search(name):
+    if HOUSE_WORD.search(name):
         return "organisation"
     points = {"person": 0.0, "place": 0.0, "organisation": 0.0}
     if guess:

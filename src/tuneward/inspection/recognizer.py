@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from tuneward.domain.finding import Finding
 from tuneward.errors import Fault, MachineError
-from tuneward.inspection.evidence import GIVEN_NAMES, kind_of
+from tuneward.inspection.evidence import GIVEN_NAMES, OF_HOUSE, kind_of
 from tuneward.inspection.introductions import NAME, NOT_NAMES
 from tuneward.inspection.letters import CAPITALISED, LOWER, UPPER
 
@@ -97,10 +97,7 @@ class SpacyNames:
 
 
 _NAME = re.compile(rf"(?<![\w'’\-]){NAME}")
-#: Behind these a capitalised word is a house, known word or not.
-_AT_HOUSE = re.compile(
-    r"\b(?:year|job|position|office|work(?:s|ed|ing)?|intern(?:ed|ing)?|career|meet|clerk|manager) (?:at|for) $"
-)
+_AT_HOUSE = re.compile(rf"\b(?:{OF_HOUSE}) $", re.IGNORECASE)
 _LETTERS = re.compile(rf"[{UPPER}{LOWER}]+")
 _CAPITAL = re.compile(rf"[{UPPER}][{UPPER}{LOWER}]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
