@@ -53,10 +53,10 @@ def test_every_finding_has_a_kind(names):
 
 
 def test_what_was_read_before_changes_nothing(names):
-    text = "Quillarbo spent a year at Brandelvium."
-    first = list(names(text))
-    list(names("We saw Brandelvium and Quillarbo there, and brandelvium and quillarbo again."))
-    assert list(names(text)) == first
+    text = "We will follow Zyxquil Brandelvium soon."
+    found = [text[f.start : f.end] for f in names(text)]
+    assert found == ["Zyxquil Brandelvium"]  # words of no language, though the model has read them by now
+    assert [text[f.start : f.end] for f in names(text)] == found
 
 
 def test_a_firm_of_partners_is_one_house(names):

@@ -52,8 +52,9 @@ class SpacyNames:
             if kind is None:
                 continue
             taken.append((first, last))
-            if kind == "person":
+            if kind in {"person", "place"}:
                 last = _without_verb(text, first, last)
+            if kind == "person":
                 persons.append((first, last))
             rule = "spacy" if guess else "evidence"
             yield Finding(kind, first, last, 0.6 if guess else 0.5, f"{kind}.{rule}")
@@ -152,7 +153,7 @@ _VERB = re.compile(rf"(?<=[{LOWER}])(?: [{LOWER}]{{2,}}| [0-9]+)+$")
 
 
 def _without_verb(text: str, start: int, end: int) -> int:
-    """The end of a person's name without small words or digits behind it (``George owns``, ``George ate 5``)."""
+    """The end of a name without small words or digits behind it (``George owns``, ``George ate 5``)."""
     found = _VERB.search(text, start, end) if end - start < 60 else None
     return found.start() if found and text[start].isupper() else end
 
