@@ -17,6 +17,8 @@ from tuneward.inspection.dates import find_ages, find_dates
 from tuneward.inspection.identifiers import find_national_ids
 from tuneward.inspection.labelled import find_labelled
 from tuneward.inspection.lexicon import (
+    NATIONALITIES,
+    SPECIAL,
     SPECIAL_KINDS,
     find_nationalities,
     find_places,
@@ -27,7 +29,7 @@ from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
 from tuneward.inspection.overlaps import beside, resolve
 from tuneward.inspection.postcodes import find_postcodes
 from tuneward.inspection.secrets import find_secrets
-from tuneward.inspection.sketch import sketch
+from tuneward.inspection.sketch import Vocabulary, sketch
 
 
 class Detector(Protocol):
@@ -88,8 +90,13 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
         their ends. The order in which detectors run does not change the result.
     """
     if kinds is None:
-        chosen = _BY_DIGITS[min(sketch(text).digits, _MOST_ASKED)]
-        found = [finding for detector in chosen for finding in detector(text)]
+        seen = sketch(text)
+        found = [
+            finding
+            for detector, bit in _BY_DIGITS[min(seen.digits, _MOST_ASKED)]
+            if not bit or seen.mask & bit
+            for finding in detector(text)
+        ]
     else:
         wanted = frozenset(kinds)
         named = dict.fromkeys(DETECTORS[kind] for kind in sorted(wanted))
@@ -113,8 +120,17 @@ _LEAST_DIGITS: Mapping[Detector, int] = {
     find_postcodes: 2,
 }
 _MOST_ASKED = max(_LEAST_DIGITS.values())
-#: Number of digits → detectors worth asking.
+#: Detector → its words without which it finds nothing.
+_NEEDED: Mapping[Detector, Vocabulary] = {
+    find_nationalities: NATIONALITIES.words,
+    find_special_categories: SPECIAL.words,
+}
+#: Number of digits → detectors worth asking, each with the bit of the words that it needs, or 0.
 _BY_DIGITS = tuple(
-    tuple(detector for detector in _ALL if _LEAST_DIGITS.get(detector, 0) <= digits)
+    tuple(
+        (detector, _NEEDED[detector].bit if detector in _NEEDED else 0)
+        for detector in _ALL
+        if _LEAST_DIGITS.get(detector, 0) <= digits
+    )
     for digits in range(_MOST_ASKED + 1)
 )

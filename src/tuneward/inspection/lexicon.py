@@ -22,7 +22,11 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 
 class Lexicon:
-    """Phrases with labels, found whole, the longest first; costs nothing where none of their rarest words stands."""
+    """Phrases with labels, found whole, the longest first; costs nothing where none of their rarest words stands.
+
+    Attributes:
+        words: of which one stands in every text that holds a phrase.
+    """
 
     def __init__(self, phrases: Mapping[str, str]) -> None:
         """Take phrase → label; case does not matter."""
@@ -33,14 +37,14 @@ class Lexicon:
             self._by_word[word[0]].append((lowered, word.start(), label))
         for entries in self._by_word.values():
             entries.sort(key=lambda entry: -len(entry[0]))
-        self._words = vocabulary(self._by_word)
+        self.words = vocabulary(self._by_word)
 
     def find(self, seen: Sketch) -> Iterator[tuple[int, int, str]]:
         """Where phrases stand: (start, end, label)."""
-        if not seen.holds(self._words):
+        if not seen.holds(self.words):
             return
         lowered = seen.lowered
-        for place, _, word in seen.places(self._words):
+        for place, _, word in seen.places(self.words):
             for phrase, offset, label in self._by_word[word]:
                 start = place - offset
                 end = start + len(phrase)
@@ -68,7 +72,7 @@ def split(written: str) -> list[str]:
 _SPECIAL_FILE: Final = read("special_categories.yaml")
 #: Kinds of the special categories: ``special_health``…
 SPECIAL_KINDS: Final = tuple(f"special_{category}" for category in _SPECIAL_FILE)
-_SPECIAL = Lexicon(
+SPECIAL: Final = Lexicon(
     {
         phrase: f"special_{category}.{language}"
         for category, languages in _SPECIAL_FILE.items()
@@ -80,12 +84,12 @@ _SPECIAL = Lexicon(
 
 def find_special_categories(text: str) -> Iterator[Finding]:
     """Find words of the special categories of Art. 9 GDPR; the rule names the language whose word it is."""
-    for start, end, label in _SPECIAL.find(sketch(text)):
+    for start, end, label in SPECIAL.find(sketch(text)):
         yield Finding(kind=label.partition(".")[0], start=start, end=end, confidence=0.7, rule=label)
 
 
 _NATIONS: Final = read("nationalities.yaml")
-_NATIONALITIES = Lexicon(
+NATIONALITIES: Final = Lexicon(
     {phrase: language for language in ("german", "english") for phrase in split(_NATIONS[language])}
 )
 _SELF = re.compile(r"\b(?:i am|i'm|he is|she is|he's|she's|we are|they are|being)(?: an?)? $", re.IGNORECASE)
@@ -96,7 +100,7 @@ _BODY = re.compile(r" (?:Union|Commission|Parliament|Council|Court|Airlines|Expr
 
 def find_nationalities(text: str) -> Iterator[Finding]:
     """Find nationalities and peoples (kind ``nationality``), with a capital or behind *I am*."""
-    for start, end, language in _NATIONALITIES.find(sketch(text)):
+    for start, end, language in NATIONALITIES.find(sketch(text)):
         if _BODY.match(text, end):
             continue
         if text[start].isupper() or _SELF.search(text, max(0, start - 12), start):
