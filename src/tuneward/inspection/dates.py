@@ -69,7 +69,7 @@ _WEEKDAY_NAMES: Final = words(
     "sonntag lunedì martedì mercoledì giovedì venerdì lundi mardi mercredi jeudi vendredi samedi dimanche lunes "
     "martes miércoles jueves viernes sábado domingo domenica"
 )
-_WEEKDAYS = vocabulary(_WEEKDAY_NAMES)
+WEEKDAYS = vocabulary(_WEEKDAY_NAMES)
 #: Names of months and weekdays in five languages, in small letters; ``addresses`` takes none for a street.
 DAYS_AND_MONTHS: Final = frozenset((*_MONTH_NAMES, *_WEEKDAY_NAMES))
 _BIRTH = vocabulary(
@@ -92,8 +92,8 @@ def find_dates(text: str) -> Iterator[Finding]:
     A bare year counts where a preposition or article leads to it and it counts nothing (``in 1977``, not ``2000 men``).
     """
     seen = sketch(text)
-    if seen.holds(_WEEKDAYS):
-        for start, end, _ in seen.places(_WEEKDAYS):
+    if seen.holds(WEEKDAYS):
+        for start, end, _ in seen.places(WEEKDAYS):
             if text[start].isupper() or _ON.search(text, max(0, start - 8), start):
                 yield Finding("date", start, end, confidence=0.4, rule="date.weekday")
     if not seen.digits:
@@ -193,15 +193,15 @@ _SPOKEN = re.compile(
     r"|eight|nine))?|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen"
     r"|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen))[ \-](?:years?|months?)[ \-](?:of )?$"
 )
-_OLD = vocabulary(("old", "olds", "age"))
+OLD = vocabulary(("old", "olds", "age"))
 _YEARS = re.compile(r" (?:anni|ans|años|years old)\b")
 
 
 def find_ages(text: str) -> Iterator[Finding]:
     """Find a person's age beside a word that says so (kind ``age``); the span is the number, in digits or English."""
     seen = sketch(text)
-    if seen.holds(_OLD):
-        for start, _, _ in seen.places(_OLD):
+    if seen.holds(OLD):
+        for start, _, _ in seen.places(OLD):
             spoken = _SPOKEN.search(seen.lowered, max(0, start - 32), start)
             if spoken:
                 yield Finding("age", *spoken.span("age"), confidence=0.85, rule="age.spoken")

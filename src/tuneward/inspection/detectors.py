@@ -13,11 +13,12 @@ from tuneward.domain.finding import Finding
 from tuneward.inspection.accounts import find_cards, find_ibans
 from tuneward.inspection.addresses import find_addresses
 from tuneward.inspection.contacts import find_emails, find_phones
-from tuneward.inspection.dates import find_ages, find_dates
+from tuneward.inspection.dates import OLD, WEEKDAYS, find_ages, find_dates
 from tuneward.inspection.identifiers import find_national_ids
 from tuneward.inspection.labelled import find_labelled
 from tuneward.inspection.lexicon import (
     NATIONALITIES,
+    PLACED,
     SPECIAL,
     SPECIAL_KINDS,
     find_nationalities,
@@ -29,7 +30,7 @@ from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
 from tuneward.inspection.overlaps import beside, resolve
 from tuneward.inspection.postcodes import find_postcodes
 from tuneward.inspection.secrets import find_secrets
-from tuneward.inspection.sketch import Vocabulary, sketch
+from tuneward.inspection.sketch import any_of, sketch
 
 
 class Detector(Protocol):
@@ -93,8 +94,8 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
         seen = sketch(text)
         found = [
             finding
-            for detector, bit in _BY_DIGITS[min(seen.digits, _MOST_ASKED)]
-            if not bit or seen.mask & bit
+            for detector, bits, sign in _BY_DIGITS[min(seen.digits, _MOST_ASKED)]
+            if (not bits or seen.mask & bits) and sign in text
             for finding in detector(text)
         ]
     else:
@@ -120,15 +121,18 @@ _LEAST_DIGITS: Mapping[Detector, int] = {
     find_postcodes: 2,
 }
 _MOST_ASKED = max(_LEAST_DIGITS.values())
-#: Detector → its words without which it finds nothing.
-_NEEDED: Mapping[Detector, Vocabulary] = {
-    find_nationalities: NATIONALITIES.words,
-    find_special_categories: SPECIAL.words,
+#: Detector → bits of the words without which it finds nothing; the same in texts without a digit; a sign.
+_NEEDED: Mapping[Detector, int] = {
+    find_nationalities: any_of(NATIONALITIES.words),
+    find_places: PLACED,
+    find_special_categories: any_of(SPECIAL.words),
 }
-#: Number of digits → detectors worth asking, each with the bit of the words that it needs, or 0.
+_NEEDED_WITHOUT_DIGITS: Mapping[Detector, int] = {find_ages: any_of(OLD), find_dates: any_of(WEEKDAYS), **_NEEDED}
+_SIGNS: Mapping[Detector, str] = {find_emails: "@", find_urls: "."}
+#: Number of digits → detectors worth asking, each with the bits and the sign that it needs.
 _BY_DIGITS = tuple(
     tuple(
-        (detector, _NEEDED[detector].bit if detector in _NEEDED else 0)
+        (detector, (_NEEDED if digits else _NEEDED_WITHOUT_DIGITS).get(detector, 0), _SIGNS.get(detector, ""))
         for detector in _ALL
         if _LEAST_DIGITS.get(detector, 0) <= digits
     )

@@ -11,7 +11,7 @@ from typing import Final
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.letters import CAPITALISED, LOWER, UPPER
-from tuneward.inspection.sketch import Sketch, sketch, vocabulary, words
+from tuneward.inspection.sketch import Sketch, any_of, sketch, vocabulary, words
 
 _PARTICLE: Final = "van|von|der|den|de|del|della|di|da|dos|do|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|y|st\\.?|af|av"
 _INITIAL: Final = rf"[{UPPER}]\.?(?![\w])"
@@ -137,6 +137,11 @@ def _in_small_letters(seen: Sketch) -> Iterator[Finding]:
                     end = name.end() if whole else name.end("first")
                     yield Finding("person", name.start(), end, 0.6, "person.small_letters")
                 break
+
+
+#: Bits of the words without which there is no title, and no introduction.
+TITLED: Final = any_of(_TITLES)
+INTRODUCED: Final = any_of(_INTRODUCTION_WORDS, _NAMING_WORDS, _LABELS)
 
 
 def find_introduced(text: str) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ import yaml
 from tuneward.domain.finding import Finding
 from tuneward.inspection.introductions import names_no_person
 from tuneward.inspection.letters import CAPITALISED
-from tuneward.inspection.sketch import Sketch, lower, sketch, vocabulary, words
+from tuneward.inspection.sketch import Sketch, any_of, lower, sketch, vocabulary, words
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -135,6 +135,8 @@ _MOVES = vocabulary(
         "city town village"
     )
 )
+#: Bits of the words without which there is no place.
+PLACED: Final = any_of(_PLACE_NAMES.words, _MOVES)
 _BEHIND_MOVE = re.compile(
     rf"(?: (?:here|back|up|away))?(?: (?:in|from|to|at|of|near|aus|nach|a|à|en|de))?(?: the)? "
     rf"(?P<name>{CAPITALISED}(?:[ \-]{CAPITALISED}){{0,2}}+)"

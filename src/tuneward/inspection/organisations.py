@@ -11,7 +11,7 @@ from typing import Final
 from tuneward.domain.finding import Finding
 from tuneward.inspection.introductions import names_no_person
 from tuneward.inspection.letters import CAPITALISED
-from tuneward.inspection.sketch import sketch, vocabulary, words
+from tuneward.inspection.sketch import any_of, sketch, vocabulary, words
 
 _FORMS = vocabulary(
     words(
@@ -49,6 +49,8 @@ _HAD_BY_HOUSES = vocabulary(
         "orchestra"
     )
 )
+#: Bits of the words without which there is no organisation.
+HOUSED: Final = any_of(_FORMS, _EMPLOYED_WORDS, _HAD_BY_HOUSES)
 _NO_HOUSES: Final = frozenset(
     words(
         "Common Preferred Company Former New Old Our Their Some Many Most All Main Head Home Private Public Federal "

@@ -79,6 +79,14 @@ def vocabulary(words: Iterable[str]) -> Vocabulary:
     return Vocabulary(frozenset(word.lower().encode() for word in words))
 
 
+def any_of(*vocabularies: Vocabulary) -> int:
+    """The bits of several vocabularies, to hold a sketch's mask against."""
+    bits = 0
+    for one in vocabularies:
+        bits |= one.bit
+    return bits
+
+
 def words(written: str) -> tuple[str, ...]:
     """Words between blanks, for lists that are easier to read as text."""
     return tuple(written.split())
