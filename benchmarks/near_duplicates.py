@@ -7,11 +7,12 @@ the figures reported are of the other half. A found pair is two rows in one clus
 side finds in the same way. datasketch (extra ``peers``) is given the same texts in normal form and the same shingles,
 128 permutations, its own best use: signatures in one call per text, ``MinHashLSH`` tuned to the threshold by itself,
 asked before each insertion; its candidates count as they come, and a second line checks them by its estimate. Its rows
-per second are those of the first ``--theirs`` rows, which flatters it: its tables are smaller then. text-dedup 0.4.0 is
-no extra, since it asks for older versions of what others need: ``pip install text-dedup==0.4.0`` into a venv of its own
-that sees this package. Its MinHash command runs over the same rows in one process, with 128 permutations and xxh3: once with
-the same runs of six characters, given to it as words of one letter, and once with words as it comes, in runs of two,
-since runs of five find little in short texts. It bands by the same threshold and checks nothing.
+per second are those of the first ``--theirs`` rows, which flatters it: its tables are smaller then.
+
+text-dedup 0.4.0 is no extra, since it asks for older versions of what others need: ``pip install text-dedup==0.4.0`` into
+a venv of its own that sees this package. Its MinHash command runs over the same rows in one process, with 128
+permutations and xxh3: once with the same runs of six characters, given to it as words of one letter, and once with words
+as it comes, in runs of two, since runs of five find little in short texts. It bands by the threshold and checks nothing.
 """
 
 import argparse
