@@ -9,10 +9,11 @@ side finds in the same way. datasketch (extra ``peers``) is given the same texts
 asked before each insertion; its candidates count as they come, and a second line checks them by its estimate. Its rows
 per second are those of the first ``--theirs`` rows, which flatters it: its tables are smaller then.
 
-text-dedup 0.4.0 is no extra, since it asks for older versions of what others need: ``pip install text-dedup==0.4.0`` into
-a venv of its own that sees this package. Its MinHash command runs over the same rows in one process, with 128
-permutations and xxh3: once with the same runs of six characters, given to it as words of one letter, and once with words
-as it comes, in runs of two, since runs of five find little in short texts. It bands by the threshold and checks nothing.
+text-dedup 0.4.0 is no extra, since it asks for older versions of what others need: ``pip install text-dedup==0.4.0``
+into a venv of its own that sees this package. Its MinHash command runs over the same rows in one process, with 128
+permutations and xxh3: once with the same runs of six characters, given to it as words of one letter, and once with
+words as it comes, in runs of two, since runs of five find little in short texts. It bands by the threshold and checks
+nothing.
 """
 
 import argparse

@@ -3,12 +3,13 @@
     python -m benchmarks.quality_sets
 
 Texts of hh-rlhf, MTS-Dialog, gsm8k and E2E from the folder named by ``TUNEWARD_TEST_DATA``, drawn by seed. *Length*:
-into the answers of one source a hundred are planted that are thirty answers run together or one word; an answer counts as
-accused by the bound that ``data.quality`` uses. *Perplexity*: a character model of order five, learned from half of a
-source, stands in for a base model and gives the bits per character of the other half, into which a hundred texts each
-are planted that are shuffled, of another language, random letters, or one word over and over. *Contamination*: a third
-of gsm8k is tested; into other rows tested questions are planted, whole or in part, and edited; what of them is accused,
-and what of the rows without. Nothing was tuned here but that tested questions count by themselves.
+into the answers of one source a hundred are planted that are thirty answers run together or one word; an answer
+counts as accused by the bound that ``data.quality`` uses. *Perplexity*: a character model of order five, learned from
+half of a source, stands in for a base model and gives the bits per character of the other half, into which a hundred
+texts each are planted that are shuffled, of another language, random letters, or one word over and over.
+*Contamination*: a third of gsm8k is tested; into other rows tested questions are planted, whole or in part, and
+edited; what of them is accused, and what of the rows without. Nothing was tuned here but that tested questions count
+by themselves.
 """
 
 import json
