@@ -31,13 +31,23 @@ _AT_HOME = {"water", "fire", "storm", "breakage"}
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail, its record, and the identifiers that stand in it as ``(kind, text)``."""
+    """A mail, its record, and the identifiers that stand in it.
+
+    Attributes:
+        customer: who wrote it.
+        received: when it came in.
+        prompt: its text.
+        answer: its record.
+        identifiers: ``(kind, text)``; one that was put in on purpose comes first.
+        planted: whether one was.
+    """
 
     customer: Customer
     received: datetime
     prompt: str
     answer: Mapping[str, Any]
     identifiers: tuple[tuple[str, str], ...]
+    planted: bool = False
 
 
 class Writer:
@@ -55,6 +65,7 @@ class Writer:
         )
         self.mailed: date = self.received.date()
         self.needs_date_line = self.needs_weekday = False
+        self.plate = ""
 
     def chance(self, probability: float) -> bool:
         """Whether it happens."""
@@ -91,7 +102,10 @@ class Writer:
             "amount": None if value is None else int(value) if value == int(value) else value,
             "currency": self.customer.currency if value is not None else None,
         }
-        return Mail(self.customer, self.received, prompt, answer, tuple(self.identifiers))
+        if self.plate and self.plate in prompt:
+            self.identifiers.append(("licence_plate", self.plate))
+        identifiers = tuple(self.identifiers)
+        return Mail(self.customer, self.received, prompt, answer, identifiers, planted=bool(self.extra))
 
     def _flags(self, value: float | None) -> set[str]:
         """What is the case beyond the bare story."""
@@ -145,6 +159,7 @@ class Writer:
             facts.append(self._date_decoy(cost))
         if self.chance(0.06 + 0.05 * talkative):
             slots = {"reference": wording.reference(rng), "plate": wording.plate(rng, customer.region)}
+            self.plate = slots["plate"]
             facts.append(self.phrase("reference", **slots))
         if self.chance(0.15 + 0.05 * talkative):
             facts.append(self.phrase("policy.decoy", policy=wording.policy_number(rng)))

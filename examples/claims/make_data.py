@@ -10,12 +10,14 @@ import argparse
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import faults
 import people
-from mails import Mail, Writer
+from faults import Row, compact
+from mails import Writer
 
 DUPLICATES = NEAR_DUPLICATES = 12
 CONTRADICTIONS = 5
@@ -24,24 +26,17 @@ LEAKS = 2
 IDENTIFIERS = {"iban": 9, "iban_near_miss": 4, "card": 6, "card_near_miss": 4, "email": 8, "phone": 8, "api_key": 1}
 
 
-@dataclass
-class Row:
-    """A row to be written; ``marks`` are plants that ``planted.json`` names by the row's final line."""
-
-    mail: Mail
-    answer: dict[str, Any]
-    marks: list[dict[str, Any]] = field(default_factory=list)
-
-    def to_json(self) -> str:
-        """The row's line."""
-        mail = self.mail
-        values = {
-            "customer_id": mail.customer.id,
-            "prompt": mail.prompt,
-            "answer": json.dumps(self.answer, ensure_ascii=False, separators=(",", ":")),
-            "received": mail.received.isoformat(timespec="minutes"),
-        }
-        return json.dumps(values, ensure_ascii=False)
+def to_line(row: Row) -> str:
+    """The row as it stands in its file."""
+    mail = row.mail
+    values = {
+        "customer_id": mail.customer.id,
+        "prompt": mail.prompt,
+        "answer": compact(row.answer) if row.text is None else row.text,
+        "received": mail.received.isoformat(timespec="minutes"),
+        **row.more,
+    }
+    return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def write_mails(rng: random.Random, count: int, *, first_customer: int, planted: list[str]) -> list[Row]:
@@ -93,8 +88,8 @@ def _contradicted(rng: random.Random, answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "severity": rng.choice(severities), "needs_human": not answer["needs_human"]}
 
 
-def make(seed: int, *, train: int, test: int) -> tuple[list[Row], list[Row]]:
-    """Train and test rows in their final order, marks set."""
+def make(seed: int, *, train: int, test: int) -> dict[str, list[Row]]:
+    """The rows of each file in their final order, marks set; ``train`` counts the agency's rows that stay, too."""
     rng = random.Random(f"claims-{seed}")
     planted = [kind for kind, count in IDENTIFIERS.items() for _ in range(count)]
     copies = DUPLICATES + NEAR_DUPLICATES + CONTRADICTIONS + LEAKS
@@ -114,42 +109,56 @@ def make(seed: int, *, train: int, test: int) -> tuple[list[Row], list[Row]]:
         copy.marks.append({"kind": kind, "of": original})
         rows.append(copy)
     for original in rng.sample(held_out, k=LEAKS):
-        rows.append(Row(original.mail, original.answer, [{"kind": "also_in_test", "of": original}]))
+        rows.append(Row(original.mail, original.answer, marks=[{"kind": "also_in_test", "of": original}]))
     rng.shuffle(rows)
-    return rows, held_out
+    copied = {id(mark["of"]) for row in rows for mark in row.marks}
+    staying = [row for row in rows if not (row.marks or row.mail.planted or id(row) in copied)]
+    staying = staying[-faults.WITHDRAWN :]
+    own = [row for row in rows if not any(row is other for other in staying)]
+    faults.disguise(own)
+    aside = random.Random(f"claims-{seed}-agency")
+    spoilt = write_mails(aside, sum(faults.AGENCY.values()), first_customer=faults.AGENCY_FIRST_CUSTOMER, planted=[])
+    agency = faults.agency_rows(aside, [row.mail for row in spoilt], staying)
+    return {"train.jsonl": own, "agency.jsonl": agency, "test.jsonl": held_out}
 
 
 def plan(files: dict[str, list[Row]]) -> list[dict[str, Any]]:
-    """Every plant as ``{file, line, kind, …}``, lines 1-based."""
+    """Every plant as ``{file, line, kind, …}``, lines 1-based, offsets in characters of the column."""
     place = {id(row): (name, line) for name, rows in files.items() for line, row in enumerate(rows, start=1)}
     plants = []
     for name, rows in files.items():
         for line, row in enumerate(rows, start=1):
+            where = {"file": name, "line": line}
+            ends: dict[str, int] = {}
             for kind, text in row.mail.identifiers:
-                plants.append({"file": name, "line": line, "kind": kind, "text": text})
+                start = row.mail.prompt.index(text, ends.get(text, 0))
+                ends[text] = start + len(text)
+                plant = {**where, "kind": kind, "column": "prompt", "start": start, "end": ends[text], "text": text}
+                plants.append(plant | ({"disguise": row.disguises[text]} if text in row.disguises else {}))
             for mark in row.marks:
-                of_file, of_line = place[id(mark["of"])]
-                plants.append(
-                    {"file": name, "line": line, "kind": mark["kind"], "of": {"file": of_file, "line": of_line}}
-                )
+                plant = {**where, **{name: value for name, value in mark.items() if name != "of"}}
+                if "of" in mark:
+                    of_file, of_line = place[id(mark["of"])]
+                    plant["of"] = {"file": of_file, "line": of_line}
+                plants.append(plant)
     return plants
 
 
 def main() -> None:
-    """Read the options, write ``train.jsonl``, ``test.jsonl`` and ``planted.json``."""
+    """Read the options, write ``train.jsonl``, ``agency.jsonl``, ``test.jsonl`` and ``planted.json``."""
     parser = argparse.ArgumentParser(description="Make the claims example's data.")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("data"))
     parser.add_argument("--train", type=int, default=800)
     parser.add_argument("--test", type=int, default=200)
     options = parser.parse_args()
-    train, test = make(options.seed, train=options.train, test=options.test)
-    files = {"train.jsonl": train, "test.jsonl": test}
+    files = make(options.seed, train=options.train, test=options.test)
     options.out.mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():
-        _write(options.out / name, "".join(row.to_json() + "\n" for row in rows))
+        _write(options.out / name, "".join(to_line(row) for row in rows))
     _write(options.out / "planted.json", json.dumps(plan(files), ensure_ascii=False, indent=1) + "\n")
-    print(f"{len(train)} train and {len(test)} test rows in {options.out}")
+    print(f"{len(files['train.jsonl'])} + {len(files['agency.jsonl'])} train", end=" ")
+    print(f"and {len(files['test.jsonl'])} test rows in {options.out}")
 
 
 def _write(path: Path, text: str) -> None:

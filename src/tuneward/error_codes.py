@@ -130,6 +130,8 @@ CODES: dict[str, str] = {
     "TW-SERV-052": "the engine computes in another precision than the one that was evaluated",
     "TW-SERV-053": "the engine keeps its base in another form than the one that was evaluated",
     "TW-SERV-054": "the model gives no answers and is not served",
+    "TW-SERV-055": "the deployment stands downstream of a withdrawn consent and begins no new answer",
+    "TW-SERV-056": "the prompt holds what the gateway's guard blocks",
     # storage: site, database, artefacts -------------------------------------------------------------------------
     "TW-STOR-001": "no site was found",
     "TW-STOR-002": "a site is already there",

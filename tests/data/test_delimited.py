@@ -62,3 +62,33 @@ def test_memory_stays_flat_however_many_rows_there_are(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 100_000
+
+
+PLAIN = 'label\ttext\nham\t"Hello" she said\nham\t"open\nspam\t"closed"\n\nham\t5" and 6"\n'
+
+
+def test_quotes_of_a_tsv_that_enclose_nothing_are_characters(tmp_path):
+    (tmp_path / "rows.tsv").write_text(PLAIN)
+    rows, faults = rows_of(tmp_path / "rows.tsv")
+    assert faults == []
+    assert [(line, row["text"]) for line, row in rows] == [
+        (2, '"Hello" she said'),
+        (3, '"open'),
+        (4, '"closed"'),
+        (6, '5" and 6"'),
+    ]
+
+
+def test_quotes_of_a_tsv_enclose_where_every_quoted_field_is_closed(tmp_path):
+    (tmp_path / "rows.tsv").write_text('label\ttext\nham\t"say ""hi"""\nham\t5" and 6"\n')
+    assert [row["text"] for _, row in rows_of(tmp_path / "rows.tsv")[0]] == ['say "hi"', '5" and 6"']
+
+
+def test_a_quoted_field_of_a_tsv_may_go_on_in_the_next_line_or_hold_a_tab(tmp_path):
+    (tmp_path / "rows.tsv").write_text('label\ttext\nham\t"one\ntwo"\nspam\t"a\tb"\n')
+    assert [row["text"] for _, row in rows_of(tmp_path / "rows.tsv")[0]] == ["one\ntwo", "a\tb"]
+
+
+def test_a_csv_is_read_as_before(tmp_path):
+    (tmp_path / "rows.csv").write_text(PLAIN.replace("\t", ","))
+    assert [fault[0] for fault in rows_of(tmp_path / "rows.csv")[1]] == ["TW-DATA-012"]

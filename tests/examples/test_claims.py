@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples" / "claims"
+FILES = ("train.jsonl", "agency.jsonl", "test.jsonl")
 FIELDS = ("category", "severity", "policy_number", "amount", "currency", "date_of_loss", "needs_human")
 
 
@@ -54,9 +55,11 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(data: Path, tmp_path:
 
 
 def test_sizes_are_as_asked_and_too_small_ones_refused(data: Path, tmp_path: Path) -> None:
-    assert (len(read(data / "train.jsonl")), len(read(data / "test.jsonl"))) == (800, 200)
+    assert (len(read(data / "train.jsonl")), len(read(data / "test.jsonl"))) == (800 - 3, 200)
+    assert len(read(data / "agency.jsonl")) == 3 + 29
     small = run_script(tmp_path / "small", "--train", "110", "--test", "20")
-    assert (len(read(small / "train.jsonl")), len(read(small / "test.jsonl"))) == (110, 20)
+    assert (len(read(small / "train.jsonl")), len(read(small / "test.jsonl"))) == (110 - 3, 20)
+    assert len(read(small / "agency.jsonl")) == 3 + 29
     with pytest.raises(subprocess.CalledProcessError):
         run_script(tmp_path / "tiny", "--train", "20")
     assert not (tmp_path / "tiny").exists()
@@ -90,7 +93,7 @@ def test_no_sentence_dominates(data: Path) -> None:
 def test_plants_are_counted_exactly(data: Path) -> None:
     plants = json.loads((data / "planted.json").read_text(encoding="utf-8"))
     counts = Counter(plant["kind"] for plant in plants if plant["file"] == "train.jsonl")
-    assert {kind: counts[kind] for kind in counts if kind not in {"email", "phone"}} == {
+    assert {kind: counts[kind] for kind in counts if kind not in {"email", "phone", "licence_plate"}} == {
         "duplicate": 12,
         "near_duplicate": 12,
         "contradiction": 5,
@@ -101,16 +104,59 @@ def test_plants_are_counted_exactly(data: Path) -> None:
         "card": 6,
         "card_near_miss": 4,
     }
-    files = {name: read(data / name) for name in ("train.jsonl", "test.jsonl")}
+    disguises = Counter((plant["kind"], plant["disguise"]) for plant in plants if "disguise" in plant)
+    assert disguises == {
+        ("iban", "zero_width"): 2,
+        ("iban", "full_width"): 1,
+        ("iban", "base64"): 1,
+        ("email", "zero_width"): 1,
+        ("email", "full_width"): 1,
+        ("email", "url"): 1,
+        ("email", "base64"): 1,
+        ("email", "words"): 2,
+        ("card", "zero_width"): 1,
+        ("card", "base64"): 1,
+    }
+    files = {name: read(data / name) for name in FILES}
     for plant in plants:
         row = files[plant["file"]][plant["line"] - 1]
         if "text" in plant:
-            assert plant["text"] in row["prompt"]
-        else:
+            assert row["prompt"][plant["start"] : plant["end"]] == plant["text"]
+        elif "of" in plant:
             of = files[plant["of"]["file"]][plant["of"]["line"] - 1]
             assert (row["prompt"] == of["prompt"]) == (plant["kind"] != "near_duplicate")
             assert (row["answer"] == of["answer"]) == (plant["kind"] != "contradiction")
             assert row is not of
+
+
+def test_each_of_the_agencys_rows_has_its_one_fault(data: Path) -> None:
+    plants = json.loads((data / "planted.json").read_text(encoding="utf-8"))
+    rows = read(data / "agency.jsonl")
+    faults = {
+        plant["line"]: plant["kind"] for plant in plants if plant["file"] == "agency.jsonl" and "text" not in plant
+    }
+    assert Counter(faults.values()) == {
+        "consent_withdrawn": 3,
+        "consent_expired": 6,
+        "retention_passed": 4,
+        "broken_json": 6,
+        "assistant_phrase": 5,
+        "placeholder": 4,
+        "outside_schema": 4,
+    }
+    assert sorted(faults) == list(range(1, len(rows) + 1))
+    schema = jsonschema.Draft202012Validator(json.loads((FOLDER / "triage.schema.json").read_text()))
+    for line, row in enumerate(rows, start=1):
+        kind = faults[line]
+        assert (row["consent_until"] < "2026") == (kind == "consent_expired")
+        assert (row["keep_until"] < "2026") == (kind == "retention_passed")
+        try:
+            right = schema.is_valid(json.loads(row["answer"]))
+        except ValueError:
+            right = False
+        assert right == (kind in {"consent_withdrawn", "consent_expired", "retention_passed"})
+        assert row["received"][:10] < row["consent_until"]
+    assert len({row["consent"] for row in rows}) == len(rows)
 
 
 def test_nothing_is_repeated_but_what_the_plan_says(data: Path) -> None:
@@ -122,13 +168,14 @@ def test_nothing_is_repeated_but_what_the_plan_says(data: Path) -> None:
 
 def test_every_address_in_the_mails_is_in_the_plan(data: Path) -> None:
     plants = json.loads((data / "planted.json").read_text(encoding="utf-8"))
-    for name in ("train.jsonl", "test.jsonl"):
+    for name in FILES:
         found = Counter(
             (line, address)
             for line, row in enumerate(read(data / name), start=1)
-            for address in re.findall(r"[\w.]+@[\w.]+\w", row["prompt"])
+            for address in re.findall(r"[\w.]+@[\w.]+\w", re.sub(r"\S*[\u200b\uff20]\S*", "", row["prompt"]))
         )
-        planned = Counter((p["line"], p["text"]) for p in plants if p["kind"] == "email" and p["file"] == name)
+        plain = [p for p in plants if p["kind"] == "email" and p["file"] == name and "disguise" not in p]
+        planned = Counter((p["line"], p["text"]) for p in plain)
         assert found == planned
 
 
@@ -137,7 +184,7 @@ def test_checksums_fit_where_the_plan_says_so(data: Path, people: ModuleType) ->
     check = {"iban": people.iban_is_valid, "card": people.luhn_is_valid}
     for plant in plants:
         kind, _, miss = plant["kind"].partition("_near")
-        if kind in check:
+        if kind in check and "disguise" not in plant:
             assert check[kind](plant["text"]) is not bool(miss), plant
     assert people.iban_is_valid("DE89 3704 0044 0532 0130 00")
     assert people.luhn_is_valid("4111 1111 1111 1111")

@@ -9,9 +9,11 @@ import pytest
 
 from tests.journey.conftest import ACTOR
 from tuneward.domain.law import Affected, Withdrawal
-from tuneward.errors import GovernanceError
+from tuneward.domain.record import Message
+from tuneward.errors import GovernanceError, ServingError
 from tuneward.governance.audit import events
 from tuneward.storage.repository import find
+from tuneward.workflows.chat import conversation
 from tuneward.workflows.consent import heed_deployed, withdraw, withdrawn
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.run import run
@@ -152,6 +154,31 @@ def test_a_policy_may_refuse_what_is_affected(project: Path):
         heed_deployed(strict, Said().say)
     with strict.site.database.read() as c:
         assert [event.decision for event in events(c)][-1] == "refused"
+
+
+def test_a_running_gateway_refuses_what_became_affected(project: Path):
+    workspace = open_workspace(project, actor=ACTOR)
+    office = replace(workspace.office, policy=replace(workspace.office.policy, affected="refuse"))
+    question = (Message("user", "test red 1 blue"),)
+    with conversation(replace(workspace, office=office)) as line:
+        first = line.ask(question)
+        withdraw(workspace.office, f"form-{customers(project)[0]}")
+        with pytest.raises(ServingError, match="cannot be answered now"):
+            line.ask(question)
+    with workspace.site.database.read() as c:
+        given = [event for event in events(c) if event.action == "answer.start"]
+    assert given[-1].id == first.id.removeprefix("chatcmpl-"), "the refused one began no answer"
+    assert [line for line in status(workspace).affected if line.startswith("deployment")]
+
+
+def test_a_running_gateway_goes_on_where_the_policy_warns(project: Path):
+    workspace = open_workspace(project, actor=ACTOR)
+    assert workspace.office.policy.affected == "warn"
+    question = (Message("user", "test red 1 blue"),)
+    with conversation(workspace) as line:
+        withdraw(workspace.office, f"form-{customers(project)[0]}")
+        assert line.ask(question).answer
+    assert [line for line in status(workspace).affected if line.startswith("deployment")]
 
 
 def test_a_name_that_is_both_is_asked_about(project: Path):

@@ -190,3 +190,23 @@ def test_a_whole_model_that_was_replaced_is_not_unloaded_from_its_engine(served,
     served.deploy("one", weights="an adapter")
     with subject.lease("one") as route:
         assert route.foundation == Foundation(served.base)
+
+
+def test_what_is_barred_while_it_is_served_begins_no_new_answer(served, fake, engine):
+    one, two = served.deploy("one"), served.deploy("two")
+    barred: dict[str, Fault] = {}
+    checked = []
+    subject = Router(served.office.site, check=lambda d: checked.append(d.id) or [], bar=lambda d: barred.get(d.id))
+    subject.start({Foundation(served.base): engine})
+    with subject.lease("one") as under_way:
+        barred[one.id] = Fault("TW-SERV-055", "something came up", cure="deploy another version")
+        with pytest.raises(ServingError, match="something came up") as caught, subject.lease("one"):
+            pass
+        assert caught.value.faults[0].place == f"deployment one ({one.id})"
+        assert under_way.model in fake.adapters, "the answer under way keeps its adapter"
+        with subject.lease("two"):
+            pass
+    served.deploy("one", weights="better")
+    with subject.lease("one") as route:
+        assert route.deployment.id != one.id
+    assert checked == [one.id, two.id, route.deployment.id], "a bar hashes nothing and checks nothing again"

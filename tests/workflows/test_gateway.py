@@ -14,13 +14,18 @@ import pytest
 from tests.serving.served_site import FAKE_ENGINE, ServedSite
 from tests.serving.test_process import gone
 from tuneward.domain.audit import LogCheckpoint
+from tuneward.domain.law import Affected, Withdrawal
+from tuneward.domain.version import Deployment
 from tuneward.errors import Fault, GovernanceError, ProofError, ServingError, StorageError
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change
 from tuneward.governance.notes import origin, sign
+from tuneward.ids import new_id
 from tuneward.progress import Silent
 from tuneward.serving.config import ServingConfig
-from tuneward.storage.repository import find
+from tuneward.storage.database import now
+from tuneward.storage.lineage import Ref, link
+from tuneward.storage.repository import find, insert_many
 from tuneward.storage.site import Site
 from tuneward.workflows.gateway import gateway
 from tuneward.workflows.log import regular_checkpoints
@@ -268,3 +273,51 @@ def test_an_answer_under_way_ends_before_the_gateway_does(served, served_elsewhe
     assert time.monotonic() - began < 9
     assert process.wait(timeout=20) == 0
     assert [e.action for e in served.events()][-3:] == ["answer.start", "answer.finish", "gateway.stop"]
+
+
+def ask(served, running) -> httpx.Response:
+    body = {"model": "claims", "messages": [{"role": "user", "content": "word"}]}
+    headers = {"authorization": f"Bearer {served.key}"}
+    return httpx.post(f"{running.url}/v1/chat/completions", json=body, headers=headers, trust_env=False)
+
+
+def withdraw_behind(served, kind: str, noun: str) -> None:
+    with served.office.site.database.write() as c:
+        withdrawal = Withdrawal("con_" + new_id("x"), "", "ada", now())
+        insert_many(c, [withdrawal, Affected(new_id("aff"), withdrawal.id, kind, noun, 3, now())])
+
+
+def test_a_withdrawal_ends_new_answers_at_the_next_request_where_the_policy_refuses(served):
+    strict = replace(served.office, policy=replace(served.office.policy, affected="refuse"))
+    with gateway(strict, ANY_PORT, check=fine, engine_command=FAKE_ENGINE) as running:
+        assert ask(served, running).status_code == 200
+        withdraw_behind(served, "dataset", "dat_other")
+        assert ask(served, running).status_code == 200, "somebody else's"
+        withdraw_behind(served, "deployment", running.routes[0].deployment.id)
+        refused = ask(served, running)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "TW-SERV-055"
+        assert refused.headers["x-should-retry"] == "false"
+        assert running.routes[0].deployment.id not in refused.text
+        served.deploy("claims", weights="trained without these rows")
+        assert ask(served, running).status_code == 200
+    assert [e.action for e in served.events("answer.start", "answer.finish")] == ["answer.start", "answer.finish"] * 3
+
+
+def test_a_withdrawal_changes_nothing_at_a_gateway_that_only_warns(served):
+    with run(served) as running:
+        withdraw_behind(served, "deployment", running.routes[0].deployment.id)
+        assert ask(served, running).status_code == 200
+
+
+def test_a_gateway_that_refuses_lets_nothing_in_whose_version_is_affected(served):
+    strict = replace(served.office, policy=replace(served.office.policy, affected="refuse"))
+    with served.office.site.database.write() as c:
+        (deployment,) = find(c, Deployment, alias="claims", status="active")
+        link(c, Ref("version", deployment.version), deployment)
+    withdraw_behind(served, "version", deployment.version)
+    with (
+        pytest.raises(ProofError, match="TW-SERV-055"),
+        gateway(strict, ANY_PORT, check=fine, engine_command=FAKE_ENGINE),
+    ):
+        pass

@@ -91,7 +91,7 @@ def said(counts: Mapping[str, Any]) -> list[str]:
         "near_duplicates": "near-duplicates in train, kept",
         "near_test": "training rows close to a test row, kept",
         "test_duplicates": "test rows that stand twice, kept",
-        "outside_schema": "answers that break the task's schema, kept",
+        "outside_schema": "answers that break the task's schema",
     }
     lines += [f"{counts[name]} {what}" for name, what in seen.items() if counts.get(name)]
     lines += said_of_law(counts.get("law") or {})

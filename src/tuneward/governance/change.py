@@ -4,7 +4,7 @@ Place on the road: every step's last act, in ``workflows``. Rows and their audit
 or not at all; a refusal is an event too. Knows who may do what (``policies``), not why.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,7 @@ class Change:
         self._detail: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
         self._event: AuditEvent | None = None
+        self._refusal: dict[str, Any] = {}
 
     def put(self, noun: Any) -> None:
         """Add the noun, or replace the one with its id; the event commits to its digest.
@@ -75,6 +76,10 @@ class Change:
     def note(self, **detail: Any) -> None:
         """Add ids, digests and counts to the event; never content."""
         self._detail.update(detail)
+
+    def note_refusal(self, **detail: Any) -> None:
+        """Add ids, digests and counts to the event that a refusal by the body leaves; never content."""
+        self._refusal.update(detail)
 
     @property
     def event(self) -> AuditEvent:
@@ -122,7 +127,7 @@ def change(office: Office, action: str, subject: str) -> Iterator[Change]:
     except TunewardError as error:
         if made is not None:
             made._event = None
-        _log_refusal(office, action, subject, error)
+        _log_refusal(office, action, subject, error, made._refusal if made else None)
         raise
 
 
@@ -187,7 +192,9 @@ def _roles(connection: Connection, actor: str) -> tuple[str, ...] | None:
     return None if member is None else member.roles
 
 
-def _log_refusal(office: Office, action: str, subject: str, error: TunewardError) -> None:
+def _log_refusal(
+    office: Office, action: str, subject: str, error: TunewardError, detail: Mapping[str, Any] | None = None
+) -> None:
     try:
         with office.site.database.write() as connection:
             audit.append(
@@ -197,7 +204,7 @@ def _log_refusal(office: Office, action: str, subject: str, error: TunewardError
                 subject=subject,
                 decision="refused",
                 policy=label(office.policy),
-                detail={"faults": [fault.code for fault in error.faults]},
+                detail={"faults": [fault.code for fault in error.faults], **(detail or {})},
             )
     except TunewardError as second:  # a full disk takes no event either; the first error is the one to show
         error.add_note(f"the refusal could not be logged: {second}")

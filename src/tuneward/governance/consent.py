@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, func, or_, select
 
 from tuneward.domain.law import Affected, Withdrawal
+from tuneward.domain.version import Deployment
 from tuneward.errors import Fault, GovernanceError
 from tuneward.governance.change import Change, change
 from tuneward.governance.office import Office
@@ -20,6 +21,7 @@ from tuneward.storage.tables import record, terms
 
 #: What is marked; requests and approvals say what was asked, and stay as they are.
 MARKED: tuple[str, ...] = ("dataset", "run", "adapter", "evaluation", "version", "deployment", "export")
+_CURE = "prepare and train again without these rows; `tuneward consent list` names what is affected"
 
 
 def withdrawals(connection: Connection) -> list[Withdrawal]:
@@ -118,10 +120,38 @@ def heed(office: Office, kind: str, noun: str, *, action: str, what: str, say: C
         marks = standing(connection, kind, noun)
     if not marks:
         return []
-    told = f"{what} is affected: {said(marks)}"
-    cure = "prepare and train again without these rows; `tuneward consent list` names what is affected"
+    told, cure = f"{what} is affected: {said(marks)}", _CURE
     if office.policy.affected == "refuse":
         with change(office, action, noun):
             raise GovernanceError(Fault("TW-GOV-018", told, noun, cure))
     say(f"WARNING: {told}; {cure}")
     return marks
+
+
+def unservable(office: Office, deployment: Deployment) -> list[Fault]:
+    """What forbids serving a deployment: withdrawn consents behind it or behind what it was made from.
+
+    Walks the lineage. Empty where the policy only warns.
+    """
+    if office.policy.affected != "refuse":
+        return []
+    with office.site.database.read() as connection:
+        marks = standing(connection, "deployment", deployment.id)
+    return [_withdrawn_behind(marks)] if marks else []
+
+
+def bar(office: Office, deployment: Deployment) -> Fault | None:
+    """What forbids new answers of a deployment that is served: a consent withdrawn since it was let in.
+
+    One query for the mark that a withdrawal puts on every deployment there is (:func:`mark`); cheap enough for every
+    answer. None where the policy only warns.
+    """
+    if office.policy.affected != "refuse":
+        return None
+    with office.site.database.read() as connection:
+        marks = repository.find(connection, Affected, kind="deployment", noun=deployment.id)
+    return _withdrawn_behind(marks) if marks else None
+
+
+def _withdrawn_behind(marks: list[Affected]) -> Fault:
+    return Fault("TW-SERV-055", f"it is affected: {said(marks)}", cure=_CURE)

@@ -5,12 +5,40 @@ Place on the road: ``serving:`` in ``tuneward.yaml``, read by ``workflows/gatewa
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
 
 #: Hosts that only this machine can reach.
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+GuardAction = Literal["allow", "tag", "redact", "block"]
+
+
+class GuardConfig(Section):
+    """What is done about findings in prompts and answers; where nothing is said, nothing is looked at."""
+
+    prompts: dict[str, GuardAction] = Field(default={})
+    """Kind of finding → ``allow``, ``tag`` (count it in the log), ``redact`` (the engine reads a placeholder) or
+    ``block`` (the request is refused); ``term`` and ``pattern`` stand for all own lists and patterns, ``*`` for every
+    kind that is not named, which is allowed otherwise."""
+
+    answers: dict[str, GuardAction] = Field(default={})
+    """The same for answers: ``redact`` sends a placeholder, ``block`` an empty answer with the finish reason
+    ``content_filter``. Answers are held back until they are whole, streamed ones too."""
+
+    @field_validator("prompts", "answers")
+    @classmethod
+    def _kinds_exist(cls, value: dict[str, GuardAction]) -> dict[str, GuardAction]:
+        if value:
+            from tuneward.inspection.detectors import DETECTORS  # tables of many countries: only where a guard is set
+
+            known = {*DETECTORS, "confidential", "term", "pattern", "*"}
+            unknown = sorted(name for name in value if name.partition(":")[0] not in known)
+            if unknown:
+                raise ValueError(f"no such kind of finding: {', '.join(unknown)}; docs/inspection.md lists them")
+        return value
 
 
 class ServingConfig(Section):
@@ -45,6 +73,9 @@ class ServingConfig(Section):
 
     request_timeout_seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
     """Longest time for one answer, waiting in the queue included."""
+
+    guard: GuardConfig = GuardConfig()
+    """What is done about findings in prompts and answers."""
 
     @model_validator(mode="after")
     def _stays_at_home(self) -> "ServingConfig":

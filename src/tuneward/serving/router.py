@@ -2,7 +2,8 @@
 
 Place on the road: inside ``workflows/gateway``. It reads the site's active deployments, lets only checked ones through,
 and keeps the engines' loaded adapters in step with them. What "checked" means is handed in (``check``); over and
-above it every adapter's files are hashed right before they are loaded. Clients never name files or adapters: the
+above it every adapter's files are hashed right before they are loaded. What may end a checked deployment while it is
+served is handed in, too (``bar``). Clients never name files or adapters: the
 engine's names are digests, made here.
 """
 
@@ -24,6 +25,8 @@ from tuneward.storage.site import Site
 
 #: All faults of a deployment: signature, approval, gate, digests. Empty means that it may be served.
 Check = Callable[[Deployment], list[Fault]]
+#: What has come up since against a deployment that was checked; asked before every answer, so it must be cheap.
+Bar = Callable[[Deployment], Fault | None]
 
 #: Name under which an engine offers its foundation, without any adapter.
 BASE_NAME = "base"
@@ -79,11 +82,13 @@ class Router:
     Args:
         site: whose deployments are served.
         check: tells a deployment's faults; called before its adapter is loaded.
+        bar: tells what has come up against a checked deployment; called before every answer.
     """
 
-    def __init__(self, site: Site, *, check: Check) -> None:
+    def __init__(self, site: Site, *, check: Check, bar: Bar = lambda deployment: None) -> None:
         self._site = site
         self._check = check
+        self._bar = bar
         self._engines: dict[Foundation, Engine] = {}
         self._lock = threading.RLock()  # held while adapters load
         self._count = threading.Lock()  # held for a moment; an answer's end never waits for a load
@@ -144,10 +149,11 @@ class Router:
         """The route of ``alias`` for one answer; its adapter stays loaded until the block ends.
 
         A deployment that became active since the last call is checked and loaded first; one that was replaced is
-        unloaded by the first call after its last answer has ended.
+        unloaded by the first call after its last answer has ended. What has been barred begins no new answer; those
+        under way may end.
 
         Raises:
-            ServingError: ``TW-SERV-042`` for an unknown alias, else what forbids the deployment.
+            ServingError: ``TW-SERV-042`` for an unknown alias, else what bars or forbids the deployment.
         """
         with self._lock:
             active = self.active()
@@ -156,6 +162,8 @@ class Router:
                 raise ServingError(
                     Fault("TW-SERV-042", f"the model {alias!r} does not exist", "model", "GET /v1/models lists them")
                 )
+            if (barred := self._bar(deployment)) is not None:
+                raise ServingError(_placed(barred, deployment))
             route = self._routes.get(deployment.id) or self._admit_late(deployment)
             if self._routes.keys() - {d.id for d in active}:
                 self._unload_dropped(active)

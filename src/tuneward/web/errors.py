@@ -28,6 +28,7 @@ _BY_CODE: dict[str, tuple[int, str, str | None]] = {
     "TW-SERV-047": (404, "invalid_request_error", None),
     "TW-SERV-049": (504, "server_error", None),
     "TW-SERV-051": (408, "invalid_request_error", None),
+    "TW-SERV-056": (400, "invalid_request_error", "content_filter"),
 }
 _BY_CLASS: tuple[tuple[type[TunewardError], tuple[int, str, str | None]], ...] = (
     (GovernanceError, (403, "permission_error", None)),
@@ -38,6 +39,8 @@ _OTHERWISE = (503, "server_error", None)
 
 #: Statuses that a client may try again with hope: the engine or the log may be back in a moment.
 _WORTH_A_RETRY = frozenset({503})
+#: Of these, what no waiting mends.
+_LASTING = frozenset({"TW-SERV-055"})
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class HttpError:
 
     def response(self) -> Response:
         """The whole response."""
-        headers = {} if self.status in _WORTH_A_RETRY else {"x-should-retry": "false"}
+        hopeful = self.status in _WORTH_A_RETRY and self.code not in _LASTING
+        headers = {} if hopeful else {"x-should-retry": "false"}
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
         return Response(

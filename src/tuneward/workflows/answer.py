@@ -24,6 +24,7 @@ from tuneward.governance.change import change
 from tuneward.governance.office import Office
 from tuneward.governance.policies import label
 from tuneward.serving.config import ServingConfig
+from tuneward.serving.guard import Guard, Seen
 from tuneward.serving.router import Route, Router
 from tuneward.serving.wire import Piece as Piece
 from tuneward.serving.wire import Usage as Usage
@@ -73,6 +74,7 @@ class _Outcome:
     reason: str = "cancelled"
     usage: Usage | None = None
     codes: tuple[str, ...] = ()
+    seen: Seen | None = None
 
 
 class Desk:
@@ -82,12 +84,14 @@ class Desk:
         office: site, keys and policy under which answers are given.
         router: where the aliases lead.
         config: limits and defaults.
+        guard: looks at prompts and answers; None where nothing is looked at.
     """
 
-    def __init__(self, office: Office, *, router: Router, config: ServingConfig) -> None:
+    def __init__(self, office: Office, *, router: Router, config: ServingConfig, guard: Guard | None = None) -> None:
         self.office = office
         self.config = config
         self._router = router
+        self._guard = guard
         self._secret = office.keys.secret("answers")
 
     async def caller(self, key_text: str) -> ApiKey:
@@ -119,17 +123,20 @@ class Desk:
         """One :class:`Begun`, then the answer's pieces; the last has the finish reason and usually the usage.
 
         Closing the generator early, or cancelling its task, cancels the engine's work and is logged as ``cancelled``.
+        Where answers are guarded, nothing leaves before the whole answer was looked at.
 
         Raises:
-            ServingError: unknown model, an option over the limit, the engine refused or broke off, it took too long,
-                or the audit log could not be written.
+            ServingError: unknown model, an option over the limit, the guard blocks the prompt, the engine refused or
+                broke off, it took too long, or the audit log could not be written.
         """
         options = self._options(ask.options)
         outcome, began = _Outcome(), time.monotonic()
+        held_back: list[Piece] | None = [] if self._guard and self._guard.looks_at_answers else None
         with ExitStack() as held:
             route = await to_thread.run_sync(held.enter_context, self._router.lease(ask.alias))
+            ask, seen = await self._guarded(ask)
             ask = _with_system(ask, route.deployment)
-            start = await self._log(lambda: self._start(caller, ask, route, options))
+            start = await self._log(lambda: self._start(caller, ask, route, options, seen))
             try:
                 last = Piece()
                 async with aclosing(_stream(route, ask, options)) as upstream:
@@ -142,11 +149,15 @@ class Desk:
                         outcome.usage = piece.usage or outcome.usage
                         if piece.finish_reason is not None:
                             last = piece
+                        elif held_back is not None:
+                            held_back.append(piece)
                         elif piece.text or piece.logprobs:
                             yield piece
                 if last.finish_reason is None:
                     raise ServingError(Fault("TW-SERV-034", "the engine's answer has no end", cure="ask again"))
-                outcome.reason = last.finish_reason
+                if held_back is not None:
+                    held_back, last = await self._looked_at(outcome, held_back, last)
+                outcome.reason = last.finish_reason or "stop"
             except TunewardError as error:
                 outcome.codes = tuple(fault.code for fault in error.faults)
                 outcome.reason = "timeout" if outcome.codes == ("TW-SERV-049",) else "error"
@@ -155,8 +166,34 @@ class Desk:
                 outcome.codes, outcome.reason = ("TW-ENV-002",), "error"
                 raise
             finally:
+                if held_back is not None and outcome.seen is None:
+                    outcome.text = []  # nothing left
                 await self._log(lambda: self._finish(caller, start, outcome, time.monotonic() - began))
+            for piece in held_back or ():
+                yield piece
             yield Piece(last.text, last.finish_reason, last.logprobs, outcome.usage)
+
+    async def _guarded(self, ask: Ask) -> tuple[Ask, Seen | None]:
+        """What the client asks, as the engine may read it; the deployment's own words are not looked at."""
+        guard = self._guard
+        if guard is None or not guard.looks_at_prompts:
+            return ask, None
+        prompt, seen = await to_thread.run_sync(guard.prompt, ask.prompt)
+        return replace(ask, prompt=prompt), seen
+
+    async def _looked_at(self, outcome: _Outcome, held_back: list[Piece], last: Piece) -> tuple[list[Piece], Piece]:
+        """The pieces that may leave, and the last one; where text was changed, log-probabilities would tell it."""
+        assert self._guard is not None
+        whole = "".join(outcome.text)
+        text, seen = await to_thread.run_sync(self._guard.answer, whole)
+        outcome.seen = seen
+        if seen.blocked:
+            outcome.text = []
+            return [], Piece("", "content_filter")
+        if text != whole:
+            outcome.text = [text]
+            return [], Piece(text, last.finish_reason)
+        return held_back, last
 
     async def _next(self, upstream: AsyncGenerator[Piece, None], began: float) -> Piece | None:
         limit = self.config.request_timeout_seconds
@@ -182,7 +219,7 @@ class Desk:
         with CancelScope(shield=True):
             try:
                 written = await to_thread.run_sync(write)
-            except GovernanceError:
+            except (GovernanceError, ServingError):
                 raise
             except Exception as error:
                 what = f"the audit log could not be written ({type(error).__name__})"
@@ -190,7 +227,9 @@ class Desk:
                 raise ServingError(fault) from error
         return written
 
-    def _start(self, caller: ApiKey, ask: Ask, route: Route, options: Mapping[str, Any]) -> AuditEvent:
+    def _start(
+        self, caller: ApiKey, ask: Ask, route: Route, options: Mapping[str, Any], seen: Seen | None
+    ) -> AuditEvent:
         chat = not isinstance(ask.prompt, str)
         detail = {
             "prompt": keyed_digest(self._secret, prompt_bytes(ask.prompt)),
@@ -204,8 +243,15 @@ class Desk:
             "key": caller.id,
             "options": {name: options[name] for name in _LOGGED_OPTIONS if name in options},
         }
+        if seen is not None:
+            detail["guard"] = seen.counts
         office = replace(self.office, actor=_actor(caller))
         with change(office, "answer.start", route.deployment.id) as begun:
+            if seen is not None and seen.blocked:
+                begun.note_refusal(guard=seen.counts)
+                what = f"the prompt holds what is not taken here: {', '.join(seen.blocked)}"
+                place = "messages" if chat else "prompt"
+                raise ServingError(Fault("TW-SERV-056", what, place, "take it out and ask again"))
             begun.note(**detail)
         return begun.event
 
@@ -217,6 +263,8 @@ class Desk:
             "answer_tokens": outcome.usage.answer_tokens if outcome.usage else None,
             "seconds": round(seconds, 3),
         }
+        if outcome.seen is not None:
+            detail["guard"] = outcome.seen.counts
         if outcome.codes:
             detail["faults"] = list(outcome.codes)
         # not a `change`: what was begun is written to its end even when the key was revoked meanwhile

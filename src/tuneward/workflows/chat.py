@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 from tuneward.domain.record import Message
 from tuneward.errors import Fault, ServingError
 from tuneward.governance import api_keys
+from tuneward.inspection.inspector import make_inspector
 from tuneward.progress import SILENT, Progress
 from tuneward.serving.client import EngineClient
+from tuneward.serving.guard import make_guard
 from tuneward.workflows.consent import heed_deployed
 from tuneward.workflows.gateway import Gateway, gateway, running_url, url_of
 from tuneward.workflows.verify import check_deployment
@@ -132,8 +134,11 @@ def passing_gateway(
         api_keys.revoke_passing(office)
         text, kept = api_keys.create(office, name=purpose, member=office.actor, passing=True)
         config = workspace.project.serving.model_copy(update={"port": 0})
+        guard = make_guard(config.guard, lambda: make_inspector(workspace.project.inspection, folder=workspace.folder))
         try:
-            with gateway(office, config, check=lambda _s, _k, served: check_deployment(office, served)) as running:
+            with gateway(
+                office, config, check=lambda _s, _k, served: check_deployment(office, served), guard=guard
+            ) as running:
                 yield running, text
         finally:
             api_keys.revoke(office, kept.id)

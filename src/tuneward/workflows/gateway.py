@@ -27,6 +27,7 @@ from tuneward.domain.version import Deployment
 from tuneward.errors import Fault, ProofError, ServingError, TunewardError
 from tuneward.governance.audit import checkpoint
 from tuneward.governance.change import change, permit
+from tuneward.governance.consent import bar, unservable
 from tuneward.governance.keys import Keys
 from tuneward.governance.office import Office
 from tuneward.ids import new_id
@@ -34,6 +35,7 @@ from tuneward.progress import SILENT, Progress
 from tuneward.serving.client import AsyncEngineClient, EngineClient
 from tuneward.serving.config import LOOPBACK, ServingConfig
 from tuneward.serving.foundation import Foundation
+from tuneward.serving.guard import Guard
 from tuneward.serving.process import ENGINE_COMMAND, EngineProcess
 from tuneward.serving.router import BASE_NAME, Engine, Route, Router
 from tuneward.storage.repository import latest
@@ -95,6 +97,7 @@ def serve_until_stopped(
     *,
     check: CheckDeployment,
     ready: Callable[[Gateway], None] = lambda gateway: None,
+    guard: Guard | None = None,
     progress: Progress = SILENT,
     engine_command: Sequence[str] = ENGINE_COMMAND,
 ) -> None:
@@ -109,7 +112,9 @@ def serve_until_stopped(
     with _one_interrupt():
         started = False
         try:
-            with gateway(office, config, check=check, progress=progress, engine_command=engine_command) as running:
+            with gateway(
+                office, config, check=check, guard=guard, progress=progress, engine_command=engine_command
+            ) as running:
                 ready(running)
                 started = True
                 while True:
@@ -126,6 +131,7 @@ def gateway(
     config: ServingConfig,
     *,
     check: CheckDeployment,
+    guard: Guard | None = None,
     progress: Progress = SILENT,
     make_app: MakeApp | None = None,
     engine_command: Sequence[str] = ENGINE_COMMAND,
@@ -137,6 +143,7 @@ def gateway(
         office: site, keys, actor and policy.
         config: where to listen and what an answer may cost.
         check: tells a deployment's faults; every active one is checked before anything is loaded.
+        guard: looks at prompts and answers; None where nothing is looked at.
         progress: told about each step of the start.
         make_app: makes another web application than ours (for tests).
         engine_command: program that speaks the engine's routes.
@@ -152,7 +159,11 @@ def gateway(
     permit(office, "gateway.start")
     with ExitStack() as held:
         held.enter_context(site.lock("serve"))
-        router = Router(site, check=lambda deployment: check(site, office.keys, deployment))
+        router = Router(
+            site,
+            check=lambda deployment: [*check(site, office.keys, deployment), *unservable(office, deployment)],
+            bar=lambda deployment: bar(office, deployment),
+        )
         try:
             listening = held.enter_context(_listen(config))
             progress.say("checking the active deployments")
@@ -187,7 +198,7 @@ def gateway(
                 for foundation, process in engines.items()
             }
             routes = tuple(router.start(clients))
-            desk = Desk(office, router=router, config=config)
+            desk = Desk(office, router=router, config=config, guard=guard)
             app = (make_app or import_from_string(_APP))(desk)
         except TunewardError as error:
             _refuse(office, identity, error)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuneward.governance import api_keys
+from tuneward.inspection.inspector import make_inspector
 from tuneward.progress import SILENT, Progress
+from tuneward.serving.guard import make_guard
 from tuneward.workflows.access import create_key, list_keys
 from tuneward.workflows.consent import heed_deployed
 from tuneward.workflows.gateway import Gateway, serve_until_stopped
@@ -52,6 +54,7 @@ def serve(
     if port is not None:
         config = config.model_copy(update={"port": port})
 
+    guard = make_guard(config.guard, lambda: make_inspector(workspace.project.inspection, folder=workspace.folder))
     heed_deployed(office, progress.say)
     with office.site.lock("serve"):
         api_keys.revoke_passing(office)
@@ -67,5 +70,6 @@ def serve(
         config,
         check=lambda site, keys, deployment: check_deployment(office, deployment),
         ready=begun,
+        guard=guard,
         progress=progress,
     )
