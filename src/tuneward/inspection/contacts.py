@@ -190,6 +190,7 @@ def _by_shape(
         counts = counts and (separator == "." or _NOUN.match(text, end) is not None)
         if (
             not counts
+            and not _REFERS.search(text, max(0, start - 48), start)
             and not _STREET.match(text, end)
             and separator != "/"
             and is_planned(written, opened=opened)
@@ -220,6 +221,13 @@ def _is_break(separator: str) -> bool:
 _REGIONS: Final = {9: ("ES", "PL", "CZ", "PT"), 8: ("DK", "NO")}
 _UNIT_BEHIND = re.compile(r" ?(?:€|\$|£|%|[A-Z]{3}\b|euros?|dollars|people|units|km|kg|mio|million)", re.IGNORECASE)
 _NOUN = re.compile(r" [^\W\d_]{4}")
+#: What numbers are called that are none of a phone; a number in mere groups is taken for what it is called.
+_REFERS = re.compile(
+    r"(?:\b(?:no|nr|num|number|nummer|numero|número|numéro|ref|reference|referenz|code|codice|id|serial|part|batch|lot|model"
+    r"|quote|case|ticket|order|invoice|policy|claim|contract|account|version|page|room|flight|isbn|vin)\b|n[°º]|#)"
+    r"[^!?\n]{0,20}$",
+    re.IGNORECASE,
+)
 _STREET = re.compile(
     r"(?: [^\W\d_]{2,20}){1,3}? (?:street|st|avenue|ave|road|rd|lane|ln|drive|dr|boulevard|blvd|court|way|place)\b",
     re.IGNORECASE,
