@@ -17,6 +17,8 @@ from tuneward.inspection.names import find_names
         ("me llamo José García", "José García"),
         ("Name: Karin M. Beike", "Karin M. Beike"),
         ("Dr. Kyle Kuefer's answer", "Kyle Kuefer"),
+        ("Patient: Anna Berg, 43", "Anna Berg"),
+        ("Contact: Tom M. Sawyer\nPhone", "Tom M. Sawyer"),
         ("Best regards,\nTom Sawyer", "Tom Sawyer"),
         ("hi, my name is anna berg and i", "anna berg"),
         ("ich heiße jana.", "jana"),

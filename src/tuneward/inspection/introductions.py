@@ -80,6 +80,9 @@ _LABELS = vocabulary(
         "contact"
     )
 )
+#: Labels that in a transcript name who speaks; only a whole name that fills its entry is one there.
+_ROLES: Final = frozenset(("patient", "contact"))
+_ENTRY = re.compile(rf"{CAPITALISED}(?: (?:{_INITIAL}|{CAPITALISED})){{1,3}}+[\"']?[ \t]*(?:[\n\r,;()]|$)")
 _LABEL_END = re.compile(
     r"(?: completo| e cognome| de famille)?[\"']?(?:[ \t]{0,3}:[ \t]{0,3}| (?:is|ist|è|est|es) )[\"']?", re.IGNORECASE
 )
@@ -163,9 +166,9 @@ def find_introduced(text: str) -> Iterator[Finding]:
                 if confidence and not (word == "to" and text[start - 1 : start] == "-"):
                     yield from _person(text, at, confidence, "introduced")
     if seen.holds(_LABELS):
-        for _, end, _ in seen.places(_LABELS):
+        for _, end, word in seen.places(_LABELS):
             label = _LABEL_END.match(text, end)
-            if label:
+            if label and (word not in _ROLES or _ENTRY.match(text, label.end())):
                 yield from _person(text, label.end(), 0.75, "labelled")
 
 
