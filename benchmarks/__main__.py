@@ -48,12 +48,15 @@ def _sft(base: Path, turns: int) -> list[Line]:
     best, packing, defaults = (
         compare(base, training_sft.TRIAL, against=name, turns=turns) for name in ("best", "packing", "defaults")
     )
+    same = compare(base, training_sft.TRIAL, against="packing", turns=turns, same_allocator=True)
     return [
         Line("SFT, tokens/s against TRL's packing", "3", "4.5", _told(packing)),
+        Line("SFT, tokens/s against TRL's packing with our allocator", "3", "4.5", _told(same)),
         Line("SFT, tokens/s against TRL's fastest", "3", "4.5", _told(best)),
         Line("SFT, tokens/s against TRL's defaults", "7", "12", _told(defaults)),
         Line("products that cannot be avoided, share of our step", "60%", "80%", _share(best)),
         Line("SFT, peak memory against TRL's packing", "1/2", "1/3", _memory(packing)),
+        Line("SFT, peak memory against TRL's packing with our allocator", "1/2", "1/3", _memory(same)),
         Line("SFT, peak memory against TRL's fastest", "1/2", "1/3", _memory(best)),
     ]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.conversations import read_conversations, source
 from benchmarks.courses import Course
-from benchmarks.ours import tuneward
+from benchmarks.ours import allocator_of_ours, tuneward
 from benchmarks.turns import Table, gib
 from tuneward.modeling.machine import threads
 from tuneward.training.batches import plan_steps
@@ -49,7 +49,9 @@ def grow(base: Path, *, rows: int) -> dict[str, float]:
                 learning_rate=2e-4,
                 threads=threads(),
             )
-            table.seat(f"{size}x", tuneward, course=course, window_tokens=WINDOW_TOKENS)
+            table.seat(
+                f"{size}x", tuneward, environment=allocator_of_ours(), course=course, window_tokens=WINDOW_TOKENS
+            )
         taken = _play(table, plans)
         table.close()
         peaks = {size: table.peaks[f"{size}x"] for size in SIZES}

@@ -4,6 +4,7 @@ A contender is a function that :mod:`benchmarks.turns` runs in a process of its 
 and trains one optimizer step a turn.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,6 +70,13 @@ def make_loop(
         emit=lambda event: None,
         stop=lambda: False,
     )
+
+
+def allocator_of_ours() -> dict[str, str]:
+    """The variables that choose the allocator of a training, as the product starts one on this machine."""
+    from tuneward.modeling.machine import with_jemalloc
+
+    return {name: value for name, value in with_jemalloc(os.environ).items() if os.environ.get(name) != value}
 
 
 def write_start(base: Path, folder: Path) -> None:

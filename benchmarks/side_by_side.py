@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from benchmarks.conversations import read_conversations, source
 from benchmarks.courses import Course, Setting, plan_course
-from benchmarks.ours import tuneward
+from benchmarks.ours import allocator_of_ours, tuneward
 from benchmarks.products import products
 from benchmarks.theirs import trl
 from benchmarks.turns import Agreement, Ratio, Table, gib, in_turn
@@ -70,9 +70,15 @@ class Figures:
     wide_share: float
 
 
-def compare(base: Path, trial: Trial, *, against: str, turns: int) -> Figures:
-    """Run it."""
+def compare(base: Path, trial: Trial, *, against: str, turns: int, same_allocator: bool = False) -> Figures:
+    """Run it.
+
+    Ours runs with the allocator with which the product starts a training, jemalloc where the machine has it; TRL with
+    that of the C library, as it starts by itself, or with ours where ``same_allocator`` asks for it.
+    """
     setting = trial.settings[against]
+    allocator = allocator_of_ours()
+    kept = "jemalloc" if allocator else "the C library"
     with tempfile.TemporaryDirectory() as scratch, Table() as table:
         folder = Path(scratch)
         form: Any = "conversation" if trial.method == "sft" else "pair"
@@ -88,10 +94,11 @@ def compare(base: Path, trial: Trial, *, against: str, turns: int) -> Figures:
         )
         numbers = [[row for part in step for row in part] for step in course.steps]
         counts = [int(known.sizes[step].sum()) if trial.unit == "tokens" else len(step) for step in numbers]
-        print(f"{source()}; {course.threads} threads; TRL {setting}", flush=True)
-        table.seat("products", products, course=course, window_tokens=trial.window_tokens)
-        table.seat("tuneward", tuneward, course=course, window_tokens=trial.window_tokens)
-        table.seat("TRL", trl, course=course, setting=setting)
+        allocators = f"allocator of ours: {kept}, of TRL: {kept if same_allocator else 'the C library'}"
+        print(f"{source()}; {course.threads} threads; {allocators}; TRL {setting}", flush=True)
+        table.seat("products", products, environment=allocator, course=course, window_tokens=trial.window_tokens)
+        table.seat("tuneward", tuneward, environment=allocator, course=course, window_tokens=trial.window_tokens)
+        table.seat("TRL", trl, environment=allocator if same_allocator else None, course=course, setting=setting)
 
         def told(number: int, results: Any) -> None:
             ours, theirs, alone = (results[name] for name in ("tuneward", "TRL", "products"))
@@ -148,6 +155,7 @@ def run(trial: Trial, description: str) -> None:
     parser.add_argument("base", type=Path, help="folder of the base model")
     parser.add_argument("--against", choices=trial.settings, default="best", help="TRL's configuration")
     parser.add_argument("--defaults", action="store_const", const="defaults", dest="against", help="TRL's defaults")
+    parser.add_argument("--same-allocator", action="store_true", help="give TRL the allocator that ours has")
     parser.add_argument("--turns", type=int, default=12, help="optimizer steps that count")
     options = vars(parser.parse_args())
     if not compare(options.pop("base"), trial, **options).agreement.holds:

@@ -82,11 +82,26 @@ class Table:
             process.terminate()
             process.join()
 
-    def seat(self, name: str, player: Player, **arguments: Any) -> dict[str, Any]:
-        """Start a contender and wait until it is ready; returns what it says about itself."""
+    def seat(
+        self, name: str, player: Player, *, environment: Mapping[str, str] | None = None, **arguments: Any
+    ) -> dict[str, Any]:
+        """Start a contender and wait until it is ready; returns what it says about itself.
+
+        Args:
+            name: of the contender.
+            player: what it does, in a process of its own.
+            environment: variables of that process over and above ours.
+            arguments: of ``player``.
+        """
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_sit, args=(theirs, player, arguments), daemon=True)
-        process.start()
+        before = dict(os.environ)
+        os.environ.update(environment or {})
+        try:
+            process.start()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         theirs.close()
         self._players[name] = process, ours
         self.facts[name] = self._hear(name, "ready")

@@ -48,6 +48,15 @@ def test_a_computing_child_looks_seldom_before_it_sleeps_unless_the_user_chose()
         assert machine.computing(own) == own
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_training_starts_with_jemalloc_where_there_is_one_and_the_user_set_nothing(monkeypatch, there):
+    monkeypatch.setattr(machine, "_has_jemalloc", lambda: there)
+    started = {"LD_PRELOAD": machine.JEMALLOC, "MALLOC_CONF": machine.KEEPS}
+    assert machine.with_jemalloc({"A": "b"}) == ({"A": "b", **started} if there else {"A": "b"})
+    for own in ({"LD_PRELOAD": "libmine.so"}, {"MALLOC_CONF": "narenas:1"}):
+        assert machine.with_jemalloc(own) == own
+
+
 @pytest.mark.parametrize(("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("", 8)])
 def test_threads_keep_to_a_containers_share(tmp_path, monkeypatch, quota, expected):
     (tmp_path / "cpu.max").write_text(quota)

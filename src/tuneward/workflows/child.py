@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneward.errors import Fault
-from tuneward.modeling.machine import computing
+from tuneward.modeling.machine import computing, with_jemalloc
 from tuneward.modeling.worker import STOPPED
 
 #: What torchrun or a cluster tells the processes of a job of several. Ours is no part of that job: how many train
@@ -68,7 +68,7 @@ def follow(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={**computing(ours), **(environment or {})},
+            env={**with_jemalloc(computing(ours)), **(environment or {})},
             start_new_session=True,
         ) as process,
     ):
