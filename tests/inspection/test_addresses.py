@@ -1,8 +1,10 @@
-"""Postal addresses of six countries, with what goes on behind the street; postcodes by form."""
+"""Postal addresses of six countries, with what goes on behind the street, and the postcodes in them."""
 
 import pytest
 
-from tuneward.inspection.addresses import find_addresses, find_postcodes
+from tuneward.inspection.addresses import find_addresses
+from tuneward.inspection.detectors import inspect
+from tuneward.inspection.redaction import redact
 
 
 @pytest.mark.parametrize(
@@ -21,8 +23,6 @@ from tuneward.inspection.addresses import find_addresses, find_postcodes
     ],
 )
 def test_an_address_is_found_with_its_town(text, value):
-    from tuneward.inspection.detectors import inspect
-
     assert value in [text[f.start : f.end] for f in inspect(text) if f.kind == "address"]
 
 
@@ -42,10 +42,22 @@ def test_counts_and_dates_are_no_addresses(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("at SW1A 1AA now", "SW1A 1AA"), ("in CA 94107.", "94107"), ("NY 10001-1234", "10001-1234")]
+    ("text", "code"),
+    [
+        ("lives at 221b Baker Street, London NW1 6XE.", "NW1 6XE"),
+        ("au 20 Rue de la Paix, 75002 Paris.", "75002"),
+        ("PSC 1437, Box 3833\nAPO AA 66791", "66791"),
+        ("12 High Street\nSpringfield\n3520", "3520"),
+    ],
 )
-def test_a_postcode_is_known_by_its_form(text, value):
-    assert [text[f.start : f.end] for f in find_postcodes(text)] == [value]
+def test_the_postcode_of_an_address_is_named_too(text, code):
+    assert code in [text[f.start : f.end] for f in inspect(text) if f.kind == "postcode"]
+    assert redact(text, inspect(text)).count("[ADDRESS]") == 1
+
+
+def test_a_flat_is_no_postcode():
+    text = "write to 28030 Edeby 55\n Apt. 2975"
+    assert [f for f in inspect(text) if f.kind == "postcode"] == []
 
 
 @pytest.mark.parametrize("date", ["Sat, 10 Feb 2024", "Mon, 3 Jun 2024"])

@@ -64,10 +64,37 @@ def test_amounts_are_no_dates(text):
         "my son is 43.",
         "her 43rd birthday",
         "Anna, 43, said",
+        "she is only 43.",
+        "he will be 43 next week",
+        "he died at 43.",
+        "a man of 43.",
+        "her age is 43",
+        "he will turn 43 in May",
     ],
 )
 def test_an_age_is_found(text):
     assert [text[f.start : f.end] for f in find_ages(text)] == ["43"]
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("The patient is a seventy six year old male.", "seventy six"),
+        ("She was forty-three years old.", "forty-three"),
+        ("my five-year-old", "five"),
+        ("at twelve months of age", "twelve"),
+        ("Those Twenty-year-olds", "Twenty"),
+    ],
+)
+def test_an_age_in_words_is_found(text, age):
+    assert [text[f.start : f.end] for f in find_ages(text)] == [age]
+
+
+@pytest.mark.parametrize(
+    "text", ["two years ago", "five old friends", "one year of it", "a ten minute walk", "age old"]
+)
+def test_other_words_of_number_are_no_ages(text):
+    assert list(find_ages(text)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """What each detector must find, and what it must leave alone; time linear in the text's length."""
 
 import itertools
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.growth import LINEAR, slowdown_of_text
 from tuneward.inspection.accounts import find_cards, luhn
 from tuneward.inspection.detectors import DETECTORS, inspect
 from tuneward.inspection.secrets import find_secrets
@@ -232,16 +232,8 @@ ADVERSARIAL = {
 @pytest.mark.parametrize("detector", dict.fromkeys(DETECTORS.values()), ids=lambda detector: detector.__name__)
 @pytest.mark.parametrize("unit", ADVERSARIAL.values(), ids=ADVERSARIAL)
 def test_no_text_makes_a_detector_slower_than_its_length(unit, detector):
-    """Eight times the text takes some eight times the time; quadratic work would take 64 times as long."""
-
-    def seconds(size: int) -> float:
-        text = (unit * (size // len(unit) + 1))[:size]
-        start = time.process_time()
-        for _ in detector(text):
-            pass
-        return time.process_time() - start
-
-    assert any(seconds(32_000) / max(seconds(4_000), 0.0005) < 25 for _ in range(3))
+    """Four times the text takes some four times the time; quadratic work would take 16 times as long."""
+    assert slowdown_of_text(detector, unit, characters=16_000) < LINEAR
 
 
 def test_a_megabyte_is_inspected_in_one_piece():

@@ -20,6 +20,10 @@ def decide(text: str, name: str, guess: str | None) -> str | None:
         ("He works at Datamarket", "Datamarket", "place", "organisation"),
         ("the Globex Corporation", "Globex Corporation", "person", "organisation"),
         ("the Polish team", "Polish", "nationality", "nationality"),
+        ("twice as many as Sean Tully has", "Sean Tully", "nationality", "person"),
+        ("She arrived at Hasle today", "Hasle", "organisation", "place"),
+        ("They met on Lodge Street", "Lodge Street", "person", "place"),
+        ("shares of Globex fell", "Globex", "place", "organisation"),
         ("Timotea lives on a hill", "Timotea", None, "person"),
     ],
 )
@@ -35,6 +39,8 @@ def test_evidence_outweighs_a_guess(text, name, guess, kind):
         ("The end", "The", "person"),
         ("a word of small letters", "small", "person"),
         ("on Green Hill", "Green", None),
+        ("see Wisdom there", "Wisdom", "person"),
+        ("a Reddit group", "Reddit", "nationality"),
     ],
 )
 def test_without_evidence_there_is_no_name(text, name, guess):

@@ -2,12 +2,12 @@
 
 import base64
 import itertools
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.growth import LINEAR, slowdown_of_text
 from tuneward.domain.finding import Finding
 from tuneward.errors import ConfigError
 from tuneward.inspection.config import InspectionConfig
@@ -171,9 +171,8 @@ def test_inputs_change_with_a_list_s_content(tmp_path):
         *("\x1e\n", "\ud800", "0-0_0.", "a b@c.d "),
     ],
 )
-def test_no_megabyte_takes_long(unit):
-    text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
-    start = time.process_time()
-    found = standard().inspect(text)
-    assert time.process_time() - start < 30
-    assert all(0 <= f.start < f.end <= len(text) for f in found)
+def test_no_text_makes_the_inspection_slower_than_its_length(unit):
+    def inspected(text):
+        assert all(0 <= f.start < f.end <= len(text) for f in standard().inspect(text))
+
+    assert slowdown_of_text(inspected, unit, characters=32_000) < LINEAR

@@ -24,6 +24,20 @@ def test_a_text_within_much_other_text_is_found_with_its_share():
     assert ngrams.covered().tolist() == [1.0, 0.5]
 
 
+def test_a_question_gives_its_item_away_without_the_answer():
+    question, answer = " ".join(words(1, 20)), " ".join(words(2, 60))
+    within = " ".join([*words(3, 50), question, *words(4, 50)])
+    ngrams = Ngrams([f"{question} {answer}"], [question])
+    assert Ngrams([f"{question} {answer}"]).look([within], least=0.5) == []
+    assert [(share.tested, share.share) for share in ngrams.look([within], least=0.5)] == [(0, 1.0)]
+    assert ngrams.covered().tolist() == [1.0]
+
+
+def test_a_part_does_not_make_a_phrase_of_the_form_of_its_own_item():
+    texts = [" ".join([*words(1, 20), *words(seed, 20)]) for seed in range(2, 10)]
+    assert len(Ngrams(texts, [" ".join(words(1, 20))] * 8).look([" ".join(words(1, 20))], least=0.01)) == 8
+
+
 def test_two_texts_that_hold_a_half_each_cover_the_whole():
     tested = words(1, 40)
     ngrams = Ngrams([" ".join(tested)])

@@ -50,3 +50,21 @@ def test_a_missing_package_is_said_with_its_cure(monkeypatch):
 def test_every_finding_has_a_kind(names):
     text = "Yesterday Wisdom and Discipline met at the ATM. Anna Berg of Globex Inc spoke."
     assert {f.kind for f in names(text)} <= {"person", "place", "organisation", "nationality"}
+
+
+def test_what_was_read_before_changes_nothing(names):
+    text = "We will follow Zyxquil Brandelvium soon."
+    found = [text[f.start : f.end] for f in names(text)]
+    assert found == ["Zyxquil Brandelvium"]  # words of no language, though the model has read them by now
+    assert [text[f.start : f.end] for f in names(text)] == found
+
+
+def test_a_firm_of_partners_is_one_house(names):
+    text = "Hawkins, Richardson and Santana is a design agency. We met Hawkins, Richardson and Santana there."
+    houses = [text[f.start : f.end] for f in names(text) if f.kind == "organisation"]
+    assert houses == ["Hawkins, Richardson and Santana"]
+
+
+def test_a_verb_behind_a_name_is_no_part_of_it(names):
+    text = "Yesterday George ate 5 apples, and Anna Berg owns three."
+    assert {text[f.start : f.end] for f in names(text) if f.kind == "person"} <= {"George", "Anna Berg"}

@@ -83,7 +83,7 @@ class Contamination:
 
     def __post_init__(self) -> None:
         self._near = NearLookup([item.asked for item in self.tested])
-        self._ngrams = Ngrams([item.whole for item in self.tested])
+        self._ngrams = Ngrams([item.whole for item in self.tested], [item.asked for item in self.tested])
 
     def look(self, asked: Sequence[str], whole: Sequence[str]) -> None:
         """Look at the next rows, some thousands at a time.

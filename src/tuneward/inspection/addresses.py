@@ -1,6 +1,6 @@
-"""Detector of postal addresses (kind ``address``) and of postcodes that their form gives away (kind ``postcode``).
+"""Detector of postal addresses (kind ``address``).
 
-Place on the road: entries of ``inspection.detectors.DETECTORS``. Forms of the United States, the United Kingdom,
+Place on the road: an entry of ``inspection.detectors.DETECTORS``. Forms of the United States, the United Kingdom,
 Germany, Italy, France and Spain, and of neighbours that write alike: a street's word or ending beside names and a
 number, a post box, an army post office, a flat or suite. What goes on behind a comma or on the next lines (flat, town,
 postcode, country) belongs to the address. Not caught: a house's name alone, a street without number and without a word
@@ -46,17 +46,20 @@ _PARTICLES: Final = (
 _ARTICLES: Final = frozenset(words("the der den en el la le las los und and y e"))
 _SMALL: Final = "ul|rue|via|viale|calle|avenida|avenue|boulevard|place|rua|út|útja|utca|u|tee|trg|tér"
 _WORD: Final = rf"(?:{CAPITALISED}|(?:{_PARTICLES}|{_SMALL})(?![\w])|[1-9][0-9]?(?:st|nd|rd|th)\b)\.?"
+#: The same, particles, and the abbreviation of number, as the last word before a house's number.
+_SMALL_BEFORE = re.compile(rf"(?:{_SMALL}|{_PARTICLES}|n[.°º]?(?= ))\b|n[.°º]")
 _SMALL_WORD = re.compile(rf"(?:{_SMALL})\b")
 _NAMES = re.compile(rf"(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+")
 _NAMES_BEHIND = re.compile(rf"(?<![\w'’.\-])(?:C/ ?)?{_WORD}(?:[ \-]{_WORD}){{0,5}}+(?:,? |, ?n[.°º]? ?)$")
 _SECOND_NUMBER = re.compile(r"(?:[ \n]|, )[0-9]{1,5}[A-Za-z]?(?!\w)")
 _HOUSE = re.compile(r",? (?:n[.°º]? ?)?[0-9]{1,5}(?:[ ]?[A-Za-z])?(?:[\-/][0-9]{1,4}[A-Za-z]?)?(?![\w%€$£]|[.,:][0-9])")
+_CODE_BEHIND_COMMA = re.compile(r", [0-9]{4,5}$")
 _NEXT_UNIT = re.compile(rf"[ ]?,?[ ]?(?:\n[ \t]*)?{_UNIT}")
 
 #: Army and diplomatic post (USPS Publication 28, section 238).
 _MILITARY = re.compile(
     r"(?:PSC|CMR|UNIT|USN[SV]|USS|USCGC|USAF|USMC) [^\n,]{1,40}(?:, BOX [0-9]{1,5})?[\s,]{1,3}(?:APO|FPO|DPO),? "
-    r"A[AEP] [0-9]{5}(?:-[0-9]{4})?",
+    r"A[AEP] (?P<code>[0-9]{5}(?:-[0-9]{4})?)",
     re.IGNORECASE,
 )
 _MILITARY_WORDS = vocabulary(("apo", "fpo", "dpo"))
@@ -87,8 +90,14 @@ _CODE: Final = (
     r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|(?:[A-Z]{1,3}[ \-])?[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?!\w))?|"
     r"[0-9]{3} [0-9]{2})(?!\w)"
 )
+_YEAR = re.compile(r"1[0-9]{3}|2[01][0-9]{2}")
+_BARE_CODE = re.compile(
+    r"[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}|[0-9]{3} [0-9]{2}|[0-9]{4,5}(?:-[0-9]{3,4})?(?: [A-Z]{2}(?=$))?"
+)
 _BREAK: Final = r"(?:[,.]? ?\n[ \t]*(?:\n[ \t]*)?,?[ ]?|[,.] ?| )"
-_GOES_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE}(?: {_TOWN})?|{_TOWN}(?=,? ?\n|, {_TOWN}|[.,;!?]|$))")
+_GOES_ON = re.compile(
+    rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?(?P<code>{_CODE})(?: {_TOWN})?|{_TOWN}(?=,? ?\n|, {_TOWN}|[.,;!?]|$))"
+)
 _MOVED_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE})")
 _THERE = re.compile(
     r"(?:\baddress(?:es)?(?: is| to| with)?:?|\blive[sd]? (?:at|on|in)|\blocated (?:at|on)|\bmeet(?: me| you| us)? at|"
@@ -113,13 +122,14 @@ def find_addresses(text: str) -> Iterator[Finding]:
                 yield _address(found.start(), found.end(), 0.7, "corner")
     if seen.holds(_MILITARY_WORDS):
         for found in _MILITARY.finditer(text):
-            yield _address(found.start(), found.end(), 0.95, "military")
+            yield _address(found.start(), found.end(), 0.93, "military")
+            yield Finding("postcode", *found.span("code"), 0.97, "postcode.military")
     if seen.holds(_BOX_WORDS):
         for found in _BOX.finditer(text):
-            yield _address(found.start(), _to_end(text, found.end()), 0.8, "box")
+            yield from _whole(text, *found.span(), 0.8, "box")
     if seen.holds(_UNIT_WORDS):
         for found in _UNIT_ALONE.finditer(text):
-            yield _address(found.start(), _to_end(text, found.end()), 0.5, "unit")
+            yield from _whole(text, *found.span(), 0.5, "unit")
     reached = 0
     for number in _NUMBER.finditer(text):
         start, end = number.span()
@@ -135,12 +145,18 @@ def find_addresses(text: str) -> Iterator[Finding]:
             hit = _number_first(text, number)
         if hit is None and start and text[start - 1] in " ,°º":
             before = text.rfind(" ", max(0, start - 25), start - 1)
-            if text[before + 1] in _OPENERS or text.find("\n", before + 1, start) >= 0 or before < 0:
+            first = text[before + 1]
+            if (
+                (first in _OPENERS and (not first.islower() or _SMALL_BEFORE.match(text, before + 1)))
+                or text.find("\n", before + 1, start) >= 0
+                or before < 0
+            ):
                 hit = _name_first(text, number)
         if hit:
             start, end, confidence, rule = hit
-            reached = _to_end(text, end)
-            yield _address(start, reached, confidence, rule)
+            for finding in _whole(text, start, end, confidence, rule):
+                reached = max(reached, finding.end)
+                yield finding
 
 
 #: What may stand between a number and a name, and how a name, a street's word in small letters or a number begins.
@@ -151,7 +167,7 @@ _OPENERS: Final = frozenset(
     + [w[0] for w in _SMALL.split("|")]
     + ["n"]
 )
-_NUMBER = re.compile(r"[0-9]{1,6}+(?:(?<=[0-9])[A-Za-z](?!\w))?(?![0-9])")
+_NUMBER = re.compile(r"[0-9][0-9]{0,5}+(?:[A-Za-z](?!\w))?(?![0-9])")
 _NOT_BEFORE: Final = frozenset("$€£#%:+*=-/.,_")
 
 _Hit = tuple[int, int, float, str]
@@ -176,7 +192,7 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
     if words[0] in DAYS_AND_MONTHS:
         return None
     house = _HOUSE.match(text, names.end())
-    last = house.end() if house else names.end()
+    last = house.end() if house and not _CODE_BEHIND_COMMA.match(house[0]) else names.end()
     if (place := _street_word(words, _AFTER_NAME)) is not None and place > 0:
         return start, _end_of_word(names, place), 0.85, "number_first"
     if words[0] in _BEFORE_NAME and len(words) > 1:
@@ -185,7 +201,12 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
         return start, last, 0.8, "ending"
     if _NEXT_UNIT.match(text, last):
         return start, last, 0.8, "unit"
-    if house and (second or number.end() - start >= 3):
+    if (
+        house
+        and (second or number.end() - start >= 3)
+        and not _COUNTING.match(text, last)
+        and words[-1] not in _COUNTED
+    ):
         return start, last, 0.55, "two_numbers"
     if second and _THERE.search(text, max(0, start - 32), start):
         return start, last, 0.5, "place_word"
@@ -221,13 +242,15 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     return begin, end, 0.5, "place_word"
 
 
+#: What goes on behind a number that counts something: ``240 Asians, 80 were``.
+_COUNTING = re.compile(r" (?:is|are|was|were|had|have|has|of|more|less|or|[a-z]{2,20}s)\b")
 #: What is numbered and no street.
 _COUNTED: Final = frozenset(
     words(
         "article section chapter page room gate level step version model figure table number no phase unit item "
         "question problem day week year grade class lesson part volume act title channel terminal platform apt suite "
         "box route kapitel abschnitt artikel seite zimmer stufe teil capitolo articolo pagina chapitre capítulo "
-        "artículo página"
+        "artículo página jahr jahre jahren entre zwischen between years siglo"
     )
 )
 
@@ -250,41 +273,30 @@ def _start_of_word(names: re.Match[str], place: int) -> int:
     return [found.start() for found in re.finditer(r"[^ ,\n]+", names[0])][place] + names.start()
 
 
-def _to_end(text: str, end: int) -> int:
-    """The end of the address with flat, town, postcode and country."""
+def _whole(text: str, start: int, end: int, confidence: float, rule: str) -> Iterator[Finding]:
+    """The address with flat, town, postcode and country behind it, and the postcode, which is surer than the rest."""
+    code = False
     for _ in range(6):
         found = _GOES_ON.match(text, end)
         if found is None:
             break
         end = found.end()
-    return end
+        if found["code"] and not code and not _YEAR.fullmatch(found["code"]):
+            code = True
+            yield Finding(
+                "postcode",
+                *_digits_of(text, *found.span("code")),
+                min(0.95, round(confidence + 0.05, 2)),
+                "postcode.in_address",
+            )
+    yield _address(start, end, confidence, rule)
+
+
+def _digits_of(text: str, start: int, end: int) -> tuple[int, int]:
+    """A code without the letters of a state or country behind or before it (``20500 US``)."""
+    found = _BARE_CODE.search(text, start, end)
+    return found.span() if found else (start, end)
 
 
 def _address(start: int, end: int, confidence: float, rule: str) -> Finding:
     return Finding(kind="address", start=start, end=end, confidence=confidence, rule=f"address.{rule}")
-
-
-_UK_CODE = re.compile(
-    r"(?<![A-Za-z0-9])(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]{1,2}|[0-9][A-HJKPSTUW]"
-    r"|[A-HK-Y][0-9][ABEHMNPRV-Y]) "
-    r"[0-9][ABD-HJLNP-UW-Z]{2})$"
-)
-_UK_INWARD = re.compile(r"[0-9](?<=[A-Z0-9] [0-9])[ABD-HJLNP-UW-Z]{2}(?![A-Za-z0-9])")
-_STATES: Final = (
-    "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
-)
-_US_CODE = re.compile(r"[0-9](?<=[A-Z]{2} [0-9])[0-9]{4}(?:-[0-9]{4})?(?![A-Za-z0-9])")
-_STATE_BEFORE = re.compile(rf"(?<![A-Za-z0-9])(?:{_STATES}),? $")
-
-
-def find_postcodes(text: str) -> Iterator[Finding]:
-    """Find postcodes that stand alone: British ones by their form, American ones behind their state."""
-    if sketch(text).digits < 2:
-        return
-    for inward in _UK_INWARD.finditer(text):
-        found = _UK_CODE.search(text, max(0, inward.start() - 5), inward.end())
-        if found:
-            yield Finding(kind="postcode", start=found.start(), end=found.end(), confidence=0.8, rule="postcode.gb")
-    for found in _US_CODE.finditer(text):
-        if _STATE_BEFORE.search(text, max(0, found.start() - 4), found.start()):
-            yield Finding(kind="postcode", start=found.start(), end=found.end(), confidence=0.8, rule="postcode.us")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from tuneward.domain.finding import Finding
+from tuneward.inspection.evidence import HOUSE_WORD
 from tuneward.inspection.introductions import NAME, NOT_NAMES
 from tuneward.inspection.letters import CAPITALISED
 from tuneward.inspection.sketch import sketch, words
@@ -78,7 +79,9 @@ def _is_person(line: str) -> bool:
     if len(line) > 48 or " " not in line or not line[0].isupper():
         return False
     name = _PERSON.fullmatch(line)
-    return name is not None and line.split(" ")[0].lower() not in NOT_NAMES and not _is_post(line)
+    if name is None or HOUSE_WORD.search(line):
+        return False
+    return line.split(" ")[0].lower() not in NOT_NAMES and not _is_post(line)
 
 
 def _is_post(line: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.boundaries import introduced_by
+from tuneward.inspection.numbering import is_planned, is_valid
 from tuneward.inspection.sketch import sketch
 
 _LOCAL_CHARACTERS: Final = frozenset(
@@ -139,10 +140,10 @@ def _phone_at(text: str, groups: list[_Group], index: int, fresh: bool) -> tuple
         return None
     hit = _by_shape(text, groups, index, ahead, digits)
     word = introduced_by(text, _with_opening(text, start)) if hit or len(digits) >= 7 else None
-    if hit or word != "phone":
-        return hit if word != "reference" else None
-    taken = _longest(text, groups, index, [g.size for g in ahead], low=7, high=15)
-    return (taken, "phone.after_word", 0.85) if taken else None
+    if word == "phone" and (hit is None or hit[1] == "phone.planned"):
+        taken = _longest(text, groups, index, [g.size for g in ahead], low=7, high=15)
+        return (taken, "phone.after_word", 0.85) if taken else hit
+    return hit if word != "reference" else None
 
 
 def _by_shape(
@@ -152,7 +153,7 @@ def _by_shape(
         taken = _international(text, groups, index, ahead, digits[2:], trunk=2)
         if taken:
             return taken, "phone.international", 0.93
-    sizes = [g.size for g in ahead]
+    sizes, start = [g.size for g in ahead], groups[index].start
     for taken, offset in ((3, 0), (4, 1)):
         if (
             sizes[:taken] == [1, 3, 3, 4][1 - offset :]
@@ -178,30 +179,65 @@ def _by_shape(
             and not _is_amount(text, groups[index : index + taken])
         ):
             regions = _REGIONS[sum(shape)]
-            if any(_is_valid("".join(text[g.start : g.end] for g in ahead[:taken]), region) for region in regions):
+            if any(is_valid("".join(text[g.start : g.end] for g in ahead[:taken]), region) for region in regions):
                 return taken, "phone.valid_national", 0.6
+    alone = _standing_alone(groups, index)
+    if 2 <= len(alone) <= 5 and not _is_amount(text, alone):
+        opened = text[start - 1 : start] == "(" and ")" in alone[1].before
+        written, separator = [text[g.start : g.end] for g in alone], alone[1].before
+        end = alone[-1].end
+        counts = not opened and {g.size for g in alone[1:]} == {3} and written[0][0] != "0"
+        counts = counts and (separator == "." or _NOUN.match(text, end) is not None)
+        if (
+            not counts
+            and not _REFERS.search(text, max(0, start - 48), start)
+            and not _STREET.match(text, end)
+            and separator != "/"
+            and is_planned(written, opened=opened)
+            and _ends_well(text, groups, index, len(alone))
+        ):
+            return len(alone), "phone.planned", 0.5
     return None
+
+
+def _standing_alone(groups: list[_Group], index: int) -> list[_Group]:
+    """The groups from ``index`` to the end of their sentence; none where they go on from others."""
+    if index and not _is_break(groups[index].before):
+        return []
+    alone = groups[index : index + 1]
+    for group in groups[index + 1 : index + 7]:
+        if _is_break(group.before):
+            break
+        alone.append(group)
+    return [] if any(group.dated for group in alone) else alone
+
+
+def _is_break(separator: str) -> bool:
+    """Whether the sentence ends between two groups, or a dash stands there: ``. ``, `` - ``."""
+    return separator.startswith(". ") or " - " in separator
 
 
 #: Countries whose numbers are written without a trunk digit, by the number of digits.
 _REGIONS: Final = {9: ("ES", "PL", "CZ", "PT"), 8: ("DK", "NO")}
 _UNIT_BEHIND = re.compile(r" ?(?:€|\$|£|%|[A-Z]{3}\b|euros?|dollars|people|units|km|kg|mio|million)", re.IGNORECASE)
+_NOUN = re.compile(r" [^\W\d_]{4}")
+#: What numbers are called that are none of a phone; a number in mere groups is taken for what it is called.
+_REFERS = re.compile(
+    r"(?:\b(?:no|nr|num|number|nummer|numero|número|numéro|ref|reference|referenz|code|codice|id|serial|part|batch|lot|model"
+    r"|quote|case|ticket|order|invoice|policy|claim|contract|account|version|page|room|flight|isbn|vin)\b|n[°º]|#)"
+    r"[^!?\n]{0,20}$",
+    re.IGNORECASE,
+)
+_STREET = re.compile(
+    r"(?: [^\W\d_]{2,20}){1,3}? (?:street|st|avenue|ave|road|rd|lane|ln|drive|dr|boulevard|blvd|court|way|place)\b",
+    re.IGNORECASE,
+)
 
 
 def _is_amount(text: str, groups: list[_Group]) -> bool:
     """Whether digits in threes count something: behind a sign of currency or before a unit."""
     before = text[max(0, groups[0].start - 2) : groups[0].start]
     return bool(_UNIT_BEHIND.match(text, groups[-1].end)) or before.strip()[-1:] in {"$", "€", "£"}
-
-
-def _is_valid(digits: str, region: str) -> bool:
-    """Whether the numbering plan of ``region`` has the number (libphonenumber's metadata)."""
-    import phonenumbers
-
-    try:
-        return bool(phonenumbers.is_valid_number(phonenumbers.parse(digits, region)))
-    except phonenumbers.NumberParseException:
-        return False
 
 
 def _reach(groups: list[_Group], index: int) -> list[_Group]:

@@ -69,7 +69,7 @@ _WEEKDAY_NAMES: Final = words(
     "sonntag lunedì martedì mercoledì giovedì venerdì lundi mardi mercredi jeudi vendredi samedi dimanche lunes "
     "martes miércoles jueves viernes sábado domingo domenica"
 )
-_WEEKDAYS = vocabulary(_WEEKDAY_NAMES)
+WEEKDAYS = vocabulary(_WEEKDAY_NAMES)
 #: Names of months and weekdays in five languages, in small letters; ``addresses`` takes none for a street.
 DAYS_AND_MONTHS: Final = frozenset((*_MONTH_NAMES, *_WEEKDAY_NAMES))
 _BIRTH = vocabulary(
@@ -92,8 +92,8 @@ def find_dates(text: str) -> Iterator[Finding]:
     A bare year counts where a preposition or article leads to it and it counts nothing (``in 1977``, not ``2000 men``).
     """
     seen = sketch(text)
-    if seen.holds(_WEEKDAYS):
-        for start, end, _ in seen.places(_WEEKDAYS):
+    if seen.holds(WEEKDAYS):
+        for start, end, _ in seen.places(WEEKDAYS):
             if text[start].isupper() or _ON.search(text, max(0, start - 8), start):
                 yield Finding("date", start, end, confidence=0.4, rule="date.weekday")
     if not seen.digits:
@@ -150,8 +150,8 @@ def _date(text: str, start: int, end: int, confidence: float, rule: str, *, born
 _BEHIND_AGE = vocabulary(words("old age yo o yr alt jahre jährige jähriger jährigen jährig anni años birthday"))
 _BEFORE_AGE = vocabulary(
     words(
-        "aged age turned turning turns alter età edad âge âgé âgée was were is am m s now just only ha tiene tengo "
-        "cumplió ai"
+        "aged age ages turn turned turning turns alter età edad âge âgé âgée was were is am be m s now just only ha "
+        "tiene tengo cumplió ai died of"
     )
 )
 _AGE_BEFORE_WORD = re.compile(
@@ -164,29 +164,47 @@ _AGE_BEFORE_WORD = re.compile(
 _APPOSED = re.compile(r"[1-9](?<=[a-zà-ÿ], [1-9])[0-9](?=, [a-z])")
 _NUMBER = re.compile(r"[0-9](?<= [0-9])[0-9]{0,2}(?![0-9])")
 _AGE_WORD = re.compile(
-    r"(?:\b(?:aged|age|turned|turning|turns|alter|im alter von|età|all'età di|edad|âge|âgée? de|age of|"
+    r"(?:\b(?:aged|ages?|age (?:is|was)|turn|turned|turning|turns|alter|im alter von|età|all'età di|edad|âge|âgée? de"
+    r"|age of|died at|"
     r"(?P<plain>(?:\b(?:he|she|i|they|who|son|daughter|brother|sister|mother|father|mom|dad|wife|husband"
-    r"|kid|child|baby|boy|girl) (?:was|were|is|am)|\b(?:i'm|he's|she's)))|(?P<weak>now|just|only|ha|tiene"
+    r"|kid|child|baby|boy|girl) (?:was|were|is|am|will be|would be)|\b(?:i'm|he's|she's|i'll be|he'll be|she'll be))"
+    r"(?: (?:only|about|almost|nearly|currently|already|just|now|still|around|exactly))?|(?:man|woman|boy|girl) of)"
+    r"|(?P<weak>now|just|only|ha|tiene"
     r"|tengo|cumplió|j'ai))[:=]? )$",
     re.IGNORECASE,
 )
 _LAST_WORDS: Final = frozenset(
     words(
-        "aged age turned turning turns alter von età di edad âge de of was were is now just only ha tiene tengo "
-        "cumplió j'ai am i'm he's she's"
+        "aged age ages turn turned turning turns alter von età di edad âge de of was were is now just only ha tiene "
+        "tengo cumplió j'ai am i'm he's she's be at about almost nearly currently already still around exactly"
     )
 )
 _COUNTS = re.compile(
     r"[\w/$€£%]|[.,:\-][0-9]|:| ?(?:%|percent|dollars|minutes|hours|days|weeks|miles|feet|inches|of|more|times|or|x)\b|"
     r" (?!years\b|anni\b|ans\b|años\b)[a-z]{1,20}s\b"
 )
-_SENTENCE_GOES_ON = re.compile(r"[.,;!?)]|\n|$| (?:and|but|when|or so|now|today|years)\b")
+_SENTENCE_GOES_ON = re.compile(
+    r"[.,;!?)]|\n|$| (?:and|but|when|or so|now|today|years|yrs|at the time|next|this|in (?:january|february|march|april"
+    r"|may|june|july|august|september|october|november|december))\b",
+    re.IGNORECASE,
+)
+_SPOKEN = re.compile(
+    r"\b(?P<age>(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ \-](?:one|two|three|four|five|six|seven"
+    r"|eight|nine))?|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen"
+    r"|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen))[ \-](?:years?|months?)[ \-](?:of )?$"
+)
+OLD = vocabulary(("old", "olds", "age"))
 _YEARS = re.compile(r" (?:anni|ans|años|years old)\b")
 
 
 def find_ages(text: str) -> Iterator[Finding]:
-    """Find a person's age in digits beside a word that says so (kind ``age``); the span is the number."""
+    """Find a person's age beside a word that says so (kind ``age``); the span is the number, in digits or English."""
     seen = sketch(text)
+    if seen.holds(OLD):
+        for start, _, _ in seen.places(OLD):
+            spoken = _SPOKEN.search(seen.lowered, max(0, start - 32), start)
+            if spoken:
+                yield Finding("age", *spoken.span("age"), confidence=0.85, rule="age.spoken")
     if not seen.digits:
         return
     for found in _APPOSED.finditer(text):

@@ -11,12 +11,15 @@ from typing import Protocol
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.accounts import find_cards, find_ibans
-from tuneward.inspection.addresses import find_addresses, find_postcodes
+from tuneward.inspection.addresses import find_addresses
 from tuneward.inspection.contacts import find_emails, find_phones
-from tuneward.inspection.dates import find_ages, find_dates
+from tuneward.inspection.dates import OLD, WEEKDAYS, find_ages, find_dates
 from tuneward.inspection.identifiers import find_national_ids
 from tuneward.inspection.labelled import find_labelled
 from tuneward.inspection.lexicon import (
+    NATIONALITIES,
+    PLACED,
+    SPECIAL,
     SPECIAL_KINDS,
     find_nationalities,
     find_places,
@@ -25,8 +28,9 @@ from tuneward.inspection.lexicon import (
 from tuneward.inspection.names import find_names
 from tuneward.inspection.network import find_coordinates, find_hosts, find_urls
 from tuneward.inspection.overlaps import beside, resolve
+from tuneward.inspection.postcodes import find_postcodes
 from tuneward.inspection.secrets import find_secrets
-from tuneward.inspection.sketch import sketch
+from tuneward.inspection.sketch import any_of, sketch
 
 
 class Detector(Protocol):
@@ -87,8 +91,13 @@ def inspect(text: str, *, kinds: Iterable[str] | None = None, ner: Detector | No
         their ends. The order in which detectors run does not change the result.
     """
     if kinds is None:
-        chosen = _BY_DIGITS[min(sketch(text).digits, _MOST_ASKED)]
-        found = [finding for detector in chosen for finding in detector(text)]
+        seen = sketch(text)
+        found = [
+            finding
+            for detector, bits, sign in _BY_DIGITS[min(seen.digits, _MOST_ASKED)]
+            if (not bits or seen.mask & bits) and sign in text
+            for finding in detector(text)
+        ]
     else:
         wanted = frozenset(kinds)
         named = dict.fromkeys(DETECTORS[kind] for kind in sorted(wanted))
@@ -102,7 +111,6 @@ _ALL = tuple(dict.fromkeys(DETECTORS.values()))
 #: Detector → digits without which it finds nothing; those not named need none.
 _LEAST_DIGITS: Mapping[Detector, int] = {
     find_addresses: 1,
-    find_ages: 1,
     find_cards: 12,
     find_coordinates: 4,
     find_hosts: 1,
@@ -113,8 +121,20 @@ _LEAST_DIGITS: Mapping[Detector, int] = {
     find_postcodes: 2,
 }
 _MOST_ASKED = max(_LEAST_DIGITS.values())
-#: Number of digits → detectors worth asking.
+#: Detector → bits of the words without which it finds nothing; the same in texts without a digit; a sign.
+_NEEDED: Mapping[Detector, int] = {
+    find_nationalities: any_of(NATIONALITIES.words),
+    find_places: PLACED,
+    find_special_categories: any_of(SPECIAL.words),
+}
+_NEEDED_WITHOUT_DIGITS: Mapping[Detector, int] = {find_ages: any_of(OLD), find_dates: any_of(WEEKDAYS), **_NEEDED}
+_SIGNS: Mapping[Detector, str] = {find_emails: "@", find_urls: "."}
+#: Number of digits → detectors worth asking, each with the bits and the sign that it needs.
 _BY_DIGITS = tuple(
-    tuple(detector for detector in _ALL if _LEAST_DIGITS.get(detector, 0) <= digits)
+    tuple(
+        (detector, (_NEEDED if digits else _NEEDED_WITHOUT_DIGITS).get(detector, 0), _SIGNS.get(detector, ""))
+        for detector in _ALL
+        if _LEAST_DIGITS.get(detector, 0) <= digits
+    )
     for digits in range(_MOST_ASKED + 1)
 )

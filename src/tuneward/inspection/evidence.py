@@ -17,8 +17,9 @@ from tuneward.inspection.sketch import words
 GIVEN_NAMES: Final = frozenset(
     name.lower() for written in read("given_names.yaml").values() for name in written.split()
 )
+SURNAMES: Final = frozenset(name for written in read("surnames.yaml").values() for name in written.split())
 
-_FORM = re.compile(
+HOUSE_WORD: Final = re.compile(
     r"\b(?:Inc|LLC|Ltd|Corp|Corporation|Incorporated|Limited|PLC|plc|GmbH|AG|Company|Bank|University|College|School|Foundation|"
     r"Institute|Insurance|Holdings|Group|Partners|Associates|Agency|Association|Society|Committee|Council|Ministry|Department|"
     r"Force|Party|Union|Club|Hospital|Clinic|Church|Museum|Airlines|Airways|Motors|Systems|Software|Technologies|Solutions|"
@@ -27,6 +28,9 @@ _FORM = re.compile(
 _PLACE_WORD = re.compile(
     r"\b(?:River|Lake|Mount|Mountains?|Valley|Island|Islands|Bay|Beach|Hills?|Village|County|City|Town|Ocean|Sea|Park|Bridge|"
     r"Airport|Street|Road|Avenue|Square|Station|North|South|East|West|Northern|Southern|Eastern|Western|Saint|St|San|Santa)\b"
+)
+_STREET_WORD = re.compile(
+    r"(?: (?:Street|Road|Avenue|Lane|Drive|Boulevard|Square|Highway)|stra(?:ss|ß)e|straat|gatan|vej)$"
 )
 _TO_PERSON = re.compile(
     r"(?:\b(?:said|says|asked|told|tell|with|starring|directed by|written by|sung by|played by|led by|by"
@@ -53,15 +57,23 @@ _TO_PLACE = re.compile(
     re.IGNORECASE,
 )
 _FROM_PLACE = re.compile(r" (?:bridge|airport|street|beach|river|is a (?:city|town|country|village))\b")
+#: Words before a house's name. Behind those of ``OF_HOUSE`` a capitalised word is one, known word or not.
+OF_HOUSE: Final = (
+    r"ceo of|cfo of|founders? of|co-founder of|employees? of|customers? of|subsidiary of|shares (?:of|in)|stock in"
+    r"|employed by|hired by|fired (?:by|from)|owned by|acquired by|founded by|insured (?:by|with)"
+    r"|account (?:with|at)|(?:year|job|position|office|intern|interned|internship|career|meet|clerk|manager"
+    r"|engineer|developer|analyst|consultant"
+    r"|works?|worked|working) (?:at|for)|on behalf of|lawsuit against|contract with|merger with|partnership with"
+)
 _TO_HOUSE = re.compile(
-    r"(?:\b(?:at|for|joined|became|becomes|acquired|by the company|employer|company|firm|shares of|ceo of"
-    r"|works? (?:at|for)) )$",
-    re.IGNORECASE,
+    rf"(?:\b(?:at|for|joined|became|becomes|acquired|by the company|employer|company|firm|{OF_HOUSE}) )$", re.IGNORECASE
 )
 _FROM_HOUSE = re.compile(
-    r" (?:office|headquarters|shares|stock|inc|employees|announced|acquired|is (?:a|an|the) (?:company"
-    r"|firm|agency|[a-z]+ agency|"
-    r"bank|startup|provider|organi[sz]ation)|songwriter|app|website|orchestra|spokes\w+)\b",
+    r"(?:['’]s)? (?:headquarters|shares|stock|employees|customers|subsidiar(?:y|ies)|shareholders|investors|website|app"
+    r"|board of directors)\b|"
+    r" (?:office|inc|announced|acquired|launched|laid off|is (?:a|an|the) (?:company|firm|agency|[a-z]+ agency"
+    r"|[a-z]+ company|bank|startup|provider|brand|retailer|manufacturer|organi[sz]ation)|songwriter|orchestra"
+    r"|spokes\w+)\b",
     re.IGNORECASE,
 )
 _NOT_HOUSES: Final = frozenset(
@@ -69,6 +81,10 @@ _NOT_HOUSES: Final = frozenset(
         "iban atm asap pin ssn id faq usb pdf url dvd cd tv pc ceo cfo cto cv gps sms sim wifi zip dob vat http https "
         "html json bot user nan po apo fpo dpo apt st mobile desk fax phone aa ae ap kg ok usd eur gbp am pm ac diy"
     )
+)
+#: Endings of nationalities, peoples, faiths and parties; what has none of them is some other name.
+_PEOPLE = re.compile(
+    r"(?:(?:[ai]ns?|ish|ese|ch|ics?|is?|ites?|ists?|ews?|eeks?|iss|ims?|crats?|als?|ots?|ers?|nes?|dus?)$)"
 )
 _INITIAL = re.compile(rf"(?:^|[ ])[{UPPER}]\.?(?: |$)")
 _WORDS = re.compile(rf"[{UPPER}{LOWER}]+")
@@ -97,28 +113,34 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
     ):
         return None
     if guess == "nationality":
-        return guess
+        if _PEOPLE.search(words[-1]) and words[0] not in GIVEN_NAMES:
+            return guess
+        guess = None
     before, at = text[max(0, start - 40) : start], end
-    if _FORM.search(name):
+    if HOUSE_WORD.search(name):
         return "organisation"
     points = {"person": 0.0, "place": 0.0, "organisation": 0.0}
     if guess:
         points[guess] += _TRUST[guess]
+    if guess == "person" and all(map(known, words)) and _is_no_name(words):
+        points["person"] -= 0.6  # `Guilty Pleasures`
     if words[0] in GIVEN_NAMES:
         points["person"] += 2.0 if len(words) > 1 or len(words[0]) > 2 else 0.5
     if _INITIAL.search(name) and len(words) > 1:
         points["person"] += 1.5
     if _PLACE_WORD.search(name):
         points["place"] += 1.0
+    if _STREET_WORD.search(name):
+        points["place"] += 2.0
     if _TO_PERSON.search(before):
-        points["person"] += 1.0
+        points["person"] += 1.2
     if _FROM_PERSON.match(text, at, min(len(text), at + 32)):
-        points["person"] += 1.0
+        points["person"] += 1.2
     if _TO_PLACE.search(before):
         points["place"] += 2.0
     if _FROM_PLACE.match(text, at):
         points["place"] += 2.0
-    if _TO_HOUSE.search(before):
+    if _TO_HOUSE.search(before) and not points["place"] >= 2.0:
         points["organisation"] += 1.5
     if _FROM_HOUSE.match(text, at):
         points["organisation"] += 2.0
@@ -126,6 +148,10 @@ def kind_of(text: str, start: int, end: int, *, guess: str | None, known: Known)
         points["person"] += 1.0
     best = max(points, key=lambda kind: (points[kind], kind == guess))
     return best if points[best] >= 1.0 else None
+
+
+def _is_no_name(words: list[str]) -> bool:
+    return GIVEN_NAMES.isdisjoint(words) and SURNAMES.isdisjoint(words)
 
 
 #: How far the model is believed, in the same points.

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.domain.finding import Finding
-from tuneward.inspection.letters import CAPITALISED, UPPER
-from tuneward.inspection.sketch import sketch, vocabulary, words
+from tuneward.inspection.letters import CAPITALISED, LOWER, UPPER
+from tuneward.inspection.sketch import Sketch, any_of, sketch, vocabulary, words
 
 _PARTICLE: Final = "van|von|der|den|de|del|della|di|da|dos|do|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|y|st\\.?|af|av"
 _INITIAL: Final = rf"[{UPPER}]\.?(?![\w])"
@@ -33,6 +33,8 @@ _ABBREVIATED: Final = frozenset(words("mr mrs ms dr prof sig dott mme mlle sr sr
 def find_titled(text: str) -> Iterator[Finding]:
     """Find titles before a name (kind ``title``), and the name behind them (kind ``person``)."""
     seen = sketch(text)
+    if not seen.capitals:
+        return
     for start, end, word in seen.places(_TITLES) if seen.holds(_TITLES) else ():
         at = end + 1 if text[end : end + 1] == "." and word in _ABBREVIATED else end
         if more := _MORE_TITLES.match(text, at):
@@ -78,6 +80,9 @@ _LABELS = vocabulary(
         "contact"
     )
 )
+#: Labels that in a transcript name who speaks; only a whole name that fills its entry is one there.
+_ROLES: Final = frozenset(("patient", "contact"))
+_ENTRY = re.compile(rf"{CAPITALISED}(?: (?:{_INITIAL}|{CAPITALISED})){{1,3}}+[\"']?[ \t]*(?:[\n\r,;()]|$)")
 _LABEL_END = re.compile(
     r"(?: completo| e cognome| de famille)?[\"']?(?:[ \t]{0,3}:[ \t]{0,3}| (?:is|ist|è|est|es) )[\"']?", re.IGNORECASE
 )
@@ -96,11 +101,63 @@ NOT_NAMES: Final = frozenset(
 )
 
 
+#: Phrases behind which nothing but a name stands, in small letters too; one word of each is looked for.
+_NAMING: Final = {
+    "name": ("my name is ", "mein name ist ", "maiden name is "),
+    "called": ("i am called ", "i'm called "),
+    "heiße": ("ich heiße ",),
+    "chiamo": ("mi chiamo ",),
+    "nome": ("il mio nome è ",),
+    "appelle": ("je m'appelle ",),
+    "nom": ("mon nom est ",),
+    "llamo": ("me llamo ",),
+    "nombre": ("mi nombre es ",),
+}
+_NAMING_WORDS = vocabulary(_NAMING)
+_SMALL_NAME = re.compile(
+    rf"(?P<first>[{LOWER}]{{2,30}})(?: [{LOWER}]\.?(?= ))?(?: (?P<last>[{LOWER}]{{2,30}}))?(?![\w@])"
+)
+_NO_SMALL_NAMES: Final = NOT_NAMES | frozenset(
+    words(
+        "not called spelled spelt under listed registered wrong incorrect misspelled also still just really actually "
+        "already being now different missing mentioned written below above too very about changed going known "
+        "because than then like more one same without speaking calling nicht auch noch jetzt falsch non anche pas "
+        "aussi también und et"
+    )
+)
+
+
+def _in_small_letters(seen: Sketch) -> Iterator[Finding]:
+    """Names that nobody wrote with a capital: ``my name is anna berg``."""
+    lowered, text = seen.lowered, seen.text
+    for start, _, word in seen.places(_NAMING_WORDS):
+        for phrase in _NAMING[word]:
+            at = start - phrase.index(word)
+            if at >= 0 and lowered.startswith(phrase, at):
+                name = _SMALL_NAME.match(text, at + len(phrase))
+                if name and name["first"] not in _NO_SMALL_NAMES:
+                    whole = name["last"] is not None and name["last"] not in _NO_SMALL_NAMES
+                    end = name.end() if whole else name.end("first")
+                    yield Finding("person", name.start(), end, 0.6, "person.small_letters")
+                break
+
+
+#: Bits of the words without which there is no title, and no introduction.
+TITLED: Final = any_of(_TITLES)
+INTRODUCED: Final = any_of(_INTRODUCTION_WORDS, _NAMING_WORDS, _LABELS)
+
+
 def find_introduced(text: str) -> Iterator[Finding]:
     """Find persons behind an introduction, a greeting, a closing or a label."""
     seen = sketch(text)
+    if seen.holds(_NAMING_WORDS):
+        yield from _in_small_letters(seen)
+    if not seen.capitals:
+        return
     if seen.holds(_INTRODUCTION_WORDS):
         for start, end, word in seen.places(_INTRODUCTION_WORDS):
+            if text[end + 1 : end + 2].islower():
+                continue  # the next word, as for nearly all of them
             at = _next_capital(text, end)
             if at:
                 confidence = max(
@@ -109,9 +166,9 @@ def find_introduced(text: str) -> Iterator[Finding]:
                 if confidence and not (word == "to" and text[start - 1 : start] == "-"):
                     yield from _person(text, at, confidence, "introduced")
     if seen.holds(_LABELS):
-        for _, end, _ in seen.places(_LABELS):
+        for _, end, word in seen.places(_LABELS):
             label = _LABEL_END.match(text, end)
-            if label:
+            if label and (word not in _ROLES or _ENTRY.match(text, label.end())):
                 yield from _person(text, label.end(), 0.75, "labelled")
 
 

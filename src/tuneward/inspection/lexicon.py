@@ -16,13 +16,17 @@ import yaml
 from tuneward.domain.finding import Finding
 from tuneward.inspection.introductions import names_no_person
 from tuneward.inspection.letters import CAPITALISED
-from tuneward.inspection.sketch import Sketch, lower, sketch, vocabulary, words
+from tuneward.inspection.sketch import Sketch, any_of, lower, sketch, vocabulary, words
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
 class Lexicon:
-    """Phrases with labels, found whole, the longest first; costs nothing where none of their rarest words stands."""
+    """Phrases with labels, found whole, the longest first; costs nothing where none of their rarest words stands.
+
+    Attributes:
+        words: of which one stands in every text that holds a phrase.
+    """
 
     def __init__(self, phrases: Mapping[str, str]) -> None:
         """Take phrase → label; case does not matter."""
@@ -33,14 +37,14 @@ class Lexicon:
             self._by_word[word[0]].append((lowered, word.start(), label))
         for entries in self._by_word.values():
             entries.sort(key=lambda entry: -len(entry[0]))
-        self._words = vocabulary(self._by_word)
+        self.words = vocabulary(self._by_word)
 
     def find(self, seen: Sketch) -> Iterator[tuple[int, int, str]]:
         """Where phrases stand: (start, end, label)."""
-        if not seen.holds(self._words):
+        if not seen.holds(self.words):
             return
         lowered = seen.lowered
-        for place, _, word in seen.places(self._words):
+        for place, _, word in seen.places(self.words):
             for phrase, offset, label in self._by_word[word]:
                 start = place - offset
                 end = start + len(phrase)
@@ -68,7 +72,7 @@ def split(written: str) -> list[str]:
 _SPECIAL_FILE: Final = read("special_categories.yaml")
 #: Kinds of the special categories: ``special_health``…
 SPECIAL_KINDS: Final = tuple(f"special_{category}" for category in _SPECIAL_FILE)
-_SPECIAL = Lexicon(
+SPECIAL: Final = Lexicon(
     {
         phrase: f"special_{category}.{language}"
         for category, languages in _SPECIAL_FILE.items()
@@ -80,12 +84,12 @@ _SPECIAL = Lexicon(
 
 def find_special_categories(text: str) -> Iterator[Finding]:
     """Find words of the special categories of Art. 9 GDPR; the rule names the language whose word it is."""
-    for start, end, label in _SPECIAL.find(sketch(text)):
+    for start, end, label in SPECIAL.find(sketch(text)):
         yield Finding(kind=label.partition(".")[0], start=start, end=end, confidence=0.7, rule=label)
 
 
 _NATIONS: Final = read("nationalities.yaml")
-_NATIONALITIES = Lexicon(
+NATIONALITIES: Final = Lexicon(
     {phrase: language for language in ("german", "english") for phrase in split(_NATIONS[language])}
 )
 _SELF = re.compile(r"\b(?:i am|i'm|he is|she is|he's|she's|we are|they are|being)(?: an?)? $", re.IGNORECASE)
@@ -96,7 +100,7 @@ _BODY = re.compile(r" (?:Union|Commission|Parliament|Council|Court|Airlines|Expr
 
 def find_nationalities(text: str) -> Iterator[Finding]:
     """Find nationalities and peoples (kind ``nationality``), with a capital or behind *I am*."""
-    for start, end, language in _NATIONALITIES.find(sketch(text)):
+    for start, end, language in NATIONALITIES.find(sketch(text)):
         if _BODY.match(text, end):
             continue
         if text[start].isupper() or _SELF.search(text, max(0, start - 12), start):
@@ -131,6 +135,8 @@ _MOVES = vocabulary(
         "city town village"
     )
 )
+#: Bits of the words without which there is no place.
+PLACED: Final = any_of(_PLACE_NAMES.words, _MOVES)
 _BEHIND_MOVE = re.compile(
     rf"(?: (?:here|back|up|away))?(?: (?:in|from|to|at|of|near|aus|nach|a|à|en|de))?(?: the)? "
     rf"(?P<name>{CAPITALISED}(?:[ \-]{CAPITALISED}){{0,2}}+)"
@@ -155,12 +161,14 @@ def find_places(text: str) -> Iterator[Finding]:
         yield Finding("place", start, end, confidence=_CONFIDENCE[kind], rule=f"place.{kind}")
         if seen.digits >= 4:
             code = _CODE_BEHIND.match(text, end) or _CODE_BEFORE.search(text, max(0, start - 12), start)
-            if code and kind != "regions":
+            if code and (kind != "regions" or len(code["code"]) == 5):
                 yield Finding("postcode", *code.span("code"), confidence=0.6, rule="postcode.beside_place")
     if seen.holds(_MOVES):
         for _, end, word in seen.places(_MOVES):
             found = _BEHIND_MOVE.match(text, end)
             if found is None or names_no_person(found["name"]) or text[found.end() : found.end() + 1].isdigit():
                 continue
+            if found["name"].endswith(("'s", "’s")):
+                continue  # `visited Fred's house`
             if _LEADS_TO_PLACE.search(text, end, found.start("name")) or word in _NEEDS_LINK:
                 yield Finding("place", *found.span("name"), confidence=0.55, rule="place.behind_word")

@@ -44,9 +44,13 @@ class Ngrams:
 
     Args:
         tested: in normal form.
+        parts: for each of them a part that gives it away by itself, such as its question, in normal form; the greater
+            share of both counts.
     """
 
-    def __init__(self, tested: Sequence[str]) -> None:
+    def __init__(self, tested: Sequence[str], parts: Sequence[str] = ()) -> None:
+        self._items = len(tested)
+        tested = [*tested, *parts]
         hashes, owners, words = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         begun = 0
         for part in batches(tested):
@@ -58,8 +62,9 @@ class Ngrams:
         pairs = np.unique(np.stack([np.concatenate(hashes), np.concatenate(owners).astype(np.uint64)], axis=1), axis=0)
         long_enough = np.concatenate(words)[pairs[:, 1].astype(np.int64)] >= _FEWEST_WORDS
         pairs = pairs[long_enough]
-        _, inverse, counts = np.unique(pairs[:, 0], return_inverse=True, return_counts=True)
-        pairs = pairs[counts[inverse] <= _FORM]
+        once = np.unique(np.stack([pairs[:, 0], pairs[:, 1] % np.uint64(max(1, self._items))], axis=1), axis=0)
+        runs_held, counts = np.unique(once[:, 0], return_counts=True)
+        pairs = pairs[counts[np.searchsorted(runs_held, pairs[:, 0])] <= _FORM] if len(pairs) else pairs
         self._hashes, self._owners = pairs[:, 0].copy(), pairs[:, 1].astype(np.int64)
         self._sizes = np.bincount(self._owners, minlength=len(tested))
         self._found = np.zeros(len(self._hashes), dtype=bool)
@@ -83,7 +88,8 @@ class Ngrams:
     def covered(self) -> NDArray[np.float64]:
         """For each tested text the share of its runs that any text so far held; NaN where it has none that count."""
         found = np.bincount(self._owners[self._found], minlength=len(self._sizes))
-        return np.where(self._sizes > 0, found / np.maximum(self._sizes, 1), np.nan)
+        shares = np.where(self._sizes > 0, found / np.maximum(self._sizes, 1), np.nan)
+        return np.fmax.reduce(shares.reshape(-1, self._items)) if self._items else shares
 
     def _look(self, texts: list[str], begun: int, least: float) -> list[Share]:
         runs = [cut(texts, Shingling("words", width)) for width in self._widths]
@@ -99,8 +105,9 @@ class Ngrams:
         owner = self._owners[(unique & np.uint64(0xFFFFFFFF)).astype(np.int64)]
         pairs, held = np.unique(np.stack([row, owner]), axis=1, return_counts=True)
         share = held / self._sizes[pairs[1]]
-        return [
-            Share(int(text) + begun, int(tested), float(part))
-            for text, tested, part in zip(pairs[0], pairs[1], share, strict=True)
-            if part >= least
-        ]
+        best: dict[tuple[int, int], float] = {}
+        for text, tested, part in zip(pairs[0].tolist(), pairs[1].tolist(), share.tolist(), strict=True):
+            if part >= least:
+                key = (text + begun, tested % self._items)
+                best[key] = max(part, best.get(key, 0.0))
+        return [Share(text, tested, part) for (text, tested), part in sorted(best.items())]

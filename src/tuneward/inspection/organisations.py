@@ -11,7 +11,7 @@ from typing import Final
 from tuneward.domain.finding import Finding
 from tuneward.inspection.introductions import names_no_person
 from tuneward.inspection.letters import CAPITALISED
-from tuneward.inspection.sketch import sketch, vocabulary, words
+from tuneward.inspection.sketch import any_of, sketch, vocabulary, words
 
 _FORMS = vocabulary(
     words(
@@ -42,11 +42,32 @@ _EMPLOYED_WORDS = vocabulary(
         "travaille trabajo trabaja"
     )
 )
+#: What only a house has: its name stands before.
+_HAD_BY_HOUSES = vocabulary(
+    words(
+        "headquarters shareholders spokesperson spokesman spokeswoman ceo cfo cto employees stock shares office "
+        "orchestra"
+    )
+)
+#: Bits of the words without which there is no organisation.
+HOUSED: Final = any_of(_FORMS, _EMPLOYED_WORDS, _HAD_BY_HOUSES)
+_NO_HOUSES: Final = frozenset(
+    words(
+        "Common Preferred Company Former New Old Our Their Some Many Most All Main Head Home Private Public Federal "
+        "State Senior Junior Full Current Post Box Oval White Corporate Local Regional Two Three Four Five Chamber "
+        "Symphony Shipping House"
+    )
+)
+_HOUSE_BEFORE = re.compile(
+    rf"(?:^(?:The )?|(?<=[.!?] )(?:The )?|(?<=[Tt]he )|(?<=[a-z] ))(?P<name>{CAPITALISED}(?: {CAPITALISED}){{0,3}}+) $"
+)
 
 
 def find_organisations(text: str) -> Iterator[Finding]:
     """Find organisations. Around each of the words a bounded stretch is read, so that the time stays linear."""
     seen = sketch(text)
+    if not seen.capitals:
+        return
     if seen.holds(_FORMS):
         for start, _, _ in seen.places(_FORMS):
             form = _FORM.match(text, start)
@@ -59,3 +80,11 @@ def find_organisations(text: str) -> Iterator[Finding]:
             employer = _EMPLOYER.match(text, link.end()) if link and (word == "joined" or link[0].strip()) else None
             if employer and not names_no_person(employer[0]):
                 yield Finding("organisation", *employer.span(), 0.6, "organisation.employer")
+    if seen.holds(_HAD_BY_HOUSES):
+        for start, _, _ in seen.places(_HAD_BY_HOUSES):
+            if text[start].isupper() and text[start + 1].islower() and not text.startswith("Orchestra", start):
+                continue  # `Office` is a part of a name
+            house = _HOUSE_BEFORE.search(text, max(0, start - _REACH), start)
+            called = house["name"] if house else ""
+            if house and not names_no_person(called) and called.split()[-1] not in _NO_HOUSES and "'s" not in called:
+                yield Finding("organisation", *house.span("name"), 0.55, "organisation.has")

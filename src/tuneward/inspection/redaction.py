@@ -56,9 +56,13 @@ class Rewriter:
         return [f for f in findings if self._action(f) in _REWRITTEN]
 
     def stand_in(self, text: str, group: list[Finding]) -> str:
-        """What stands in the place of findings that overlap: a fake only where one of them covers all others."""
-        surest = max(group, key=lambda f: (f.confidence, f.end - f.start, f.kind))
+        """What stands in the place of findings that overlap: a fake only where one of them covers all others.
+
+        An address is an address, though the postcode in it is surer.
+        """
         start, end = group[0].start, max(f.end for f in group)
+        whole = [f for f in group if f.kind == "address" and (f.start, f.end) == (start, end)]
+        surest = max(whole or group, key=lambda f: (f.confidence, f.end - f.start, f.kind))
         faked = self.pseudonyms is not None and all(self._action(f) == "pseudonymise" for f in group)
         if not faked or (surest.start, surest.end) != (start, end) or surest.view not in ("raw", NORMALISED):
             return placeholder(surest.kind)

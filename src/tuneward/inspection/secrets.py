@@ -22,8 +22,6 @@ for _rule in RULES:
     for _literal in _rule.literals:
         _sign = next((sign for sign in ("://", "_", "-", ".", "=", "$", "/", ":") if sign in _literal), _literal)
         _BY_SIGN.setdefault(_sign, []).append((_literal, _rule))
-#: No form but that of a URL is shorter; a text without so long a word holds none.
-_SHORTEST: Final = 14
 _BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,\-]*+")
@@ -50,9 +48,8 @@ _BESIDE_WORD = re.compile(
 
 def find_secrets(text: str) -> Iterator[Finding]:
     """Find keys, tokens and passwords, in no particular order and possibly overlapping."""
-    longest = max(map(len, text.split()), default=0)
     for sign, entries in _BY_SIGN.items():
-        if (longest >= _SHORTEST or sign == "://") and sign in text:
+        if sign in text:
             for literal, rule in entries:
                 if literal in text:
                     yield from _of_vendor(text, rule)

@@ -32,6 +32,7 @@ class Sketch:
         words: those of its words that some detector asked for, in lower case and UTF-8.
         digits: how many ASCII digits it holds.
         mask: the vocabularies of which a word stands in it, one bit for each.
+        capitals: whether any letter is a capital.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Sketch:
     words: frozenset[bytes]
     digits: int
     mask: int
+    capitals: bool
 
     def holds(self, vocabulary: "Vocabulary") -> bool:
         """Whether a word of ``vocabulary`` stands in the text."""
@@ -47,13 +49,14 @@ class Sketch:
     def places(self, vocabulary: "Vocabulary") -> Iterator[tuple[int, int, str]]:
         """Where words of ``vocabulary`` stand: (start, end, word), by word and then by position."""
         lowered = self.lowered
+        size = len(lowered)
         for coded in sorted(self.words & vocabulary.words):
             word = coded.decode("utf-8", "surrogatepass")
+            length = len(word)
             start = lowered.find(word)
             while start >= 0:
-                end = start + len(word)
-                begins = start == 0 or not lowered[start - 1].isalpha()
-                if begins and (end == len(lowered) or not lowered[end].isalpha()):
+                end = start + length
+                if (start == 0 or not lowered[start - 1].isalpha()) and (end == size or not lowered[end].isalpha()):
                     yield start, end, word
                 start = lowered.find(word, end)
 
@@ -74,6 +77,14 @@ class Vocabulary:
 def vocabulary(words: Iterable[str]) -> Vocabulary:
     """Make a vocabulary of ``words``."""
     return Vocabulary(frozenset(word.lower().encode() for word in words))
+
+
+def any_of(*vocabularies: Vocabulary) -> int:
+    """The bits of several vocabularies, to hold a sketch's mask against."""
+    bits = 0
+    for one in vocabularies:
+        bits |= one.bit
+    return bits
 
 
 def words(written: str) -> tuple[str, ...]:
@@ -98,4 +109,4 @@ def sketch(text: str) -> Sketch:
     mask = 0
     for word in words:
         mask |= _KNOWN[word]
-    return Sketch(text, lowered, words, digits, mask)
+    return Sketch(text, lowered, words, digits, mask, lowered != text)

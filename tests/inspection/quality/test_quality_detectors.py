@@ -1,10 +1,9 @@
-"""Detectors of quality: what each must find, near misses that it must not, and a megabyte of the worst input."""
-
-import time
+"""Detectors of quality: what each must find, near misses that it must not, and the worst input."""
 
 import pytest
 
-from tuneward.inspection.quality.detectors import DETECTORS, issues_of
+from tests.growth import LINEAR, slowdown_of_text
+from tuneward.inspection.quality.detectors import DETECTORS, MOST_CHARACTERS, issues_of
 from tuneward.inspection.quality.issue import Issue, quality, suggestion
 from tuneward.inspection.quality.language import guess
 
@@ -19,6 +18,9 @@ FOUND = {
         "In quanto modello linguistico, non posso rispondere.",
         "En tant qu'intelligence artificielle, je ne peux pas répondre.",
         "Como modelo de lenguaje, no tengo acceso a eso.",
+        "Being an AI, I have no personal experience with it.",
+        "Please note that I am a virtual assistant.",
+        "Da ich eine KI bin, kann ich nicht anrufen.",
     ],
     "placeholder": [
         "Dear {customer_name}, your claim is settled.",
@@ -28,17 +30,29 @@ FOUND = {
         "Lorem ipsum dolor sit amet, consectetur.",
         "Hello %(name)s, welcome.",
         "The amount is TODO: ask accounting.",
+        "Dear Mr ___, thank you.",
     ],
-    "broken_json": ['{"a": 1, "b": ', '{"a": 1,}', '```json\n{"a": "x}\n```', "[{'a': 1}, {\"b\" 2}]"],
+    "broken_json": [
+        '{"a": 1, "b": ',
+        '{"a": 1,}',
+        '```json\n{"a": "x}\n```',
+        "[{'a': 1}, {\"b\" 2}]",
+        '{a": 1}',
+        "{a: 1}",
+    ],
     "truncated": [
         SENTENCE + "The next step is that the",
         SENTENCE + "Please send the following papers,",
+        SENTENCE + "The papers were sent by post together with",
         SENTENCE + "We will call you when the papers have arr",
         SENTENCE + "Here is the code:\n```python\nprint(1)\n",
     ],
     "repetition": [
         "the same thing again " * 20,
         "no " * 40,
+        SENTENCE + "It is friendly. " + "friendly . " * 12,
+        SENTENCE + "####\n5 " * 6,
+        SENTENCE + ". " * 20,
         "\n".join(["This line of the answer stands here often."] * 8 + ["Another line that is different."]),
         "This went well and then it said aaaaaaaaaaaaaaaaaaaaaa",
     ],
@@ -48,6 +62,8 @@ FOUND = {
         "Sei uno stronzo.",
         "Quel connard.",
         "Eres un gilipollas.",
+        "What a bunch of halfwits, you dipshit.",
+        "So ein Volltrottel.",
     ],
 }
 MISSED = {
@@ -58,6 +74,7 @@ MISSED = {
         "```python\nf'{name}'\n```",
         "See [the terms](https://example.org) and [1].",
         "def greet(name): return f'{name}'",
+        "the method __init__ and snake___case",
     ],
     "broken_json": ['{"a": [1, 2], "b": {}}', "{name} is missing", "[1] Smith 2020, p. 4", "```json\n{}\n```", "plain"],
     "truncated": [
@@ -68,14 +85,24 @@ MISSED = {
         SENTENCE + 'He said "yes"',
         '{"a": 1, "b": "and the',
         SENTENCE + "(see the annex)",
+        SENTENCE + "Read it all at https://example.org/claims/and/the",
     ],
     "repetition": [
         SENTENCE,
         "ha ha ha",
+        SENTENCE + "no no no no no",
+        SENTENCE + "and so on . . .",
         "=" * 80,
         "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |",
     ],
-    "toxicity": ["Scunthorpe and Essex.", "The class assessed the bass.", "A classic cockpit."],
+    "toxicity": [
+        "Scunthorpe and Essex.",
+        "The class assessed the bass.",
+        "A classic cockpit.",
+        "Va con brio.",
+        "Un retard de deux jours.",
+        "Das Abo.",
+    ],
 }
 
 
@@ -118,12 +145,15 @@ def test_every_detector_is_tested_both_ways():
         "1=1 ",
     ],
 )
-def test_a_megabyte_of_the_worst_takes_no_second(piece):
-    text = piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
-    issues_of(text)
-    guess(text)
-    assert time.perf_counter() - started < 2
+def test_the_worst_takes_no_longer_than_its_length(piece):
+    assert slowdown_of_text(issues_of, piece, characters=20_000) < LINEAR
+    assert slowdown_of_text(guess, piece, characters=20_000) < LINEAR
+
+
+def test_a_text_beyond_the_bound_is_judged_by_its_ends():
+    middle = SENTENCE * (MOST_CHARACTERS // len(SENTENCE) + 1)
+    assert "assistant_phrase" not in kinds(middle + "As an AI language model, I cannot say. " + middle)
+    assert "assistant_phrase" in kinds(middle + middle + "As an AI language model, I cannot say.")
 
 
 def test_a_passage_is_not_asked_for_what_only_an_answer_owes():

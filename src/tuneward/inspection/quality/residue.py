@@ -18,6 +18,7 @@ from tuneward.inspection.quality.issue import Issue
 _WORD: Final = re.compile(r"\w+")
 _LOREM: Final = re.compile(r"\blorem ipsum\b|\bdolor sit amet\b")
 _CODE: Final = re.compile(r"```|\bdef \w|\bfunction\b|=>|f\"|f'|</\w|;\s*\n|\\frac|\\begin")
+_BLANK: Final = re.compile(r"(?<![\w*_\-])_{3,30}(?![\w*_\-])")
 _TODO: Final = re.compile(r"\b(?:TODO|FIXME|TBD)\b(?::|$)", re.MULTILINE)
 
 
@@ -34,6 +35,8 @@ def placeholder(text: str) -> Iterator[Issue]:
         yield Issue("placeholder", "lorem_ipsum", 0.9, "drop")
     if _pattern("placeholder").search(text) and not _CODE.search(text):
         yield Issue("placeholder", "unfilled", 0.5, "repair")
+    elif _BLANK.search(text) and not _CODE.search(text):
+        yield Issue("placeholder", "blank", 0.3, "look")
     elif _TODO.search(text) and not _CODE.search(text):
         yield Issue("placeholder", "todo", 0.3, "look")
 

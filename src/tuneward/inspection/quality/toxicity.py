@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from tuneward.inspection.lexicon import split
 from tuneward.inspection.normal_form import normal_form
 from tuneward.inspection.quality.issue import Issue, Suggestion
 
@@ -43,7 +44,8 @@ def _pattern(rule: str) -> re.Pattern[str]:
 
 
 @cache
-def _lists() -> dict[str, Any]:
+def _lists() -> dict[str, dict[str, list[str]]]:
+    """Rule → language → words."""
     text = files("tuneward.inspection.quality").joinpath("toxicity.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Any] = yaml.safe_load(text)
-    return loaded
+    return {rule: {tongue: split(written) for tongue, written in loaded[rule].items()} for rule in _RULES}

@@ -10,19 +10,27 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuneward.inspection.quality.issue import Issue
+from tuneward.inspection.sketch import words
 
 _LEAST_WORDS: Final = 12
 _SENTENCES: Final = re.compile(r"[.!?…。！？][\"'”’“»)\]*_`]*(?:\s|$)")
 _ENDS: Final = frozenset(".!?…:;。！？\"'”’“«»)]}*`_>~|%€$£")
 #: Words that no sentence ends with: articles, prepositions, conjunctions of five languages.
-_NEVER_LAST: Final = re.compile(
-    r"(?:"
-    r"the|a|an|and|or|because|although|if|than|whose|my|your|their|der|dem|den|und|oder|von|weil|obwohl|"
-    r"wenn|aber|als|für|zum|zur|einem|einer|eines|il|lo|gli|e|di|con|da|per|perché|benché|che|ma|della|"
-    r"dello|degli|nel|nella|un|una|le|les|et|ou|de|avec|pour|parce|mais|du|des|dans|une|sur|el|los|las|y|"
-    r"por|para|porque|aunque|pero|del|al"
-    r")"
+_NEVER_LAST: Final = frozenset(
+    words(
+        "a aber afin agli ai al alla alle allo als although an and as at au auf aunque aus aux avec because bei "
+        "benché between bis but ces cette che chez comme con cuando cuya cuyo da dal dalla dans dass de degli dei "
+        "del della delle dello dem den der des desde di donc donde du durch during e ein einem einen einer eines "
+        "either el entre entweder et every for fra from für gegen gli hacia hasta i'd i'll i'm i've if ihren il "
+        "including into it's its kein keine la las le les leur leurs lo lorsque los ma mais mein meine mentre mes "
+        "mientras mit my nach nei nel nella nelle nor nos notre nuestra nuestro ob obwohl oder of ohne oppure or "
+        "ou our où par para parce per perché pero poiché por porque pour sans según sein seine ses sobre sondern "
+        "sowie sul sulla sur sus tes than the their there's they're they've toward towards tra um un una unas und "
+        "une unless uno unos unser unter until upon via vom von vor vos votre we're we've wegen weil wenn whereas "
+        "whether while whose with within y you'd you'll you're you've your zum zur zwischen über"
+    )
 )
+_LINK: Final = re.compile(r"(?:https?://|www\.)\S+$")
 _TAIL: Final = 400
 
 
@@ -34,16 +42,16 @@ def truncated(text: str) -> Iterator[Issue]:
     if tail.count("```") % 2:
         yield Issue("truncated", "open_code", 0.6, "repair")
         return
-    if len(tail.split(None, _LEAST_WORDS)) < _LEAST_WORDS:
+    if len(tail.split(None, _LEAST_WORDS)) < _LEAST_WORDS or _LINK.search(tail[-_TAIL:]):
         return
     last_line = tail[tail.rfind("\n") + 1 :][-_TAIL:]
     word = re.sub(r"^\W+|\W+$", "", last_line.split()[-1]).casefold()
     if tail[-1] in ",-–—(&/" or tail.endswith(("...and", "z.B", "e.g")):
         yield Issue("truncated", "open_sign", 0.6, "repair")
-    elif tail[-1] not in _ENDS and _NEVER_LAST.fullmatch(word):
+    elif tail[-1] not in _ENDS and word in _NEVER_LAST:
         yield Issue("truncated", "open_word", 0.6, "repair")
     elif tail[-1] not in _ENDS and _is_prose(tail, last_line):
-        yield Issue("truncated", "open_sentence", 0.4, "look")
+        yield Issue("truncated", "open_sentence", 0.3, "look")
 
 
 def broken_json(text: str) -> Iterator[Issue]:
@@ -60,8 +68,8 @@ def broken_json(text: str) -> Iterator[Issue]:
 
 
 def _looks_like_json(text: str) -> bool:
-    """Whether a text begins as an object with a key, or as a list of objects, numbers or strings."""
-    return bool(re.match(r"\{\s*(?:\"|\}|$)|\[\s*(?:\{|\"|-?\d+\s*,|\[)", text))
+    """Whether a text begins as an object with a key, or as a list of objects, numbers or strings; quotes may lack."""
+    return bool(re.match(r"\{\s*(?:\"|'|\}|$|\w{1,40}[\"']?\s{0,3}:)|\[\s*(?:\{|\"|-?\d+\s*,|\[)", text))
 
 
 def _is_prose(text: str, last_line: str) -> bool:
