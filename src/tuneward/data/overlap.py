@@ -27,6 +27,7 @@ from tuneward.inspection.near_duplicates import Likeness, NearDuplicates, near_d
 from tuneward.inspection.normal_form import normal_form
 
 _BATCH_ROWS: Final = 2048
+_RECENT_CHARACTERS: Final = 1 << 24
 
 
 @dataclass
@@ -168,7 +169,7 @@ def _look_up(result: Overlap, tested: Sequence[Tested], config: QualityConfig) -
 def _find_near(result: Overlap, index: NearDuplicates) -> None:
     kept, positions = result.kept, result.kept.positions
     result.near, result.near_contradictions = RowPairs(result.rows), RowPairs(result.rows)
-    result.clusters = index.clusters(lambda number: asked(kept[number]))
+    result.clusters = index.clusters(_RecentPrompts(kept))
     repeats = np.arange(len(kept))
     for members in result.clusters.members():
         records = [kept[number] for number in members]
@@ -184,6 +185,25 @@ def _find_near(result: Overlap, index: NearDuplicates) -> None:
                     result.near_contradictions.add(*pair)
             seen.add(prompt)
     result.repeats = Clusters(repeats)
+
+
+class _RecentPrompts:
+    """Prompts by position; those read last are kept, since candidates are looked at twice and stand close together."""
+
+    def __init__(self, rows: Selection) -> None:
+        self._rows, self._characters = rows, 0
+        self._read: dict[int, str] = {}
+
+    def __call__(self, number: int) -> str:
+        text = self._read.get(number)
+        if text is None:
+            text = asked(self._rows[number])
+            self._characters += len(text)
+            if self._characters > _RECENT_CHARACTERS:
+                self._read.clear()
+                self._characters = len(text)
+            self._read[number] = text
+        return text
 
 
 def _alike(answers: list[str], like: Likeness) -> list[int]:
