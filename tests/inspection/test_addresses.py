@@ -64,3 +64,38 @@ def test_a_flat_is_no_postcode():
 def test_the_date_of_a_mail_above_its_sender_is_no_address(date):
     text = f"Date: {date}\nFrom: Priya Fairweather <priya@example.org>\nSubject: a claim"
     assert [f for f in find_addresses(text) if f.kind == "address"] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Subject: Claim MV 626 9950\nHello again",
+        "the contract number LI 571 5514.\nOn 20/01/25 I",
+        "Police reference AZ 895 Js 296/25. That makes",
+        "the reference is AZ 224 Js 192/25.\nThe coffee",
+        "IBAN GB35 XTUN 9999 9966 1080 40.\nYours",
+        "Svetlana\nTel. 030 23125 825",
+        "IT WAS NICE 2 CATCH UP BUT WE AVE 2 FIND MORE",
+        "I DECIDED 2 GO N E WAY",
+        "Can u 4fil theirs?",
+        "WE R SORRY 4 THE INCONVENIENCE",
+        "Call 08718738001 Identifier Code 41782 Expires 18/11/04",
+        "Identifier Code: 40533 Expires 31/10/04",
+        "text the word WIN to 80086 NOW. 18 T&C",
+        "in ur area 4 just 25p Free 2 receive",
+        "Sent: Sunday, 29 June 2025\nI HAVE BEEN ON HOLD FOR 50 MINUTES",
+    ],
+)
+def test_numbers_of_policies_files_accounts_and_telephones_are_no_addresses(text):
+    assert [f for f in find_addresses(text) if f.kind == "address"] == []
+
+
+def test_a_name_and_numbers_with_a_town_behind_them_are_one():
+    (found,) = [f for f in find_addresses("Please send it to Am Anger 12 99084 Erfurt.") if f.kind == "address"]
+    assert found.end == len("Please send it to Am Anger 12 99084 Erfurt")
+
+
+@pytest.mark.parametrize("address", ["Kossuth u. 5", "R. Augusta 3", "28030 Edeby 55", "PO BOX 434"])
+def test_short_streets_words_and_numbers_around_a_name_are_addresses(address):
+    (found,) = [f for f in find_addresses(f"It went to {address}, as ever.") if f.kind == "address"]
+    assert found.start == len("It went to ")

@@ -51,6 +51,7 @@ def test_a_number_stands_alone(written):
         "Quote no. 4451-7220.",
         "Crime number 7118-8160",
         "Your reference of the phone call: 5079-5322",
+        "Subject: Damage LI 462 5946",
         "911 0594",
         "12 345 678 901 234",
         "3747 3911 Fourth Avenue",

@@ -64,7 +64,7 @@ _MILITARY = re.compile(
 )
 _MILITARY_WORDS = vocabulary(("apo", "fpo", "dpo"))
 _BOX = re.compile(
-    r"(?:[0-9]{1,6} )?(?:p\.? ?o\.? ?box|post(?:al)? box|postfach|postbus|postbox|casella postale|"
+    r"(?:(?<![0-9])[0-9]{1,6} )?(?:p\.? ?o\.? ?box|post(?:al)? box|postfach|postbus|postbox|casella postale|"
     r"apartado(?: de correos)?|boîte postale) (?:n[°o.]? ?)?[0-9]{1,6}(?!\w)",
     re.IGNORECASE,
 )
@@ -98,7 +98,12 @@ _BREAK: Final = r"(?:[,.]? ?\n[ \t]*(?:\n[ \t]*)?,?[ ]?|[,.] ?| )"
 _GOES_ON = re.compile(
     rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?(?P<code>{_CODE})(?: {_TOWN})?|{_TOWN}(?=,? ?\n|, {_TOWN}|[.,;!?]|$))"
 )
-_MOVED_ON = re.compile(rf"{_BREAK}(?:{_UNIT}|(?:{_TOWN},? )?{_CODE})")
+#: What makes a name and a number an address. Digits right behind a number are the rest of it (``MV 626 9950``) unless
+#: a town stands behind them.
+_MOVED_ON = re.compile(
+    rf"(?:[,.]? ?\n[ \t]*(?:\n[ \t]*)?,?[ ]?|[,.] ?)(?:{_UNIT}|(?:{_TOWN},? )?{_CODE})"
+    rf"| (?:{_UNIT}|{_TOWN},? {_CODE}|(?=[A-Z]){_CODE}|{_CODE},? {_TOWN})"
+)
 _THERE = re.compile(
     r"(?:\baddress(?:es)?(?: is| to| with)?:?|\blive[sd]? (?:at|on|in)|\blocated (?:at|on)|\bmeet(?: me| you| us)? at|"
     r"\b(?:office|restaurant|shop|house|home|store|party)(?: is)? (?:at|on|in)|\b(?:return|deliver|ship"
@@ -167,7 +172,7 @@ _OPENERS: Final = frozenset(
     + [w[0] for w in _SMALL.split("|")]
     + ["n"]
 )
-_NUMBER = re.compile(r"[0-9][0-9]{0,5}+(?:[A-Za-z](?!\w))?(?![0-9])")
+_NUMBER = re.compile(r"(?<![0-9])[0-9][0-9]{0,5}+(?:[A-Za-z](?!\w))?(?![0-9])")
 _NOT_BEFORE: Final = frozenset("$€£#%:+*=-/.,_")
 
 _Hit = tuple[int, int, float, str]
@@ -193,7 +198,9 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
         return None
     house = _HOUSE.match(text, names.end())
     last = house.end() if house and not _CODE_BEHIND_COMMA.match(house[0]) else names.end()
-    if (place := _street_word(words, _AFTER_NAME)) is not None and place > 0:
+    if _is_shouted(names[0], words):
+        return None
+    if (place := _street_word(words, _AFTER_NAME - _BEHIND_NAMES)) is not None and place > 0:
         return start, _end_of_word(names, place), 0.85, "number_first"
     if words[0] in _BEFORE_NAME and len(words) > 1:
         return start, last, 0.8, "number_first"
@@ -203,6 +210,10 @@ def _number_first(text: str, number: re.Match[str]) -> _Hit | None:
         return start, last, 0.8, "unit"
     if (
         house
+        and text[name_at - 1] == " "
+        and len(max(words, key=len)) > 2  # `224 Js 192/25` is a court's file
+        and _ENDS_THERE.match(text, last)
+        and not _SENTENCE_WITHIN.search(names[0])
         and (second or number.end() - start >= 3)
         and not _COUNTING.match(text, last)
         and words[-1] not in _COUNTED
@@ -223,7 +234,7 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     if names is None:
         return None
     words = _words(names[0])
-    if not DAYS_AND_MONTHS.isdisjoint(words):
+    if not DAYS_AND_MONTHS.isdisjoint(words) or _is_shouted(names[0], words) or _LETTER_WORD.search(names[0]):
         return None
     begin = _start_of_word(names, next((n for n, word in enumerate(words) if word not in _ARTICLES), 0))
     house = _HOUSE.match(text, number.start() - 1)
@@ -242,6 +253,9 @@ def _name_first(text: str, number: re.Match[str]) -> _Hit | None:
     return begin, end, 0.5, "place_word"
 
 
+#: What stands behind an address that no street's word calls one; and a sentence that ended before the second number.
+_ENDS_THERE = re.compile(r"[,;\n]|[.!?)]?(?:\s|$)(?! ?[a-z])|\.?$")
+_SENTENCE_WITHIN = re.compile(r"[^\W\d_]{3}\. ?")
 #: What goes on behind a number that counts something: ``240 Asians, 80 were``.
 _COUNTING = re.compile(r" (?:is|are|was|were|had|have|has|of|more|less|or|[a-z]{2,20}s)\b")
 #: What is numbered and no street.
@@ -253,6 +267,17 @@ _COUNTED: Final = frozenset(
         "artículo página jahr jahre jahren entre zwischen between years siglo"
     )
 )
+
+
+#: Streets' words of languages that put the number behind them.
+_BEHIND_NAMES: Final = frozenset(words("u utca út útja straße strasse weg platz allee gasse ring ufer damm tee tie"))
+#: A letter that is a street's word with its point (``Kossuth u. 5``, ``R. Augusta 3``), and *you* or *are* without.
+_LETTER_WORD = re.compile(r"(?:^R| [uU])(?= )")
+
+
+def _is_shouted(names: str, words: list[str]) -> bool:
+    """Whether capitals are a sentence's and not names' (``2 CATCH UP BUT WE AVE``)."""
+    return names.isupper() and (len(words) > 3 or len(max(words, key=len)) < 3)
 
 
 def _words(names: str) -> list[str]:

@@ -191,6 +191,7 @@ def _by_shape(
         if (
             not counts
             and not _REFERS.search(text, max(0, start - 48), start)
+            and not _LETTERS.search(text, max(0, start - 6), start)
             and not _STREET.match(text, end)
             and separator != "/"
             and is_planned(written, opened=opened)
@@ -220,6 +221,8 @@ def _is_break(separator: str) -> bool:
 #: Countries whose numbers are written without a trunk digit, by the number of digits.
 _REGIONS: Final = {9: ("ES", "PL", "CZ", "PT"), 8: ("DK", "NO")}
 _UNIT_BEHIND = re.compile(r" ?(?:€|\$|£|%|[A-Z]{3}\b|euros?|dollars|people|units|km|kg|mio|million)", re.IGNORECASE)
+#: Capitals that belong to a policy's or contract's number: ``LI 462 5946``.
+_LETTERS = re.compile(r"(?<![A-Za-z])[A-Z]{2,4} $")
 _NOUN = re.compile(r" [^\W\d_]{4}")
 #: What numbers are called that are none of a phone; a number in mere groups is taken for what it is called.
 _REFERS = re.compile(
