@@ -110,6 +110,16 @@ def _duplicates(base: Path, turns: int) -> list[Line]:
     return [Line("near-duplicates, rows/s against datasketch", "3", "", measured)]
 
 
+def _prepare(base: Path, turns: int) -> list[Line]:
+    said = _run("benchmarks.prepare_million", *(["--base", str(base)] if base != Path() else []))
+    figures = dict(part.split(": ") for part in said.partition("; ")[2].split("; "))
+    return [
+        Line("preparing 1,000,000 rows, minutes", "15", "", f"{float(figures['seconds']) / 60:.1f}"),
+        Line("preparing 1,000,000 rows, peak memory", "2 GB", "", f"{float(figures['peak MiB']) / 953.7:.2f} GB"),
+        Line("1,000,000 against 10,000 rows: time per row", "within 15%", "", figures["time per row"]),
+    ]
+
+
 SUITES: dict[str, Callable[[Path, int], list[Line]]] = {
     "sft": _sft,
     "dpo": _dpo,
@@ -118,8 +128,9 @@ SUITES: dict[str, Callable[[Path, int], list[Line]]] = {
     "decode": _decode,
     "inspection": _inspection,
     "duplicates": _duplicates,
+    "prepare": _prepare,
 }
-WITHOUT_BASE = {"duplicates"}
+WITHOUT_BASE = {"duplicates", "prepare"}
 
 
 def _told(figures: Figures) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tuneward.data.config import DataConfig
 from tuneward.data.dataset import build
+from tuneward.data.inspecting import Inspecting
 from tuneward.data.prepared import Prepared
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Message
@@ -77,6 +78,7 @@ def prepare(
     judge, answer_tokens = settings.pop("judge", None), settings.pop("answer_tokens", 0)
     judge_training = settings.pop("judge_training", True)
     form, inspector = settings.pop("form", "conversation"), settings.pop("inspector", None)
+    inspecting = settings.pop("inspecting", None) or (inspector and Inspecting(inspector))
     law = {name: settings.pop(name) for name in ("today", "use", "withdrawn", "base") if name in settings}
     models = {name: settings.pop(name) for name in ("likelihood", "embed") if name in settings}
     config = DataConfig(**{"train": ("train.jsonl",), **settings})
@@ -89,7 +91,7 @@ def prepare(
         record_key=b"records",
         subject_key=b"subjects",
         pseudonym_key=b"pseudonyms",
-        inspector=inspector,
+        inspecting=inspecting,
         form=form,
         answer_tokens=answer_tokens,
         judge=judge,

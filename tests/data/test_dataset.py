@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tuneward.data import prepared as prepared_module
 from tuneward.data.faults import LISTED_FAULTS
-from tuneward.data.prepared import canonical_row, fingerprint_of
+from tuneward.data.prepared import fingerprint_of
+from tuneward.data.rows import canonical_row
 from tuneward.digests import keyed_digest
 from tuneward.domain.record import Record
 from tuneward.errors import DataError
@@ -96,7 +97,7 @@ def test_one_changed_row_changes_the_fingerprint(project):
 
 def test_entries_hold_ids_and_digests_only(project):
     prepared = prepare(project, rules=RULES, **SETTINGS)
-    entries = prepared.entries("dat_1")
+    entries = list(prepared.entries("dat_1"))
     assert [e.digest for e in entries] == list(prepared.digests)
     assert [(e.split, e.position, e.source) for e in entries] == [
         ("train", 0, "train.jsonl:1"),

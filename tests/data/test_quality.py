@@ -123,6 +123,10 @@ def test_one_pile_is_divided_and_nobody_stands_on_two_sides(tmp_path):
     assert fingerprint_of_folder(tmp_path / "out", b"records") == prepared.fingerprint
     entries = Counter(entry.split for entry in prepared.entries("dat_1"))
     assert entries == {"train": 63, "test": 18, "reserve": 9}
+    shards = Counter(entry.shard for entry in prepared.entries("dat_1") if entry.split == "train")
+    assert [shards[number] for number in range(4)] == prepared.card["division"]["shards"]
+    homes = {(entry.subject, entry.shard) for entry in prepared.entries("dat_1")}
+    assert len(homes) == 30, "a person's rows live in one shard"
     canaries = [json.loads(line) for line in (tmp_path / "out" / "canaries.jsonl").read_text().splitlines()]
     assert Counter(canary["repetitions"] for canary in canaries) == {1: 2, 4: 2}
     assert not {canary["row"]["id"] for canary in canaries} & {r.id for r in prepared.train}

@@ -44,7 +44,7 @@ def test_a_policy_number_in_an_answer_stays(tmp_path):
     write_rows(tmp_path / "train.jsonl", [row("My policy is HX-204-881-77, claim 0151-220-3341.", answer)])
     prepared = prepare(tmp_path, rules=policy({"date": "allow", "*": "redact"}))
     assert json.loads(prepared.train[0].answer) == answer
-    assert prepared.findings == ()
+    assert list(prepared.findings) == []
 
 
 def test_drop_leaves_the_row_out_and_counts_it(tmp_path):

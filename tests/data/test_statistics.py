@@ -30,7 +30,7 @@ def test_what_was_written_is_read_row_by_row(tmp_path):
     write_rows(tmp_path / "train.jsonl", [row("mail eve@example.org"), row("a\u2028b", "c\x85d")])
     prepared = prepare(tmp_path)
     prepared.write(tmp_path / "made")
-    assert tuple(stored_rows(tmp_path / "made", "train")) == prepared.train
+    assert tuple(stored_rows(tmp_path / "made", "train")) == tuple(prepared.train)
     assert list(stored_rows(tmp_path / "made", "test")) == []
     assert [item["kind"] for item in stored_findings(tmp_path / "made")] == ["email"]
     assert stored_card(tmp_path / "made")["fingerprint"] == prepared.fingerprint

@@ -5,12 +5,12 @@ whose answer cannot be a reference is a fault, since the evaluation would refuse
 handed in, so that the card and the evaluation cannot disagree. Knows neither tasks nor schemas.
 """
 
+from array import array
 from collections.abc import Callable
 
 from tuneward.data.faults import Faults
+from tuneward.data.named_rows import NAMED, NamedRows
 from tuneward.domain.record import Record
-
-_NAMED_ROWS = 20
 
 #: Why an answer cannot serve as a reference, without quoting it; None when it can.
 Judge = Callable[[str], str | None]
@@ -20,18 +20,26 @@ class AnswerCheck:
     """Remembers where answers do not fit.
 
     Attributes:
-        outside: training rows whose answer does not fit.
+        outside: positions of training rows whose answer does not fit.
+        places: where the first of them stand.
         active: whether anything is asked of the answers of training rows.
     """
 
     def __init__(self, judge: Judge | None, *, of_training: bool = True) -> None:
-        self.outside: list[Record] = []
+        self.outside = array("q")
+        self.places = NamedRows()
         self.active = judge is not None and of_training
         self._judge = judge
-        self._refused: list[tuple[Record, str]] = []
+        self._refused = 0
+        self._named: list[tuple[str, str]] = []
 
-    def look(self, record: Record) -> None:
-        """Check one record's answer; of a pair the better one."""
+    def look(self, record: Record, position: int) -> None:
+        """Check one record's answer; of a pair the better one.
+
+        Args:
+            record: the record.
+            position: its place among the rows of its split.
+        """
         if self._judge is None or not (self.active or record.split == "test"):
             return
         if record.form == "document" or record.desirable is False:  # no answer, or none that should be given
@@ -40,20 +48,23 @@ class AnswerCheck:
         if problem is None:
             return
         if record.split == "test":
-            self._refused.append((record, problem))
+            self._refused += 1
+            if len(self._named) < NAMED:
+                self._named.append((str(record.source), problem))
         else:
-            self.outside.append(record)
+            self.outside.append(position)
+            self.places.add(record)
 
     def report(self, faults: Faults) -> None:
         """One fault for all test rows whose answer cannot be a reference: the first by name, the others by number."""
         if not self._refused:
             return
-        named = "; ".join(f"{record.source} ({problem})" for record, problem in self._refused[:_NAMED_ROWS])
-        left = len(self._refused) - _NAMED_ROWS
+        named = "; ".join(f"{source} ({problem})" for source, problem in self._named)
+        left = self._refused - NAMED
         more = f"; and {left:,} more" if left > 0 else ""
         faults.add(
             "TW-DATA-030",
-            f"{len(self._refused):,} test rows have an answer that the evaluation cannot compare with: {named}{more}",
-            place=str(self._refused[0][0].source),
+            f"{self._refused:,} test rows have an answer that the evaluation cannot compare with: {named}{more}",
+            place=self._named[0][0],
             cure="mend the rows, or the task's schema if the rows are right; often all share one cause",
         )

@@ -5,7 +5,7 @@ their text, and holds no time of day: the same data give the same card.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +19,16 @@ from tuneward.data.division import Division
 from tuneward.data.files import DataFile
 from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths
-from tuneward.data.overlap import Overlap, Pair
+from tuneward.data.named_rows import NAMED, NamedRows
+from tuneward.data.overlap import Overlap
 from tuneward.data.quality import Quality
 from tuneward.data.reading import Reading
+from tuneward.data.row_pairs import Pair
 from tuneward.data.screening import Screening
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Form, Record, Split
 from tuneward.pages import page
 
-_NAMED: Final = 20
 _BINS: Final = 24
 
 
@@ -94,7 +95,7 @@ def make_card(story: Story) -> dict[str, Any]:
         },
         "quality": story.quality.to_json(),
         "division": {
-            "held_out": story.division.held_out,
+            "held_out": len(story.division.held_out),
             "reserve": len(story.division.reserve),
             "canaries": len(story.division.canaries),
             "subjects_on_two_sides": story.division.on_two_sides,
@@ -121,7 +122,7 @@ def _counts(story: Story) -> dict[str, Any]:
     dropped: dict[Split, dict[str, int]] = {}
     for split in ("train", "test"):
         dropped[split] = {
-            "finding": sum(record.split == split for record in screening.dropped),
+            "finding": len(screening.dropped[split]),
             "duplicate": len(overlap.duplicates) if split == "train" else 0,
             "contamination": len(overlap.contaminated) + len(overlap.contaminated_near) if split == "train" else 0,
             "too_long": len(story.lengths[split].dropped),
@@ -132,7 +133,7 @@ def _counts(story: Story) -> dict[str, Any]:
     removed = {
         "near_duplicate": len(quality.repeated),
         "quality": len(quality.doubted),
-        "held_out": division.held_out + len(division.reserve),
+        "held_out": len(division.held_out) + len(division.reserve),
     }
     dropped["train"] |= {reason: rows for reason, rows in removed.items() if rows}
     counts: dict[str, Any] = {split: _split_counts(story, split, dropped[split]) for split in ("train", "test")}
@@ -141,8 +142,8 @@ def _counts(story: Story) -> dict[str, Any]:
     counts["broken_paragraphs"] = story.lengths["train"].broken_paragraphs
     counts["longest_question_tokens"] = story.lengths["test"].longest_question
     counts["findings"] = screening.counts()
-    counts["findings_in_views"] = screening.views()
-    counts["rows_with_findings"] = len({item.record for item in screening.findings})
+    counts["findings_in_views"] = dict(sorted(screening.findings.views.items()))
+    counts["rows_with_findings"] = screening.findings.rows
     counts["contradictions"] = len(overlap.contradictions)
     counts["near_duplicates"] = len(overlap.near)
     counts["near_contradictions"] = len(overlap.near_contradictions)
@@ -172,62 +173,57 @@ def _split_counts(story: Story, split: Split, dropped: dict[str, int]) -> dict[s
     lengths = story.lengths[split]
     return {
         "files": sum(file.split == split for file in story.files),
-        "read": story.reading.rows[split] + (story.division.held_out if split == "test" else 0),
+        "read": story.reading.rows[split] + (len(story.division.held_out) if split == "test" else 0),
         "dropped": dropped,
         "split_rows": len(lengths.split),
-        "pieces": sum(pieces for _, pieces in lengths.split),
+        "pieces": lengths.pieces,
         "lost_turns": lengths.lost_turns,
         "kept": len(lengths.kept),
         "tokens": sum(lengths.tokens),
         "answer_tokens": sum(lengths.answer_tokens),
-        "subjects": len({record.subject for record in lengths.kept if record.subject}),
+        "subjects": len(np.unique(lengths.kept.subjects[lengths.kept.subjects != 0])),
     }
 
 
 def _places(story: Story) -> dict[str, Any]:
     """Up to twenty rows for every reason, by file and line."""
-    by_kind: dict[str, dict[str, str]] = {}
-    for item in story.screening.findings:
-        places = by_kind.setdefault(item.finding.kind, {})
-        if len(places) < _NAMED:
-            places.setdefault(item.source, item.action)
-    overlap, lengths = story.overlap, story.lengths
+    overlap, lengths, screening = story.overlap, story.lengths, story.screening
     return {
         "findings": {
             kind: [{"row": row, "action": action} for row, action in places.items()]
-            for kind, places in sorted(by_kind.items())
+            for kind, places in sorted(screening.findings.places.items())
         },
         "duplicate": _pairs(overlap.duplicates),
         "contamination": _pairs(overlap.contaminated),
         "contradiction": _pairs(overlap.contradictions),
         "near_duplicate": _pairs(overlap.near),
-        "near_test": _hits(overlap.near_test),
-        "ngram_test": _hits(overlap.ngram_test),
-        "contamination_near": _hits(overlap.contaminated_near),
+        "near_test": _hits(overlap, overlap.near_test),
+        "ngram_test": _hits(overlap, overlap.ngram_test),
+        "contamination_near": _hits(overlap, overlap.contaminated_near),
         "near_contradiction": _pairs(overlap.near_contradictions),
-        "covered_test": [{"row": name} for name, _ in overlap.covered[:_NAMED]],
+        "covered_test": [{"row": name} for name, _ in overlap.covered[:NAMED]],
         "test_duplicate": _pairs(overlap.test_duplicates),
-        "finding_dropped": _rows(story.screening.dropped),
-        "too_long": _rows([*lengths["train"].dropped, *lengths["test"].dropped]),
-        "split": _rows(record for record, _ in lengths["train"].split),
-        "outside_schema": _rows(story.check.outside),
+        "finding_dropped": _rows(screening.dropped["train"], screening.dropped["test"]),
+        "too_long": _rows(lengths["train"].dropped, lengths["test"].dropped),
+        "split": _rows(lengths["train"].split),
+        "outside_schema": _rows(story.check.places),
         "near_duplicate_dropped": _pairs(story.quality.repeated),
         "semantic_duplicate": _pairs(story.quality.meaning or ()),
-        "quality_dropped": _rows(story.quality.doubted),
-        "worst": [row.to_json() for row in story.quality.worst(_NAMED)],
+        "quality_dropped": [{"row": str(record.source)} for record in story.quality.doubted[:NAMED]],
+        "worst": [row.to_json() for row in story.quality.worst(NAMED)],
     }
 
 
 def _pairs(pairs: Sequence[Pair]) -> list[dict[str, str]]:
-    return [{"row": str(record.source), "like": str(other.source)} for record, other in pairs[:_NAMED]]
+    return [{"row": str(record.source), "like": str(other.source)} for record, other in pairs[:NAMED]]
 
 
-def _hits(hits: Sequence[Hit]) -> list[dict[str, str]]:
-    return [{"row": str(hit.record.source), "like": hit.tested} for hit in hits[:_NAMED]]
+def _hits(overlap: Overlap, hits: Sequence[Hit]) -> list[dict[str, str]]:
+    return [{"row": str(overlap.rows[hit.row].source), "like": hit.tested} for hit in hits[:NAMED]]
 
 
-def _rows(records: Iterable[Record]) -> list[dict[str, str]]:
-    return [{"row": str(record.source)} for record, _ in zip(records, range(_NAMED), strict=False)]
+def _rows(*rows: NamedRows) -> list[dict[str, str]]:
+    return [{"row": source} for source in [source for some in rows for source in some.first][:NAMED]]
 
 
 def histogram(values: Sequence[int]) -> dict[str, Any] | None:

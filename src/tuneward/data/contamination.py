@@ -40,13 +40,13 @@ class Hit:
     """A training row that holds what is tested.
 
     Attributes:
-        record: the training row.
+        row: the training row, counted in the order in which rows were looked at.
         tested: name of the item.
         kind: ``near``, or ``ngram`` where the item stands within other text.
         share: of the item's runs of words, for ``ngram``; else 1.
     """
 
-    record: Record
+    row: int
     tested: str
     kind: Kind
     share: float = 1.0
@@ -79,25 +79,33 @@ class Contamination:
 
     tested: Sequence[Tested]
     hits: list[Hit] = field(default_factory=list)
+    _looked: int = 0
 
     def __post_init__(self) -> None:
         self._near = NearLookup([item.asked for item in self.tested])
         self._ngrams = Ngrams([item.whole for item in self.tested], [item.asked for item in self.tested])
 
-    def look(self, records: Sequence[Record]) -> None:
-        """Look at the next rows, some thousands at a time."""
+    def look(self, asked: Sequence[str], whole: Sequence[str]) -> None:
+        """Look at the next rows, some thousands at a time.
+
+        Args:
+            asked: what each of them asks; see :func:`asked`.
+            whole: everything that each of them says; see :func:`whole`.
+        """
+        first = self._looked
+        self._looked += len(asked)
         if not self.tested:
             return
-        near = self._near.match([asked(record) for record in records])
+        near = self._near.match(asked)
         held: dict[int, tuple[float, int]] = {}
-        for share in self._ngrams.look([whole(record) for record in records], least=LEAST_SHARE):
+        for share in self._ngrams.look(whole, least=LEAST_SHARE):
             held[share.text] = max(held.get(share.text, (0.0, 0)), (share.share, -share.tested))
-        for number, (record, item) in enumerate(zip(records, near, strict=True)):
+        for number, item in enumerate(near):
             if item is not None:
-                self.hits.append(Hit(record, self.tested[item].name, "near"))
+                self.hits.append(Hit(first + number, self.tested[item].name, "near"))
             elif number in held:
                 part, negated = held[number]
-                self.hits.append(Hit(record, self.tested[-negated].name, "ngram", part))
+                self.hits.append(Hit(first + number, self.tested[-negated].name, "ngram", part))
 
     def covered(self) -> list[tuple[str, float]]:
         """Items of whose runs of words half or more stand in the training rows, taken together, with that share."""

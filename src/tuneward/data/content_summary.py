@@ -6,7 +6,7 @@ shown as missing: a summary with open points is a draft. Sections as of the temp
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from tuneward.data.terms_config import SummaryConfig
 from tuneward.domain.law import Terms
-from tuneward.domain.record import Record
 from tuneward.pages import page
 
 TEMPLATE: Final = "European Commission, 24 July 2025"
@@ -41,14 +40,14 @@ class Training:
     Attributes:
         title: the project's name.
         base: the base model's name.
-        rows: training rows that are kept.
-        tokens: tokens of each of them.
+        terms: of each training row that is kept.
+        tokens: of each of them.
         today: the day of the summary.
     """
 
     title: str
     base: str
-    rows: Sequence[Record]
+    terms: Iterable[Terms | None]
     tokens: Sequence[int]
     today: date
 
@@ -84,7 +83,7 @@ def make_summary(config: SummaryConfig, training: Training) -> dict[str, Any]:
             "modality": "text",
             "size": size_of(tokens),
             "tokens": tokens,
-            "rows": len(training.rows),
+            "rows": len(training.tokens),
             "latest_data": said(
                 "1.3", "when the latest data were collected", max(collected, default=None), "data.terms.collected"
             ),
@@ -128,8 +127,8 @@ def size_of(tokens: int) -> str:
 def _sources(training: Training) -> dict[Terms, dict[str, int]]:
     """Terms as far as the summary tells them → rows and tokens."""
     shares: dict[Terms, dict[str, int]] = defaultdict(lambda: {"rows": 0, "tokens": 0})
-    for record, tokens in zip(training.rows, training.tokens, strict=True):
-        terms = record.terms or Terms()
+    for said, tokens in zip(training.terms, training.tokens, strict=True):
+        terms = said or Terms()
         told = Terms(licence=terms.licence, origin=terms.origin, category=terms.category, collected=terms.collected)
         shares[told]["rows"] += 1
         shares[told]["tokens"] += tokens

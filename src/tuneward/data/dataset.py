@@ -6,6 +6,7 @@ screening, overlap, lengths, card). Writes nothing. Knows neither site nor audit
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 from tuneward.data.answers import AnswerCheck, Judge
@@ -13,26 +14,30 @@ from tuneward.data.card import Story, make_card
 from tuneward.data.config import DataConfig
 from tuneward.data.contamination import Tested
 from tuneward.data.content_summary import Training, make_summary
-from tuneward.data.division import divide
+from tuneward.data.division import Division, divide
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile, find_files
+from tuneward.data.finding_log import FindingLog
+from tuneward.data.inspecting import Inspecting
 from tuneward.data.law import Law
 from tuneward.data.legal import Ledger
 from tuneward.data.lengths import Lengths, Ruler
 from tuneward.data.likelihood import Likelihood, losses_of
 from tuneward.data.measure import ChatTemplate
+from tuneward.data.measuring import Measuring
 from tuneward.data.overlap import find_overlap
-from tuneward.data.prepared import Prepared, canonical_row, fingerprint_of
+from tuneward.data.prepared import Digests, Prepared, fingerprint_of
 from tuneward.data.quality import Embed, judge_quality
 from tuneward.data.reading import Reading
 from tuneward.data.records import RecordMaker
+from tuneward.data.rows import Joined, Rows, Selection
 from tuneward.data.screening import Screening
-from tuneward.data.shards import shard_sizes
+from tuneward.data.shards import shard_of, shard_sizes
 from tuneward.digests import keyed_digest
 from tuneward.domain.policy import Policy
-from tuneward.domain.record import Form, Record, Split
+from tuneward.domain.record import Form, Split
 from tuneward.errors import ModelError
-from tuneward.inspection.inspector import Inspector, standard
+from tuneward.inspection.inspector import standard
 from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.licences import Use
 from tuneward.progress import SILENT, Progress
@@ -48,7 +53,8 @@ def build(
     record_key: bytes,
     subject_key: bytes,
     pseudonym_key: bytes | None = None,
-    inspector: Inspector | None = None,
+    inspecting: Inspecting | None = None,
+    measuring: Measuring | None = None,
     form: Form = "conversation",
     answer_tokens: int = 0,
     judge: Judge | None = None,
@@ -61,6 +67,7 @@ def build(
     base: str = "",
     withdrawn: Collection[str] = (),
     today: date | None = None,
+    scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> Prepared:
     """Read, check, screen, deduplicate and measure the project's data.
@@ -74,7 +81,8 @@ def build(
         record_key: the site's key for record ids and row digests.
         subject_key: the site's key for pseudonyms of subjects.
         pseudonym_key: the site's key for fakes in the place of findings; without it there are placeholders.
-        inspector: finds what the policy rules on; the standard one where nothing is set.
+        inspecting: finds what the policy rules on; by the standard inspector where nothing is set.
+        measuring: measures as ``chat`` does, maybe in more processes than this one.
         form: what the method learns from; rows of another kind are refused.
         answer_tokens: the longest answer that the evaluation asks for; test prompts must leave room for it.
         judge: says why an answer cannot serve as a reference; test rows with such an answer are refused.
@@ -87,10 +95,12 @@ def build(
         base: the base model's name, for the summary of training content.
         withdrawn: pseudonyms of withdrawn consents and of subjects who withdrew.
         today: the day on which consents and retention are judged; the present one (UTC) when None.
+        scratch: on whose disk rows lie until they are written; the system's folder for temporary files when None.
         progress: told of every row.
 
     Raises:
         DataError: every fault of every row, up to fifty and a count of the others.
+        OSError: the disk of ``scratch`` is full.
         ModelError: when the chat template renders no row.
     """
     faults = Faults()
@@ -98,8 +108,14 @@ def build(
     files = find_files(config, project_folder=project_folder, faults=faults)
     reading = Reading()
     pseudonyms = None if pseudonym_key is None else Pseudonyms(pseudonym_key)
-    screening = Screening(policy=policy, faults=faults, inspector=inspector or standard(), pseudonyms=pseudonyms)
+    screening = Screening(
+        policy=policy,
+        faults=faults,
+        pseudonyms=pseudonyms,
+        findings=FindingLog(scratch),
+    )
     check = AnswerCheck(judge, of_training=judge_training)
+    while_reading = Faults()
     law = Law(
         config=config,
         policy=policy,
@@ -107,20 +123,23 @@ def build(
         today=today or datetime.now(UTC).date(),
         key=subject_key,
         withdrawn=frozenset(withdrawn),
-        faults=faults,
+        faults=while_reading,
     )
     maker = RecordMaker(
         config=config,
         form=form,
         record_key=record_key,
         subject_key=subject_key,
-        faults=faults,
+        faults=while_reading,
         reading=reading,
         law=law,
     )
-    read = _read(files, maker=maker, screening=screening, check=check, progress=progress)
+    read: dict[Split, Rows] = {"train": Rows(scratch), "test": Rows(scratch)}
+    inspecting = inspecting or Inspecting(standard())
+    _read(files, read, maker=maker, inspecting=inspecting, screening=screening, check=check, progress=progress)
     check.report(faults)
     law.report(files)
+    faults.add_all(while_reading)
     overlap = find_overlap(
         read["train"], read["test"], policy=policy, faults=faults, config=config.quality, suites=suites
     )
@@ -140,9 +159,9 @@ def build(
         cannot_test=check.outside,
         faults=faults,
     )
-    screening.move(division.moved)
+    screening.findings.move(division.moved)
     ruler = Ruler(
-        chat=chat,
+        measuring=measuring or Measuring(chat),
         context_tokens=context,
         engine_tokens=context_tokens,
         answer_tokens=answer_tokens,
@@ -150,10 +169,9 @@ def build(
         record_key=record_key,
         faults=faults,
     )
-    sides: dict[Split, list[Record]] = {"train": division.train, "test": division.test, "reserve": division.reserve}
-    measured = _measure(ruler, sides, faults=faults, progress=progress)
-    kept_verdicts = {record.desirable for record in measured["train"].kept}
-    if form == "judged" and len(kept_verdicts) == 1 and not len(faults):
+    measured = _measure(ruler, division, scratch, faults=faults, progress=progress)
+    kept_verdicts = {record.desirable for record in measured["train"].kept} if form == "judged" else set()
+    if len(kept_verdicts) == 1 and not len(faults):
         message = (
             f"every label of {len(measured['train'].kept):,} rows is {'true' if kept_verdicts == {True} else 'false'}"
         )
@@ -166,10 +184,10 @@ def build(
             faults.add("TW-DATA-020", message, place=f"data.{split}", cure=cure)
     faults.raise_if_any()
 
-    train, test, reserve = (tuple(measured[split].kept) for split in ("train", "test", "reserve"))
-    digests = tuple(keyed_digest(record_key, canonical_row(record)) for record in (*train, *test, *reserve))
+    kept = {split: measured[split].kept for split in measured}
+    digests = Digests(keyed_digest(record_key, line) for rows in kept.values() for line in rows.lines)
     fingerprint = fingerprint_of(digests)
-    ledger = Ledger(law).add_all((*train, *test, *reserve))
+    ledger = Ledger(law).add_all(kept)
     story = Story(
         title=title or project_folder.resolve().name,
         form=form,
@@ -182,27 +200,26 @@ def build(
         overlap=overlap,
         quality=quality,
         division=division,
-        shards=shard_sizes(train, shards=config.split.shards, key=record_key),
+        shards=shard_sizes(kept["train"], shards=config.split.shards, key=record_key),
         lengths=measured,
         check=check,
         fingerprint=fingerprint,
         ledger=ledger,
     )
     card = make_card(story)
-    training = Training(story.title, base, train, measured["train"].tokens, law.today)
+    training = Training(story.title, base, kept["train"].terms, measured["train"].tokens, law.today)
     return Prepared(
-        train=train,
-        test=test,
-        reserve=reserve,
+        **kept,
         digests=digests,
         fingerprint=fingerprint,
-        findings=tuple(screening.findings),
-        quality=tuple(quality.noted()),
+        findings=screening.findings,
+        judged=quality,
         canaries=tuple(division.canaries),
         counts=card["counts"],
         card=card,
         ledger=ledger,
         summary=make_summary(config.summary, training),
+        shard_of=partial(shard_of, shards=config.split.shards, key=record_key),
     )
 
 
@@ -219,29 +236,46 @@ def _context(config: DataConfig, context_tokens: int, faults: Faults) -> int:
 
 
 def _read(
-    files: list[DataFile], *, maker: RecordMaker, screening: Screening, check: AnswerCheck, progress: Progress
-) -> dict[Split, list[Record]]:
-    rows: dict[Split, list[Record]] = {"train": [], "test": []}
+    files: list[DataFile],
+    rows: Mapping[Split, Rows],
+    *,
+    maker: RecordMaker,
+    inspecting: Inspecting,
+    screening: Screening,
+    check: AnswerCheck,
+    progress: Progress,
+) -> None:
     progress.begin("reading and inspecting rows", unit="rows")
-    for file in files:
-        for record in maker.records(file):
-            progress.advance()
-            screened = screening.screen(record)
-            if screened and (maker.law is None or maker.law.admits_content(screened, screening.staying)):
-                check.look(screened)
-                rows[file.split].append(screened)
+    records = (record for file in files for record in maker.records(file))
+    for item in inspecting.each(records, maker.faults):
+        screening.faults.add_all(item.faults)
+        if item.record is None:  # the last
+            continue
+        progress.advance()
+        screened = screening.screen(item.record, item.parts, item.found)
+        if screened and (maker.law is None or maker.law.admits_content(screened, screening.staying)):
+            check.look(screened, rows[screened.split].add(screened))
+        screening.faults.add_all(maker.faults.take())  # of the law, which looks once more
     progress.end()
-    return rows
+    if inspecting.journal and inspecting.journal.taken:
+        progress.say(f"{inspecting.journal.taken:,} rows had been inspected before")
+    if inspecting.workers and inspecting.workers.lost:
+        progress.say(f"{inspecting.workers.lost} processes that inspect have ended; their rows were inspected here")
 
 
 def _measure(
-    ruler: Ruler, rows: Mapping[Split, list[Record]], *, faults: Faults, progress: Progress
+    ruler: Ruler, division: Division, scratch: Path | None, *, faults: Faults, progress: Progress
 ) -> dict[Split, Lengths]:
+    sides: dict[Split, Selection | Joined] = {
+        "train": division.train,
+        "test": division.test,
+        "reserve": division.reserve,
+    }
     measured: dict[Split, Lengths] = {}
-    progress.begin("measuring rows in tokens", total=sum(len(r) for r in rows.values()), unit="rows")
-    for split, records in rows.items():
+    progress.begin("measuring rows in tokens", total=sum(map(len, sides.values())), unit="rows")
+    for split, records in sides.items():
         try:
-            measured[split] = ruler.measure(records, progress=progress)
+            measured[split] = ruler.measure(records, Rows(scratch), progress=progress)
         except ModelError as error:
             if not len(faults):
                 raise

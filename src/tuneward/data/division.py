@@ -3,15 +3,19 @@
 Place on the road: ``data.quality`` → here → ``data.lengths``. Joins ``splits`` (who goes where) with the records.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneward.data.canaries import Canary, make_canaries
 from tuneward.data.config import DataConfig
 from tuneward.data.faults import Faults
 from tuneward.data.labels import labels_of
-from tuneward.data.splits import Unit, assign, subjects_on_two_sides
-from tuneward.domain.record import Form, Record
+from tuneward.data.rows import Joined, Positions, Rows, Selection
+from tuneward.data.splits import Unit, assign, numbers_on_two_sides
+from tuneward.domain.record import Form, Split
 
 
 @dataclass(frozen=True)
@@ -22,33 +26,32 @@ class Division:
         train: rows that train.
         test: the given test rows, and behind them those held out of the training files.
         reserve: rows that neither train nor test.
-        held_out: how many of ``test`` came from the training files.
+        held_out: those of ``test`` that came from the training files.
         canaries: for a twin run.
         on_two_sides: data subjects of whom rows train and others test; only given test files can bring that about.
     """
 
-    train: list[Record]
-    test: list[Record]
-    reserve: list[Record]
-    held_out: int
+    train: Selection
+    test: Joined
+    reserve: Selection
+    held_out: Selection
     canaries: list[Canary]
     on_two_sides: int
 
     @property
     def moved(self) -> dict[str, str]:
         """Record id → side of the rows that left the training rows."""
-        moved = [*self.test[len(self.test) - self.held_out :], *self.reserve]
-        return {record.id: record.split for record in moved}
+        return {record.id: record.split for side in (self.held_out, self.reserve) for record in side}
 
 
 def divide(
-    rows: Sequence[Record],
-    clusters: Sequence[int],
+    rows: Selection,
+    clusters: Sequence[int] | Positions,
     *,
-    given_test: Sequence[Record],
+    given_test: Rows,
     config: DataConfig,
     form: Form,
-    cannot_test: Sequence[Record],
+    cannot_test: Sequence[int] | Positions,
     faults: Faults,
 ) -> Division:
     """Divide the training rows as ``data.split`` says.
@@ -59,21 +62,18 @@ def divide(
         given_test: rows of the test files.
         config: the project's ``data`` section.
         form: what the method learns from.
-        cannot_test: rows whose answers cannot serve as a reference.
+        cannot_test: positions, as those of ``rows``, of rows whose answers cannot serve as a reference.
         faults: receives a label that no row has, and a side that no row could be put on.
     """
     split = config.split
-    labels = [labels_of(record).get(split.stratify_by, "") if split.stratify_by else "" for record in rows]
-    if split.stratify_by and rows and not any(labels):
+    barred = np.isin(rows.positions, np.asarray(cannot_test, dtype=np.int64))
+    units = _Units(rows, clusters, barred, split.stratify_by)
+    asked = split.stratify_by or split.test_share or split.reserve_share
+    sides = np.array(assign(units, split) if asked else ["train"] * len(rows), dtype="U7")
+    if split.stratify_by and len(rows) and not units.labelled:
         message = f"no answer has a label `{split.stratify_by}`"
         cure = "name a top-level field of the JSON answers, or `answer` where answers are short"
         faults.add("TW-DATA-070", message, place="data.split.stratify_by", cure=cure)
-    barred = {record.id for record in cannot_test}
-    units = [
-        Unit(record.id, record.subject, cluster, label, record.id not in barred)
-        for record, cluster, label in zip(rows, clusters, labels, strict=True)
-    ]
-    sides = assign(units, split)
     for name, share, side in (
         ("test_share", split.test_share, "test"),
         ("reserve_share", split.reserve_share, "reserve"),
@@ -82,17 +82,36 @@ def divide(
             message = f"{share:g} of {len(rows):,} rows are asked for, and none could be held out: they hang together"
             cure = "too many are near-duplicates or of one subject: raise `data.quality.likeness`, or give test files"
             faults.add("TW-DATA-071", message, place=f"data.split.{name}", cure=cure)
-    placed = {
-        side: [replace(record, split=side) for record, own in zip(rows, sides, strict=True) if own == side]
-        for side in ("train", "test", "reserve")
-    }
-    test = [*given_test, *placed["test"]]
-    everyone = [*placed["train"], *test, *placed["reserve"]]
+    names: tuple[Split, ...] = ("train", "test", "reserve")
+    train, held_out, reserve = (rows.rows.at(rows.positions[sides == side], split=side) for side in names)
+    test = Joined(given_test, held_out)
+    subjects = np.concatenate([train.subjects, test.subjects, reserve.subjects])
+    stand = np.repeat(names, [len(train), len(test), len(reserve)])
     return Division(
-        train=placed["train"],
+        train=train,
         test=test,
-        reserve=placed["reserve"],
-        held_out=len(placed["test"]),
-        canaries=make_canaries(split, form=form, system=config.system, like=placed["train"]),
-        on_two_sides=subjects_on_two_sides((record.subject, record.split) for record in everyone),
+        reserve=reserve,
+        held_out=held_out,
+        canaries=make_canaries(split, form=form, system=config.system, like=train[:1]),
+        on_two_sides=numbers_on_two_sides(subjects, stand),
     )
+
+
+class _Units:
+    """What the draw needs to know of each row, read one by one.
+
+    Attributes:
+        labelled: whether any row so far had the label that is stratified by.
+    """
+
+    def __init__(
+        self, rows: Selection, clusters: Sequence[int] | Positions, barred: NDArray[np.bool_], label: str | None
+    ) -> None:
+        self.labelled = False
+        self._rows, self._clusters, self._barred, self._label = rows, clusters, barred, label
+
+    def __iter__(self) -> Iterator[Unit]:
+        for record, cluster, barred in zip(self._rows, self._clusters, self._barred, strict=True):
+            label = labels_of(record).get(self._label, "") if self._label else ""
+            self.labelled = self.labelled or bool(label)
+            yield Unit(record.id, record.subject, int(cluster), label, not barred)

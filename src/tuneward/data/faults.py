@@ -29,6 +29,19 @@ class Faults:
         else:
             self._more[code] += 1
 
+    def add_all(self, others: "Faults") -> None:
+        """Take what another list holds; what it counts without keeping is counted here, too."""
+        for fault in others._kept:
+            self.add(fault.code, fault.message, place=fault.place, cure=fault.cure)
+        self._more.update(others._more)
+
+    def take(self) -> "Faults":
+        """Everything so far, which this list then holds no more."""
+        taken = Faults(listed=self._listed)
+        taken._kept, self._kept = self._kept, taken._kept
+        taken._more, self._more = self._more, taken._more
+        return taken
+
     def raise_if_any(self) -> None:
         """End the step if anything was found.
 

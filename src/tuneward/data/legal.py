@@ -5,15 +5,16 @@ here, from the rows that are left at the end. Names no row and no person: consen
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 from tuneward.data.law import Law
+from tuneward.data.rows import Rows
 from tuneward.digests import digest_value
 from tuneward.domain.law import Terms, TermsEntry
-from tuneward.domain.record import Record, Split
+from tuneward.domain.record import Split
 from tuneward.licences import Grant, grant_of
 from tuneward.licences import version as licence_table
 
@@ -36,23 +37,24 @@ class Ledger:
     rows: dict[tuple[str, Split], int] = field(default_factory=dict)
     runs: dict[Split, list[list[Any]]] = field(default_factory=lambda: {"train": [], "test": []})
 
-    def add(self, record: Record) -> None:
-        """Take a kept row, train first, each split in its order."""
-        terms = record.terms or Terms()
+    def add(self, terms: Terms | None, split: Split) -> None:
+        """Take a kept row's terms, train first, each split in its order."""
+        terms = terms or Terms()
         name = self.sets.get(terms)
         if name is None:
             name = self.sets[terms] = digest_value(terms.to_json())
-        self.rows[name, record.split] = self.rows.get((name, record.split), 0) + 1
-        runs = self.runs.setdefault(record.split, [])
+        self.rows[name, split] = self.rows.get((name, split), 0) + 1
+        runs = self.runs.setdefault(split, [])
         if runs and runs[-1][0] == name:
             runs[-1][1] += 1
         else:
             runs.append([name, 1])
 
-    def add_all(self, records: Iterable[Record]) -> "Ledger":
-        """Take many; returns itself."""
-        for record in records:
-            self.add(record)
+    def add_all(self, rows: Mapping[Split, Rows]) -> "Ledger":
+        """Take the rows of each split; returns itself."""
+        for split, kept in rows.items():
+            for terms in kept.terms:
+                self.add(terms, split)
         return self
 
     @property

@@ -2,25 +2,32 @@
 
 Place on the road: ``data.screening`` → here → ``data.lengths``. Equality is that of the normal form, and near-equality
 that of shingles (``inspection.near_duplicates``). Exact duplicates within train go, the first stays; what stands in the
-test set goes or blocks as the policy says; the rest is counted and named, and removed where the settings say so.
+test set goes or blocks as the policy says; the rest is counted and named, and removed where the settings say so. Rows
+are read one after the other and again where two are compared; kept of each are digests and a signature.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tuneward.data.contamination import Contamination, Hit, Tested, asked, tested_rows
+from tuneward.data.contamination import Contamination, Hit, Tested, asked, tested_rows, whole
 from tuneward.data.faults import Faults
 from tuneward.data.quality_config import QualityConfig
+from tuneward.data.row_digests import DigestTable, digests_of
+from tuneward.data.row_pairs import RowPairs
+from tuneward.data.rows import Rows, Selection
 from tuneward.domain.policy import Policy
-from tuneward.domain.record import Message, Record
+from tuneward.domain.record import Record
 from tuneward.inspection.clusters import Clusters
-from tuneward.inspection.near_duplicates import Likeness, near_duplicates
+from tuneward.inspection.near_duplicates import Likeness, NearDuplicates, near_duplicates
 from tuneward.inspection.normal_form import normal_form
 
-Pair = tuple[Record, Record]
+_BATCH_ROWS: Final = 2048
+_RECENT_CHARACTERS: Final = 1 << 24
 
 
 @dataclass
@@ -28,6 +35,7 @@ class Overlap:
     """What was found; of each pair the second stands earlier, or in the test set.
 
     Attributes:
+        rows: training rows that came in.
         kept: training rows that remain.
         clusters: near-duplicates among the prompts of ``kept``, by position.
         repeats: the same, where the answers are near-duplicates, too.
@@ -44,24 +52,25 @@ class Overlap:
         covered: tested rows of whose runs of words half or more stand in the training rows, with that share.
     """
 
-    kept: list[Record] = field(default_factory=list)
+    rows: Rows
+    kept: Selection
     clusters: Clusters = field(default_factory=lambda: near_duplicates([]))
     repeats: Clusters = field(default_factory=lambda: near_duplicates([]))
-    duplicates: list[Pair] = field(default_factory=list)
-    contaminated: list[Pair] = field(default_factory=list)
+    duplicates: RowPairs = field(default_factory=RowPairs)
+    contaminated: RowPairs = field(default_factory=RowPairs)
     contaminated_near: list[Hit] = field(default_factory=list)
-    contradictions: list[Pair] = field(default_factory=list)
-    near_contradictions: list[Pair] = field(default_factory=list)
-    test_duplicates: list[Pair] = field(default_factory=list)
-    near: list[Pair] = field(default_factory=list)
+    contradictions: RowPairs = field(default_factory=RowPairs)
+    near_contradictions: RowPairs = field(default_factory=RowPairs)
+    test_duplicates: RowPairs = field(default_factory=RowPairs)
+    near: RowPairs = field(default_factory=RowPairs)
     near_test: list[Hit] = field(default_factory=list)
     ngram_test: list[Hit] = field(default_factory=list)
     covered: list[tuple[str, float]] = field(default_factory=list)
 
 
 def find_overlap(
-    train: Sequence[Record],
-    test: Sequence[Record],
+    train: Rows,
+    test: Rows,
     *,
     policy: Policy,
     faults: Faults,
@@ -79,111 +88,135 @@ def find_overlap(
         suites: items of the suites that the evaluation will use.
     """
     config = config or QualityConfig()
-    result = Overlap()
-    asked_in_test: dict[bytes, Record] = {}
-    seen_test: dict[bytes, Record] = {}
-    for record in test:
-        prompts, whole, _ = _digests(record)
-        asked_in_test.setdefault(prompts[-1], record)
-        if (first := seen_test.setdefault(whole, record)) is not record:
-            result.test_duplicates.append((record, first))
-    seen: dict[bytes, Record] = {}
-    claimed: dict[bytes, Record] = {}
-    for record in train:
-        prompts, whole, (claim, counter) = _digests(record)
-        hit = next((asked_in_test[prompt] for prompt in prompts if prompt in asked_in_test), None)
-        if hit:
-            result.contaminated.append((record, hit))
-        elif (first := seen.setdefault(whole, record)) is not record:
-            result.duplicates.append((record, first))
-        else:
-            result.kept.append(record)
-            if counter in claimed:
-                result.contradictions.append((record, claimed[counter]))
-            claimed.setdefault(claim, record)
-    _look_up(result, [*tested_rows(test), *suites], removes=config.contamination == "near")
-    _find_near(result, config.likeness)
+    result = Overlap(train, train.at(np.arange(len(train))))
+    _find_equal(result, train, test)
+    index = _look_up(result, [*tested_rows(test), *suites], config)
+    _find_near(result, index)
     if policy.contamination == "block":
-        exact = [(record, f"the same prompt is tested at {other.source}") for record, other in result.contaminated]
-        near = [(hit.record, f"what it holds is tested at {hit.tested}") for hit in result.contaminated_near]
-        for record, message in exact + near:
-            cure = f"delete one of the two (policy `{policy.name}` blocks contamination)"
+        cure = f"delete one of the two (policy `{policy.name}` blocks contamination)"
+        for record, other in result.contaminated:
+            message = f"the same prompt is tested at {other.source}"
             faults.add("TW-DATA-025", message, place=str(record.source), cure=cure)
+        for hit in result.contaminated_near:
+            message = f"what it holds is tested at {hit.tested}"
+            faults.add("TW-DATA-025", message, place=str(train[hit.row].source), cure=cure)
     return result
 
 
-def _digests(record: Record) -> tuple[list[bytes], bytes, tuple[bytes, bytes]]:
-    """What was said before every answer; the whole row; what the row claims, and which claim contradicts it.
-
-    System messages do not count. A document's prompt is its text: what is tested must not be trained.
-    """
-    state = hashlib.blake2b(digest_size=16)
-    if record.tools:
-        state.update(b"tools " + record.tools.encode())
-    prompts = []
-    for message in record.messages:
-        if message.role == "system":
-            continue
-        if message.role == "assistant":
-            prompts.append(state.digest())
-            before = state.copy()
-        _add(state, message)
-    whole = state.digest()
-    if record.rejected:
-        _add(before, record.rejected)
-        other = before.digest()
-        return prompts, _joined(whole, other), (_joined(whole, other), _joined(other, whole))
-    if record.desirable is not None:
-        verdicts = [whole + bytes([verdict]) for verdict in (record.desirable, not record.desirable)]
-        return prompts, verdicts[0], (verdicts[0], verdicts[1])
-    if not prompts:
-        return [whole], whole, (whole, b"")
-    return prompts, whole, (prompts[-1], prompts[-1])
-
-
-def _add(state: "hashlib.blake2b", message: Message) -> None:
-    text = normal_form(message.content).encode("utf-8", "surrogatepass")
-    state.update(b"%s %d " % (message.role.encode(), len(text)) + text)
-    if message.tool_calls:
-        state.update(b"calls " + message.tool_calls.encode())
+def _find_equal(result: Overlap, train: Rows, test: Rows) -> None:
+    """What is equal in normal form, and what contradicts it."""
+    asked_in_test: dict[bytes, int] = {}
+    table = DigestTable()
+    for number, record in enumerate(test):
+        row = digests_of(record)
+        asked_in_test.setdefault(row.prompts[-1], number)
+        table.add(row)
+    result.test_duplicates = _repeats(table, RowPairs(test))
+    result.contaminated = RowPairs(train, test)
+    table, clean = DigestTable(), np.ones(len(train), dtype=bool)
+    for number, record in enumerate(train):
+        row = digests_of(record)
+        table.add(row)
+        hit = next((asked_in_test[prompt] for prompt in row.prompts if prompt in asked_in_test), None)
+        if hit is not None:
+            result.contaminated.add(number, hit)
+            clean[number] = False
+    # a row that asks what is tested is gone, and so is every row that equals it
+    result.duplicates = _repeats(table, RowPairs(train), clean)
+    clean[np.asarray(result.duplicates.ones, dtype=np.int64)] = False
+    kept = np.flatnonzero(clean)
+    result.kept = train.at(kept)
+    result.contradictions = RowPairs(train)
+    counters = table.contradicted(kept)
+    for number in np.flatnonzero(counters >= 0).tolist():
+        result.contradictions.add(int(kept[number]), int(kept[counters[number]]))
 
 
-def _joined(one: bytes, other: bytes) -> bytes:
-    return one + b" over " + other
+def _repeats(table: DigestTable, pairs: RowPairs, among: NDArray[np.bool_] | None = None) -> RowPairs:
+    first = table.repeated()
+    repeats = first != np.arange(len(first))
+    for number in np.flatnonzero(repeats if among is None else repeats & among).tolist():
+        pairs.add(number, int(first[number]))
+    return pairs
 
 
-def _look_up(result: Overlap, tested: Sequence[Tested], *, removes: bool) -> None:
+def _look_up(result: Overlap, tested: Sequence[Tested], config: QualityConfig) -> NearDuplicates:
+    """Look kept rows up among what is tested, and enter the prompts of those that stay into an index."""
     contamination = Contamination(tested)
-    contamination.look(result.kept)
+    index = NearDuplicates(Likeness(jaccard=config.likeness))
+    removes = config.contamination == "near"
+    positions, looked = result.kept.positions, 0
+    for records in _batches(result.kept):
+        prompts, already = [asked(record) for record in records], len(contamination.hits)
+        contamination.look(prompts, [whole(record) for record in records] if tested else prompts)
+        gone = {hit.row - looked for hit in contamination.hits[already:]} if removes else set[int]()
+        for number, prompt in enumerate(prompts):
+            if number not in gone:
+                index.add(prompt)
+        looked += len(records)
+    hits = [Hit(int(positions[hit.row]), hit.tested, hit.kind, hit.share) for hit in contamination.hits]
     result.covered = contamination.covered()
     if removes:
-        result.contaminated_near = contamination.hits
-        hit_ids = {hit.record.id for hit in contamination.hits}
-        result.kept = [record for record in result.kept if record.id not in hit_ids]
-        return
-    result.near_test = [hit for hit in contamination.hits if hit.kind == "near"]
-    result.ngram_test = [hit for hit in contamination.hits if hit.kind == "ngram"]
+        result.contaminated_near = hits
+        stays = ~np.isin(positions, np.array([hit.row for hit in hits], dtype=np.int64))
+        result.kept = result.rows.at(positions[stays])
+    else:
+        result.near_test = [hit for hit in hits if hit.kind == "near"]
+        result.ngram_test = [hit for hit in hits if hit.kind == "ngram"]
+    return index
 
 
-def _find_near(result: Overlap, likeness: float) -> None:
-    prompts = [asked(record) for record in result.kept]
-    like = Likeness(jaccard=likeness)
-    result.clusters = near_duplicates(prompts, like=like)
-    repeats = np.arange(len(prompts))
+def _find_near(result: Overlap, index: NearDuplicates) -> None:
+    kept, positions = result.kept, result.kept.positions
+    result.near, result.near_contradictions = RowPairs(result.rows), RowPairs(result.rows)
+    result.clusters = index.clusters(_RecentPrompts(kept))
+    repeats = np.arange(len(kept))
     for members in result.clusters.members():
-        seen: set[str] = set()
-        answers = [_answered(result.kept[position]) for position in members]
-        alike = near_duplicates(answers, like=like).first.tolist()
+        records = [kept[number] for number in members]
+        alike = _alike([normal_form(record.answer) for record in records], index.like)
         repeats[members] = [members[place] for place in alike]
-        for place, position in enumerate(members):
-            pair = (result.kept[position], result.kept[members[0]])
-            if place and prompts[position] not in seen:
-                result.near.append(pair)
-                if alike[place] != 0 and pair[0].form == "conversation":
-                    result.near_contradictions.append(pair)
-            seen.add(prompts[position])
+        seen: set[str] = set()
+        for place, record in enumerate(records):
+            prompt = asked(record)
+            if place and prompt not in seen:
+                pair = int(positions[members[place]]), int(positions[members[0]])
+                result.near.add(*pair)
+                if alike[place] != 0 and record.form == "conversation":
+                    result.near_contradictions.add(*pair)
+            seen.add(prompt)
     result.repeats = Clusters(repeats)
 
 
-def _answered(record: Record) -> str:
-    return normal_form(record.answer)
+class _RecentPrompts:
+    """Prompts by position; those read last are kept, since candidates are looked at twice and stand close together."""
+
+    def __init__(self, rows: Selection) -> None:
+        self._rows, self._characters = rows, 0
+        self._read: dict[int, str] = {}
+
+    def __call__(self, number: int) -> str:
+        text = self._read.get(number)
+        if text is None:
+            text = asked(self._rows[number])
+            self._characters += len(text)
+            if self._characters > _RECENT_CHARACTERS:
+                self._read.clear()
+                self._characters = len(text)
+            self._read[number] = text
+        return text
+
+
+def _alike(answers: list[str], like: Likeness) -> list[int]:
+    """For each answer the place of the first of its cluster."""
+    distinct = list(dict.fromkeys(answers))
+    if len(distinct) == 1:
+        return [0] * len(answers)
+    places = [answers.index(answer) for answer in distinct]
+    first = dict(zip(distinct, near_duplicates(distinct, like=like).first.tolist(), strict=True))
+    return [places[first[answer]] for answer in answers]
+
+
+def _batches(rows: Selection) -> Iterator[list[Record]]:
+    everything = iter(rows)
+    while batch := list(islice(everything, _BATCH_ROWS)):
+        yield batch

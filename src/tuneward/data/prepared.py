@@ -4,20 +4,21 @@ Place on the road: what ``data.dataset`` builds and every later step reads. The 
 are written here. Knows neither site nor audit log.
 """
 
-import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, overload
 
 from tuneward.data.canaries import Canary
 from tuneward.data.card import render_card
 from tuneward.data.content_summary import render_summary
+from tuneward.data.finding_log import FindingLog
 from tuneward.data.legal import Ledger
-from tuneward.data.quality import RowQuality
-from tuneward.data.screening import RowFinding
+from tuneward.data.quality import Quality, RowQuality
+from tuneward.data.rows import Rows
 from tuneward.digests import canonical_json, keyed_digest, merkle_root
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
@@ -25,13 +26,38 @@ from tuneward.domain.law import TermsEntry
 from tuneward.domain.record import Record
 from tuneward.errors import DataError, Fault
 
+_DIGEST_BYTES: Final = 32
 _RESERVE = "reserve.jsonl"
 _ROW_FILES = ("train.jsonl", "test.jsonl", _RESERVE)
+
+
+class Digests(Sequence[str]):
+    """Keyed digests in hex, held as bytes: thirty-two for each row."""
+
+    def __init__(self, digests: Iterable[str]) -> None:
+        self._held = bytearray()
+        for digest in digests:
+            self._held += bytes.fromhex(digest)
+
+    def __len__(self) -> int:
+        return len(self._held) // _DIGEST_BYTES
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [self[place] for place in places]
+        return self._held[_DIGEST_BYTES * places : _DIGEST_BYTES * (places + 1)].hex()
 
 
 @dataclass(frozen=True)
 class Prepared:
     """Rows that may train and rows that test, with everything that was decided on the way.
+
+    Rows and findings lie on disk, in files that end with the object; what is asked of them is read then.
 
     Attributes:
         train: training rows in file order.
@@ -40,32 +66,39 @@ class Prepared:
         digests: keyed digest of each row's canonical JSON, train, test, reserve: the fingerprint's leaves.
         fingerprint: :func:`fingerprint_of` the digests.
         findings: what inspection found; no text.
-        quality: training rows with a reason to doubt them, or with copies; no text.
+        judged: what is thought of the training rows.
         canaries: rows for a twin run, not part of the fingerprint.
         counts: what came in, what left and why, findings by kind and action.
         card: the data card as JSON.
         ledger: under which terms the rows stand.
         summary: the public summary of training content, as JSON.
+        shard_of: the shard of a row.
     """
 
-    train: tuple[Record, ...]
-    test: tuple[Record, ...]
-    reserve: tuple[Record, ...]
-    digests: tuple[str, ...]
+    train: Rows
+    test: Rows
+    reserve: Rows
+    digests: Sequence[str]
     fingerprint: str
-    findings: tuple[RowFinding, ...]
-    quality: tuple[RowQuality, ...]
+    findings: FindingLog
+    judged: Quality
     canaries: tuple[Canary, ...]
     counts: Mapping[str, Any]
     card: Mapping[str, Any]
     ledger: Ledger
     summary: Mapping[str, Any]
+    shard_of: Callable[[Record], int]
 
-    def entries(self, dataset: str) -> list[RecordEntry]:
+    @property
+    def quality(self) -> Iterator[RowQuality]:
+        """Training rows with a reason to doubt them, or with copies; no text."""
+        return self.judged.noted()
+
+    def entries(self, dataset: str) -> Iterator[RecordEntry]:
         """Each row's place in the lineage of the dataset with this id, train first."""
-        placed = [*enumerate(self.train), *enumerate(self.test), *enumerate(self.reserve)]
-        return [
-            RecordEntry(
+        placed = chain.from_iterable(enumerate(rows) for rows in (self.train, self.test, self.reserve))
+        for (position, record), digest in zip(placed, self.digests, strict=True):
+            yield RecordEntry(
                 id=record.id,
                 dataset=dataset,
                 position=position,
@@ -74,26 +107,29 @@ class Prepared:
                 digest=digest,
                 source=str(record.source),
                 terms=self.ledger.name_of(record.terms),
+                shard=self.shard_of(record),
             )
-            for (position, record), digest in zip(placed, self.digests, strict=True)
-        ]
 
     def terms_entries(self, dataset: str) -> list[TermsEntry]:
         """What the register keeps of the rows' terms, for the dataset with this id."""
         return self.ledger.entries(dataset)
 
-    def finding_entries(self, dataset: str) -> list[FindingEntry]:
+    def finding_entries(self, dataset: str) -> Iterator[FindingEntry]:
         """What the register keeps of each finding, for the dataset with this id."""
-        return [
-            FindingEntry(
+        for found in self.findings:
+            finding = found.finding
+            yield FindingEntry(
                 dataset=dataset,
                 record=found.record,
                 field=found.field,
+                kind=finding.kind,
+                start=finding.start,
+                end=finding.end,
+                confidence=finding.confidence,
+                rule=finding.rule,
                 action=found.action,
-                **dataclasses.asdict(found.finding),
+                view=finding.view,
             )
-            for found in self.findings
-        ]
 
     def write(self, folder: Path) -> None:
         """Write rows, findings, quality, terms, the data card and the summary of training content into a new folder.
@@ -113,7 +149,7 @@ class Prepared:
                 if name == _RESERVE and not records:
                     continue
                 with (folder / name).open("wb") as handle:
-                    handle.writelines(canonical_row(record) + b"\n" for record in records)
+                    handle.writelines(line + b"\n" for line in records.lines)
             with (folder / "findings.jsonl").open("wb") as handle:
                 handle.writelines(canonical_json(finding.to_json()) + b"\n" for finding in self.findings)
             with (folder / "quality.jsonl").open("wb") as handle:
@@ -132,11 +168,6 @@ class Prepared:
             raise _unwritable(folder, error) from None
 
 
-def canonical_row(record: Record) -> bytes:
-    """The row as it is written and digested: canonical JSON on one line, without the line end."""
-    return canonical_json(record.to_json())
-
-
 def fingerprint_of(digests: Iterable[str]) -> str:
     """Merkle root (RFC 9162) over keyed row digests in hex, train, test, then reserve, each in file order."""
     return merkle_root(bytes.fromhex(digest) for digest in digests)
@@ -144,14 +175,20 @@ def fingerprint_of(digests: Iterable[str]) -> str:
 
 def read_records(path: Path) -> list[Record]:
     """The rows of ``train.jsonl`` or ``test.jsonl`` of a prepared dataset, in order."""
-    return [Record.from_json(json.loads(line)) for line in path.read_bytes().splitlines()]
+    with path.open("rb") as handle:
+        return [Record.from_json(json.loads(line)) for line in handle]
 
 
 def fingerprint_of_folder(folder: Path, record_key: bytes) -> str:
     """The fingerprint, made anew from the rows that a written dataset holds."""
     files = [folder / name for name in _ROW_FILES if name != _RESERVE or (folder / name).exists()]
-    lines = (line for file in files for line in file.read_bytes().splitlines())
-    return fingerprint_of(keyed_digest(record_key, line) for line in lines)
+    return fingerprint_of(keyed_digest(record_key, line) for file in files for line in _lines(file))
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as handle:
+        for line in handle:
+            yield line.removesuffix(b"\n")
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:

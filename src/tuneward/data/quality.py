@@ -5,9 +5,11 @@ only the whole shows: lengths, languages, labels, repetition, diversity. Removes
 """
 
 import dataclasses
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -15,11 +17,14 @@ from numpy.typing import NDArray
 
 from tuneward.data.contamination import asked, whole
 from tuneward.data.labels import LabelCounts, labels_of
-from tuneward.data.overlap import Overlap, Pair
+from tuneward.data.overlap import Overlap
 from tuneward.data.quality_config import QualityConfig
+from tuneward.data.row_issues import RowIssues
+from tuneward.data.row_pairs import RowPairs
+from tuneward.data.rows import Positions, Selection
 from tuneward.domain.record import Record
 from tuneward.inspection.quality.detectors import issues_of
-from tuneward.inspection.quality.diversity import Diversity, diversity, embedding_spread
+from tuneward.inspection.quality.diversity import Diversity, Sample, embedding_spread
 from tuneward.inspection.quality.issue import Issue, quality, suggestion
 from tuneward.inspection.quality.language import UNKNOWN, guess
 from tuneward.inspection.quality.outliers import robust_scores
@@ -32,6 +37,7 @@ _FAR: Final = 6.0
 #: Share of rows from which a missing full stop is the style of the data and no fault.
 _STYLE: Final = 0.1
 _STYLE_ROWS: Final = 5
+_EMBEDDED_TOGETHER: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,9 @@ class Quality:
     """What is thought of the training rows.
 
     Attributes:
-        rows: each row that came in, in order.
+        rows: the rows that came in, in order.
+        issues: of each of them.
+        copies: of each of them; see :attr:`RowQuality.copies`.
         kept: rows that remain.
         clusters: for each of ``kept`` the number of its cluster of near prompts.
         repeated: rows removed, with the one of their cluster that stays.
@@ -84,31 +92,37 @@ class Quality:
         without_stop: whether a missing full stop is the style of these answers.
     """
 
-    rows: tuple[RowQuality, ...] = ()
-    kept: tuple[Record, ...] = ()
-    clusters: tuple[int, ...] = ()
-    repeated: tuple[Pair, ...] = ()
-    doubted: tuple[Record, ...] = ()
+    rows: Selection
+    issues: RowIssues
+    copies: NDArray[np.int64]
+    kept: Selection
+    clusters: NDArray[np.int64]
+    repeated: RowPairs
+    doubted: Selection
     languages: dict[str, int] = field(default_factory=dict)
     labels: dict[str, dict[str, Any]] = field(default_factory=dict)
     diversity: Diversity | None = None
-    meaning: tuple[Pair, ...] | None = None
+    meaning: RowPairs | None = None
     spread: float | None = None
     without_stop: bool = False
 
-    def noted(self) -> list[RowQuality]:
+    def noted(self) -> Iterator[RowQuality]:
         """Rows with a reason or with copies, in order."""
-        return [row for row in self.rows if row.issues or row.copies > 1]
+        noted = self.issues.rows_with(lambda issue: True) | (self.copies > 1)
+        return (self._row(position) for position in np.flatnonzero(noted).tolist())
 
     def reasons(self) -> dict[str, int]:
         """Reason → rows that have it."""
-        counted = Counter(kind for row in self.rows for kind in {issue.kind for issue in row.issues})
-        return dict(sorted(counted.items()))
+        return dict(sorted(self.issues.kinds().items()))
 
     def worst(self, count: int) -> list[RowQuality]:
         """The rows of the lowest scores, none of those without a reason."""
-        ranked = sorted((row for row in self.rows if row.issues), key=lambda row: row.score)
-        return ranked[:count]
+        doubted = np.flatnonzero(self.issues.rows_with(lambda issue: True))
+        ranked = doubted[np.argsort(self.issues.scores[doubted], kind="stable")]
+        return [self._row(position) for position in ranked[:count].tolist()]
+
+    def _row(self, position: int) -> RowQuality:
+        return RowQuality(self.rows[position], self.issues[position], int(self.copies[position]))
 
     def to_json(self) -> dict[str, Any]:
         """What the card says beside the reasons."""
@@ -124,7 +138,7 @@ class Quality:
 def judge_quality(
     overlap: Overlap,
     *,
-    outside: Iterable[Record],
+    outside: Sequence[int] | Positions,
     config: QualityConfig,
     losses: Sequence[float] = (),
     embed: Embed | None = None,
@@ -133,66 +147,74 @@ def judge_quality(
 
     Args:
         overlap: rows and what repeats.
-        outside: rows whose answers do not fit the task.
+        outside: positions of rows whose answers do not fit the task.
         config: what is expected, and which rows leave.
         losses: of the base for each row, where it was asked; NaN where it has none.
         embed: texts to unit vectors, where a model is given.
     """
     records = overlap.kept
-    outside_ids = {record.id for record in outside}
-    languages, labels = Counter[str](), LabelCounts()
-    found: list[list[Issue]] = []
-    for record in records:
-        language = guess(whole(record))
+    outside_rows = np.isin(records.positions, np.asarray(outside, dtype=np.int64)).tolist()
+    languages, labels, texts = Counter[str](), LabelCounts(), Sample()
+    lengths, found = array("d"), RowIssues()
+    for record, is_outside in zip(records, outside_rows, strict=True):
+        text = whole(record)
+        language = guess(text)
         languages[language] += 1
         labels.add(labels_of(record))
-        found.append(_issues(record, language=language, outside=record.id in outside_ids, config=config))
+        texts.add(text)
+        lengths.append(float(np.log1p(len(record.answer))))
+        found.add(_issues(record, language=language, outside=is_outside, config=config))
     without_stop = _forgive_style(found)
-    for position, far in enumerate(robust_scores([float(np.log1p(len(r.answer))) for r in records]).tolist()):
-        if abs(far) > _FAR:
-            found[position].append(Issue("length", "long" if far > 0 else "short", 0.3, "look"))
-    for position, far in enumerate(robust_scores(losses).tolist()):
-        if abs(far) > _FAR:
-            found[position].append(Issue("perplexity", "high" if far > 0 else "low", 0.4, "look"))
+    _add_outliers(found, lengths, kind="length", rules=("long", "short"), weight=0.3)
+    _add_outliers(found, losses, kind="perplexity", rules=("high", "low"), weight=0.4)
     meaning, spread = _meaning(overlap, embed, config.cosine) if embed else (None, None)
-    rows = [
-        RowQuality(record, tuple(issues), copies)
-        for record, issues, copies in zip(records, found, _copies(overlap), strict=True)
-    ]
-    stays = np.arange(len(rows))
+    stays = np.arange(len(records))
     if config.near_duplicates == "drop":
         best = config.keep == "best"
-        stays = overlap.repeats.keep_best([row.score for row in rows]) if best else overlap.repeats.keep_first()
-    left, repeated, doubted = list[int](), list[Pair](), list[Record]()
-    for position, row in enumerate(rows):
-        if stays[position] != position:
-            repeated.append((row.record, records[int(stays[position])]))
-        elif any(issue.kind in config.drop for issue in row.issues):
-            doubted.append(row.record)
-        else:
-            left.append(position)
+        stays = overlap.repeats.keep_best(found.scores.tolist()) if best else overlap.repeats.keep_first()
+    repeats = stays != np.arange(len(records))
+    repeated = RowPairs(overlap.rows)
+    for position in np.flatnonzero(repeats).tolist():
+        repeated.add(int(records.positions[position]), int(records.positions[stays[position]]))
+    doubted = found.rows_with(lambda issue: issue.kind in config.drop) & ~repeats
+    left = np.flatnonzero(~repeats & ~doubted)
     return Quality(
-        rows=tuple(rows),
-        kept=tuple(records[position] for position in left),
-        clusters=tuple(overlap.clusters.first[left].tolist()),
-        repeated=tuple(repeated),
-        doubted=tuple(doubted),
+        rows=records,
+        issues=found,
+        copies=_copies(overlap),
+        kept=overlap.rows.at(records.positions[left]),
+        clusters=overlap.clusters.first[left],
+        repeated=repeated,
+        doubted=overlap.rows.at(records.positions[doubted]),
         languages=dict(languages),
         labels=labels.result(),
-        diversity=diversity([whole(record) for record in records]),
+        diversity=texts.diversity(),
         meaning=meaning,
         spread=spread,
         without_stop=without_stop,
     )
 
 
-def _meaning(overlap: Overlap, embed: Embed, cosine: float) -> tuple[tuple[Pair, ...], float]:
+def _add_outliers(
+    found: RowIssues, values: Sequence[float], *, kind: str, rules: tuple[str, str], weight: float
+) -> None:
+    scores = robust_scores(values)
+    for position in np.flatnonzero(np.abs(scores) > _FAR).tolist():
+        found.append(position, Issue(kind, rules[0] if scores[position] > 0 else rules[1], weight, "look"))
+
+
+def _meaning(overlap: Overlap, embed: Embed, cosine: float) -> tuple[RowPairs, float]:
     """Rows that mean what an earlier one does though their letters differ, and the spread of all."""
-    vectors = embed([asked(record) for record in overlap.kept])
+    parts, prompts = list[NDArray[np.float32]](), map(asked, overlap.kept)
+    while texts := list(islice(prompts, _EMBEDDED_TOGETHER)):
+        parts.append(embed(texts))
+    vectors = np.concatenate(parts)
     first = semantic_clusters(vectors, cosine=cosine).first
     near = overlap.clusters.first
     apart = np.flatnonzero((first != np.arange(len(first))) & (near != near[first]))
-    pairs = tuple((overlap.kept[row], overlap.kept[int(first[row])]) for row in apart.tolist())
+    pairs, positions = RowPairs(overlap.rows), overlap.kept.positions
+    for row in apart.tolist():
+        pairs.add(int(positions[row]), int(positions[first[row]]))
     return pairs, embedding_spread(vectors)
 
 
@@ -211,20 +233,19 @@ def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
 
 
-def _forgive_style(found: list[list[Issue]]) -> bool:
+def _forgive_style(found: RowIssues) -> bool:
     """Where many answers end without a stop, none of them is doubted for it; says whether that is so."""
-    open_ends = sum(any(issue.rule == "open_sentence" for issue in issues) for issues in found)
+    open_ends = int(found.rows_with(lambda issue: issue.rule == "open_sentence").sum())
     if open_ends < _STYLE_ROWS or open_ends <= _STYLE * len(found):
         return False
-    for issues in found:
-        issues[:] = [issue for issue in issues if issue.rule != "open_sentence"]
+    found.take_out("open_sentence")
     return True
 
 
-def _copies(overlap: Overlap) -> Sequence[int]:
+def _copies(overlap: Overlap) -> NDArray[np.int64]:
     """For each kept row how many rows say the same, exactly or nearly."""
-    exact = Counter(first.id for _, first in overlap.duplicates)
-    each = np.array([1 + exact[record.id] for record in overlap.kept], dtype=np.int64)
+    repeated = np.asarray(overlap.duplicates.others, dtype=np.int64)
+    exact = 1 + np.bincount(repeated, minlength=len(overlap.rows))[overlap.kept.positions]
     first = overlap.repeats.first
-    totals = np.bincount(first, weights=each, minlength=len(each)) if len(each) else np.zeros(0)
-    return [int(total) for total in totals[first]] if len(each) else []
+    totals = np.bincount(first, weights=exact, minlength=len(exact))
+    return totals[first].astype(np.int64)

@@ -1,25 +1,25 @@
 """Screening: what the policy does with what inspection found in a record.
 
-Place on the road: ``data.records`` → here → ``data.overlap``. Each text is inspected, each finding gets the action
-that the policy gives its kind, and the record is kept, rewritten or left out. The texts go no further than this file:
-what is kept of a finding is its kind, place, confidence, rule and view. Of what the policy allows only the number is
-kept.
+Place on the road: ``data.inspecting`` → here → ``data.overlap``. Each finding gets the action that the policy gives its
+kind, and the record is kept, rewritten or left out. The texts go no further than this file: what is kept of a finding
+is its kind, place, confidence, rule and view. Of what the policy allows only the number is kept.
 """
 
 import dataclasses
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tuneward.data.faults import Faults
-from tuneward.data.parts import Part, parts_of, with_texts
+from tuneward.data.finding_log import FindingLog, RowFinding
+from tuneward.data.named_rows import NamedRows
+from tuneward.data.parts import Part, with_texts
 from tuneward.data.reading import compact_json
 from tuneward.domain.finding import Action, Finding
 from tuneward.domain.policy import Policy
-from tuneward.domain.record import Record
-from tuneward.inspection.inspector import Inspector, standard
+from tuneward.domain.record import Record, Split
 from tuneward.inspection.overlaps import clusters, resolve
 from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.inspection.redaction import Rewriter, decide, strictest
@@ -32,39 +32,6 @@ _NAMES: Final = frozenset(("id", "type", "name"))
 STAYS: Final = frozenset(("allow", "tag"))
 
 
-@dataclass(frozen=True)
-class RowFinding:
-    """A finding, where it was found and what was done.
-
-    Attributes:
-        record: the record's id.
-        split: train or test.
-        source: ``file:line``.
-        field: see :attr:`data.parts.Part.name`; the span counts characters of this text as it was read, in calls of
-            tools of their JSON with the arguments written out.
-        finding: kind, span, confidence, rule and view.
-        action: what the policy did.
-    """
-
-    record: str
-    split: str
-    source: str
-    field: str
-    finding: Finding
-    action: Action
-
-    def to_json(self) -> dict[str, Any]:
-        """One line of ``findings.jsonl``."""
-        return {
-            "record": self.record,
-            "split": self.split,
-            "source": self.source,
-            "field": self.field,
-            **dataclasses.asdict(self.finding),
-            "action": self.action,
-        }
-
-
 @dataclass
 class Screening:
     """Screens records one by one and remembers what was found.
@@ -72,46 +39,44 @@ class Screening:
     Attributes:
         policy: decides by kind of finding.
         faults: receives rows that the policy blocks.
-        inspector: finds.
         staying: kinds that were found in the last record and are left in it.
         pseudonyms: makes fakes for what the policy pseudonymises; without it there are placeholders.
         findings: everything found that the policy does not simply allow, in the order of the rows.
         allowed: kind → findings that the policy allows.
-        dropped: rows left out.
+        dropped: rows left out, by split.
         blocked: kind → rows that the policy blocks.
     """
 
     policy: Policy
     faults: Faults
-    inspector: Inspector = field(default_factory=standard)
     pseudonyms: Pseudonyms | None = None
-    findings: list[RowFinding] = field(default_factory=list)
+    findings: FindingLog = field(default_factory=FindingLog)
     allowed: Counter[str] = field(default_factory=Counter)
     staying: Set[str] = frozenset()
-    dropped: list[Record] = field(default_factory=list)
+    dropped: dict[Split, NamedRows] = field(default_factory=lambda: {"train": NamedRows(), "test": NamedRows()})
     blocked: Counter[str] = field(default_factory=Counter)
 
-    def screen(self, record: Record) -> Record | None:
-        """Return the record as it may train, or None where the policy drops or blocks it."""
-        parts = parts_of(record)
-        found = [self.inspector.inspect(part.text) for part in parts]
+    def screen(self, record: Record, parts: list[Part], found: list[list[Finding]]) -> Record | None:
+        """Return the record as it may train, or None where the policy drops or blocks it.
+
+        Args:
+            record: the record as it was read.
+            parts: its texts.
+            found: what inspection found in each of them.
+        """
         self.staying = {f.kind for in_part in found for f in in_part if self._action(f) in STAYS}
         if not any(found):
             return record
         found = _with_repeats(parts, [self._ruled(in_part) for in_part in found])
         action = strictest(self._action(finding) for in_part in found for finding in in_part)
-        for part, in_part in zip(parts, found, strict=True):
-            for finding in in_part:
-                self.findings.append(
-                    RowFinding(
-                        record=record.id,
-                        split=record.split,
-                        source=str(record.source),
-                        field=part.name,
-                        finding=finding,
-                        action=self._action(finding),
-                    )
-                )
+        source = str(record.source)
+        self.findings.add(
+            [
+                RowFinding(record.id, record.split, source, part.name, finding, self._action(finding))
+                for part, in_part in zip(parts, found, strict=True)
+                for finding in in_part
+            ]
+        )
         if action == "block":
             kinds = sorted({f.kind for m in found for f in m if self._action(f) == "block"})
             self.blocked.update(kinds)
@@ -120,7 +85,7 @@ class Screening:
             self.faults.add("TW-DATA-024", message, place=str(record.source), cure=cure)
             return None
         if action == "drop":
-            self.dropped.append(record)
+            self.dropped[record.split].add(record)
             return None
         if action in STAYS:
             return record
@@ -146,29 +111,12 @@ class Screening:
             text = _rewrite_json(part.text, chosen, rewriter)
         return text
 
-    def move(self, sides: Mapping[str, str]) -> None:
-        """Tell findings of rows that were held out of the training files on which side they stand now.
-
-        Args:
-            sides: record id → split.
-        """
-        for position, item in enumerate(self.findings):
-            if item.record in sides:
-                self.findings[position] = dataclasses.replace(item, split=sides[item.record])
-
     def counts(self) -> dict[str, dict[str, int]]:
         """Kind → action → number of findings."""
-        counted: dict[str, Counter[str]] = defaultdict(Counter)
-        for item in self.findings:
-            counted[item.finding.kind][item.action] += 1
+        counted = {kind: Counter(actions) for kind, actions in self.findings.counts.items()}
         for kind, number in self.allowed.items():
-            counted[kind]["allow"] += number
+            counted.setdefault(kind, Counter())["allow"] += number
         return {kind: dict(sorted(actions.items())) for kind, actions in sorted(counted.items())}
-
-    def views(self) -> dict[str, int]:
-        """View → number of findings that only it showed; the raw text aside."""
-        views = Counter(item.finding.view for item in self.findings if item.finding.view != "raw")
-        return dict(sorted(views.items()))
 
 
 def _with_repeats(parts: list[Part], found: list[list[Finding]]) -> list[list[Finding]]:

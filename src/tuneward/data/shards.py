@@ -5,7 +5,7 @@ rows that come later, and rows that leave, move nobody (Bourtoule et al. 2021, S
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tuneward.digests import keyed_digest
 from tuneward.domain.record import Record
@@ -23,7 +23,9 @@ def shard_of(record: Record, *, shards: int, key: bytes) -> int:
     return int(keyed_digest(key, b"shard " + name.encode())[:16], 16) % shards
 
 
-def shard_sizes(records: Iterable[Record], *, shards: int, key: bytes) -> list[int]:
+def shard_sizes(records: Sequence[Record], *, shards: int, key: bytes) -> list[int]:
     """Rows in each shard."""
+    if shards == 1:
+        return [len(records)]
     counted = Counter(shard_of(record, shards=shards, key=key) for record in records)
     return [counted[shard] for shard in range(shards)]

@@ -51,6 +51,7 @@ class RecordEntry:
         digest: keyed digest of the prepared row (a leaf of the fingerprint).
         source: ``file:line``.
         terms: digest of the terms under which it came in (a :class:`domain.law.TermsEntry` of the dataset), or None.
+        shard: the shard that its subject's rows train in, from 0; None in datasets made before shards were entered.
     """
 
     id: str
@@ -61,3 +62,4 @@ class RecordEntry:
     digest: str
     source: str
     terms: str | None = later(None)
+    shard: int | None = later(None)

@@ -32,6 +32,11 @@ class Finding:
     rule: str
     view: str = "raw"
 
+    @property
+    def values(self) -> tuple[str, int, int, float, str, str]:
+        """Its fields in order; law: ``Finding(*finding.values) == finding``."""
+        return self.kind, self.start, self.end, self.confidence, self.rule, self.view
+
 
 @dataclass(frozen=True)
 class FindingEntry:

@@ -126,8 +126,8 @@ class Record:
         return value | {name: part for name, part in further.items() if part is not None}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Record":
-        """Inverse of :meth:`to_json`."""
+    def from_json(cls, value: dict[str, Any], terms: Terms | None = None) -> "Record":
+        """Inverse of :meth:`to_json`; its terms, which stand beside it, where they are known."""
         return cls(
             id=value["id"],
             messages=tuple(Message.from_json(message) for message in value["messages"]),
@@ -138,4 +138,5 @@ class Record:
             desirable=value.get("desirable"),
             margin=value.get("margin"),
             tools=value.get("tools"),
+            terms=terms,
         )

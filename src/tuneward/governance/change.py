@@ -6,11 +6,12 @@ or not at all; a refusal is an event too. Knows who may do what (``policies``), 
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from tuneward.digests import merkle_root
 from tuneward.domain.audit import AuditEvent, Edge, LogCheckpoint
 from tuneward.domain.dataset import RecordEntry
 from tuneward.domain.finding import FindingEntry
@@ -21,8 +22,11 @@ from tuneward.errors import Fault, GovernanceError, TunewardError
 from tuneward.governance import audit
 from tuneward.governance.office import Office as Office
 from tuneward.governance.policies import label, roles_for
+from tuneward.governance.rows_digest import RowsDigest
 from tuneward.storage import lineage, repository
+from tuneward.storage.files import explained
 
+_ROWS_AT_ONCE: Final = 5_000
 _KEY = "key:"  # an actor that is a caller of the gateway
 
 
@@ -33,8 +37,9 @@ class Change:
         connection: the open write transaction, for reading what the change depends on.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, scratch: Path) -> None:
         self.connection = connection
+        self._scratch = scratch
         self._writes: dict[tuple[str, str], str] = {}
         self._detail: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
@@ -57,16 +62,26 @@ class Change:
     def put_many(self, nouns: "Iterable[RecordEntry | FindingEntry | TermsEntry]") -> None:
         """Add a dataset's records, findings or terms, all of them in one call.
 
-        They are too many to be named one by one: the event commits to one digest over all (see :func:`rows_digest`).
+        They are too many to be named one by one: the event commits to one digest over all (see
+        :class:`governance.rows_digest.RowsDigest`), and too many to be held: they are taken some thousands at a time.
         """
-        groups: dict[tuple[str, str], list[RecordEntry | FindingEntry | TermsEntry]] = {}
-        for noun in nouns:
-            groups.setdefault((repository.kind_of(noun), noun.dataset), []).append(noun)
-        for (kind, dataset), rows in groups.items():
-            assert not repository.find(self.connection, type(rows[0]), dataset=dataset), "all rows of a dataset at once"
-            repository.insert_many(self.connection, rows)
-            digest = rows_digest(rows)
-            self._rows.append({"kind": kind, "dataset": dataset, "count": len(rows), "digest": digest})
+        digests: dict[tuple[str, str], RowsDigest] = {}
+        waiting = iter(nouns)
+        while batch := list(islice(waiting, _ROWS_AT_ONCE)):
+            groups: dict[tuple[str, str], list[RecordEntry | FindingEntry | TermsEntry]] = {}
+            for noun in batch:
+                groups.setdefault((repository.kind_of(noun), noun.dataset), []).append(noun)
+            for (kind, dataset), rows in groups.items():
+                if (kind, dataset) not in digests:
+                    already = repository.find(self.connection, type(rows[0]), dataset=dataset)
+                    assert not already, "all rows of a dataset at once"
+                    digests[kind, dataset] = RowsDigest(self._scratch)
+                with explained(self._scratch):
+                    digests[kind, dataset].add(repository.insert_many(self.connection, rows))
+        for (kind, dataset), digest in digests.items():
+            with explained(self._scratch):
+                root = digest.root()
+            self._rows.append({"kind": kind, "dataset": dataset, "count": digest.count, "digest": root})
 
     def link(self, parent: object, child: object) -> None:
         """Record that ``child`` was made from ``parent`` (nouns or ``lineage.Ref``)."""
@@ -121,7 +136,7 @@ def change(office: Office, action: str, subject: str) -> Iterator[Change]:
     try:
         with office.site.database.write() as connection:
             _check_role(connection, office, action)
-            made = Change(connection)
+            made = Change(connection, office.site.scratch_folder)
             yield made
             made._close(office, action, subject)
     except TunewardError as error:
@@ -148,11 +163,6 @@ def permit(office: Office, action: str) -> None:
 def edge_name(edge: Edge) -> str:
     """How an event names an edge, which has no id of its own."""
     return f"{edge.parent_kind}:{edge.parent}>{edge.child_kind}:{edge.child}"
-
-
-def rows_digest(nouns: Iterable[object]) -> str:
-    """Merkle root over the canonical JSON of rows, sorted bytewise, so that it does not depend on their order."""
-    return merkle_root(sorted(repository.canonical_noun(noun) for noun in nouns))
 
 
 def _check_role(connection: Connection, office: Office, action: str) -> None:

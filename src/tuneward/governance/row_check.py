@@ -15,7 +15,8 @@ from tuneward.domain.finding import FindingEntry
 from tuneward.domain.law import TermsEntry
 from tuneward.errors import Fault
 from tuneward.governance import audit
-from tuneward.governance.change import edge_name, rows_digest
+from tuneward.governance.change import edge_name
+from tuneward.governance.rows_digest import RowsDigest
 from tuneward.storage import repository
 from tuneward.storage.site import Site
 from tuneward.storage.tables import dataset as dataset_table
@@ -77,6 +78,7 @@ def _stored(connection: Connection) -> Iterator[tuple[str, str, str | Fault]]:
     datasets = list(connection.execute(select(dataset_table.c.id)).scalars())
     for noun_type in _BULK:
         for dataset in datasets:
-            rows = repository.find(connection, noun_type, dataset=dataset)
-            if rows:
-                yield repository.kind_of(rows[0]), dataset, rows_digest(rows)
+            digest = RowsDigest()
+            digest.add(map(repository.canonical_noun, repository.each(connection, noun_type, dataset=dataset)))
+            if digest.count:
+                yield repository.TABLES[noun_type][0].name, dataset, digest.root()

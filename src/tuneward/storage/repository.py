@@ -6,12 +6,12 @@ Place on the road: under every step, on a connection that somebody else opened. 
 Law: ``get(c, type(noun), noun.id) == noun`` after ``insert(c, noun)``, for nouns made of JSON values.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from sqlalchemy import Connection, Select, Table, and_, select
+from sqlalchemy import JSON, Connection, Select, Table, and_, select
 
 from tuneward.digests import canonical_json, digest_bytes
 from tuneward.domain.approval import Approval
@@ -67,7 +67,10 @@ def canonical_noun(noun: object) -> bytes:
     Raises:
         StorageError: when a value has no JSON form (NaN, infinity, an object), or was read as damaged JSON.
     """
-    values = _values(noun)
+    return _canonical(noun, _values(noun))
+
+
+def _canonical(noun: object, values: dict[str, Any]) -> bytes:
     if damaged := _damaged(TABLES[type(noun)][0], values):
         raise StorageError(damaged)
     noun_type: Any = type(noun)
@@ -96,18 +99,21 @@ def insert(connection: Connection, noun: object) -> None:
     insert_many(connection, [noun])
 
 
-def insert_many(connection: Connection, nouns: Iterable[object]) -> None:
-    """Add many rows; nouns of one type travel in one statement.
+def insert_many(connection: Connection, nouns: Iterable[object]) -> list[bytes]:
+    """Add many rows; nouns of one type travel in one statement. Returns the canonical JSON of each.
 
     Raises:
         StorageError: see :func:`insert`.
     """
     rows: dict[type, list[dict[str, Any]]] = {}
+    canonical = []
     for noun in nouns:
-        canonical_noun(noun)
-        rows.setdefault(type(noun), []).append(_values(noun))
-    for noun_type, values in rows.items():
-        connection.execute(TABLES[noun_type][0].insert(), values)
+        values = _values(noun)
+        canonical.append(_canonical(noun, values))
+        rows.setdefault(type(noun), []).append(values)
+    for noun_type, many in rows.items():
+        connection.execute(TABLES[noun_type][0].insert(), many)
+    return canonical
 
 
 def update(connection: Connection, noun: object) -> None:
@@ -170,6 +176,23 @@ def find(connection: Connection, noun_type: type[Noun], *, order: str | None = N
     return nouns
 
 
+def each(connection: Connection, noun_type: type[Noun], **equals: Any) -> Iterator[Noun]:
+    """What :func:`find` returns, one after the other, for rows that are too many to be held.
+
+    Raises:
+        StorageError: at the end, naming every row among them that holds damaged JSON.
+    """
+    damaged = list[Fault]()
+    statement = _ordered(noun_type, None).where(*_conditions(noun_type, equals))
+    for row in connection.execute(statement).mappings():
+        if fault := _damaged(TABLES[noun_type][0], row):
+            damaged.append(fault)
+        else:
+            yield _noun(noun_type, row)
+    if damaged:
+        raise StorageError(damaged)
+
+
 def sift(
     connection: Connection, noun_type: type[Noun], *, order: str | None = None, **equals: Any
 ) -> tuple[list[Noun], list[Fault]]:
@@ -229,13 +252,23 @@ def _later(noun_type: Any) -> dict[str, Any]:
 def _values(noun: object) -> dict[str, Any]:
     noun_type: Any = type(noun)
     values = {name: getattr(noun, name) for name in _fields(noun_type)}
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    for name in _json_columns(noun_type):
+        if isinstance(values[name], Mapping):
+            values[name] = dict(values[name])
+    return values
+
+
+@cache
+def _json_columns(noun_type: Any) -> tuple[str, ...]:
+    return tuple(column.name for column in TABLES[noun_type][0].columns if isinstance(column.type, JSON))
 
 
 def _damaged(table: Table, row: Mapping[Any, Any]) -> Fault | None:
     """The fault of a row with damaged JSON: its place is ``kind id``."""
     columns = [
-        name for name, value in row.items() if any(isinstance(part, DamagedJson) for part in (value, *_parts(value)))
+        name
+        for name in _json_columns(KINDS[table.name])
+        if any(isinstance(part, DamagedJson) for part in (row[name], *_parts(row[name])))
     ]
     if not columns:
         return None

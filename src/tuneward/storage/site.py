@@ -6,8 +6,8 @@ backup) is opened for reading; whoever would write to it is refused.
 
 Layout of ``.tuneward`` (0700, since prepared rows are inside): ``site.json`` (id and format), ``site.db`` (SQLite),
 ``artifacts/``, ``log/`` (exported checkpoints), ``runs/`` (scratch of each run), ``cache/`` (what can be made again
-from a dataset's rows, by its digest), ``keys/``, ``lock``, ``lock-serve``, ``.gitignore`` (of everything).
-POSIX only (``flock``).
+from a dataset's rows, by its digest; what inspection found), ``keys/``, ``lock``, ``lock-serve``, ``.gitignore`` (of
+everything). POSIX only (``flock``).
 """
 
 import fcntl
@@ -62,6 +62,11 @@ class Site:
     def keys_folder(self) -> Path:
         """Where ``governance.keys`` keeps its files; only the owner can enter."""
         return self.folder / "keys"
+
+    @property
+    def scratch_folder(self) -> Path:
+        """On whose disk a step may put files without a name."""
+        return self.folder / "runs"
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -164,6 +169,11 @@ class Site:
         with explained(folder):
             folder.mkdir(exist_ok=True)
         return folder
+
+    @property
+    def inspection_folder(self) -> Path:
+        """Where ``prepare`` keeps what inspection found in rows, one file for each project; see ``forget`` there."""
+        return self.folder / "cache" / "inspection"
 
     def cache_folder(self, dataset: str) -> Path:
         """Where runs share what they made from a dataset's rows; its content ends with :meth:`sweep_cache`.

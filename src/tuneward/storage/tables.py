@@ -14,6 +14,7 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
     Table,
     Text,
@@ -91,6 +92,7 @@ record = Table(
     _text("digest", index=True),
     _text("source"),
     _text("terms", optional=True),
+    Column("shard", Integer, nullable=True),
 )
 
 terms = Table(

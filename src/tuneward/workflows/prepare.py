@@ -1,12 +1,19 @@
 """Step 2: from the project's files to a dataset that may train, with its data card."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from tuneward.data.dataset import build
+from tuneward.data.inspecting import Inspecting
+from tuneward.data.inspection_journal import InspectionJournal
 from tuneward.data.likelihood import Likelihood
+from tuneward.data.measuring import Measuring, make_processes
 from tuneward.data.quality import Embed
+from tuneward.digests import digest_value
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.errors import Fault, ModelError
@@ -14,7 +21,9 @@ from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.governance.consent import mark, withdrawals
 from tuneward.ids import new_id
+from tuneward.inspection.identity import inspector_digest
 from tuneward.inspection.inspector import make_inspector
+from tuneward.inspection.workers import make_workers
 from tuneward.modeling.chat import Chat
 from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
@@ -25,6 +34,7 @@ from tuneward.workflows.workspace import Workspace
 
 #: The command that asks for permission; it wants a justification.
 ASK = 'tuneward approve request --why "…"'
+_MOST_WORKERS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,17 @@ class PrepareResult:
     next: str
 
 
-def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResult:
+def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progress = SILENT) -> PrepareResult:
     """Read, inspect, clean, check and fingerprint the project's rows.
+
+    When it is killed, the next call takes what was inspected from a journal (:mod:`data.inspection_journal`) and makes
+    the same dataset, to the byte.
+
+    Args:
+        workspace: the project.
+        workers: processes that inspect and measure rows beside this one where there are some thousands of them; below
+            two none. None: one for each of up to eight cores. Their number changes nothing in the dataset.
+        progress: told of every row, and of rows that had been inspected before.
 
     Raises:
         ConfigError: a term list or pattern that cannot be used, every fault at once.
@@ -69,30 +88,39 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
         inputs = dataset_inputs(workspace, base)
         with workspace.site.database.read() as connection:
             withdrawn = {known.id for known in withdrawals(connection)}
-        prepared = build(
-            project.data,
-            project_folder=workspace.folder,
-            chat=Chat.load(artifacts.tree(base.id)),
-            context_tokens=base.context_tokens,
-            policy=office.policy,
-            record_key=office.keys.secret("records"),
-            subject_key=office.keys.secret("subjects"),
-            pseudonym_key=office.keys.secret("pseudonyms"),
-            inspector=make_inspector(project.inspection, folder=workspace.folder),
-            form=row_form(project.training),
-            answer_tokens=project.evaluation.task.max_tokens,
-            judge=task.reference_problem,
-            judge_training=task.kind == "json",
-            likelihood=_likelihood(workspace, base),
-            embed=_embed(workspace),
-            title=project.project,
-            use=project.use,
-            base=base.name,
-            withdrawn=withdrawn,
-            progress=progress,
-        )
         dataset_id = new_id("dat")
-        with workspace.site.scratch() as scratch:
+        count = _cores() if workers is None else workers
+        base_folder = artifacts.tree(base.id)
+        chat = Chat.load(base_folder)
+        with (
+            workspace.site.scratch() as scratch,
+            _inspecting(workspace, scratch, count) as inspecting,
+            _measuring(base_folder, chat, count) as measuring,
+        ):
+            prepared = build(
+                project.data,
+                project_folder=workspace.folder,
+                chat=chat,
+                context_tokens=base.context_tokens,
+                policy=office.policy,
+                record_key=office.keys.secret("records"),
+                subject_key=office.keys.secret("subjects"),
+                pseudonym_key=office.keys.secret("pseudonyms"),
+                inspecting=inspecting,
+                measuring=measuring,
+                form=row_form(project.training),
+                answer_tokens=project.evaluation.task.max_tokens,
+                judge=task.reference_problem,
+                judge_training=task.kind == "json",
+                likelihood=_likelihood(workspace, base),
+                embed=_embed(workspace),
+                title=project.project,
+                use=project.use,
+                base=base.name,
+                withdrawn=withdrawn,
+                scratch=scratch,
+                progress=progress,
+            )
             folder = scratch / "dataset"
             prepared.write(folder)
             tree = artifacts.put_tree(folder)
@@ -121,6 +149,45 @@ def prepare(workspace: Workspace, *, progress: Progress = SILENT) -> PrepareResu
             c.note(fingerprint=dataset.fingerprint, train_rows=dataset.train_rows, test_rows=dataset.test_rows)
         dataset = survey(workspace).dataset or dataset
     return _result(workspace, dataset, reused=False)
+
+
+@contextmanager
+def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Inspecting]:
+    """What finds in rows what the policy rules on: an inspector, processes beside it, and what was found before."""
+    settings, folder, office = workspace.project.inspection, workspace.folder, workspace.office
+    inspector = make_inspector(settings, folder=folder)
+    name = digest_value(workspace.project.project)
+    journal = InspectionJournal(
+        workspace.site.inspection_folder / f"{name}.journal",
+        inspector=inspector_digest(settings, folder=folder),
+        key=office.keys.secret("records"),
+        scratch=scratch,
+    )
+    workers = make_workers(settings, folder, count=count, inspector=inspector) if count > 1 else None
+    try:
+        yield Inspecting(inspector, workers, journal)
+        journal.finish()
+    finally:
+        journal.close()
+        if workers:
+            workers.end()
+
+
+@contextmanager
+def _measuring(folder: Path, chat: Chat, count: int) -> Iterator[Measuring]:
+    """What counts the tokens of rows: the base's template and tokenizer, here and in processes beside this one."""
+    processes = make_processes(folder, count=count, chat=chat) if count > 1 else None
+    try:
+        yield Measuring(chat, processes)
+    finally:
+        if processes:
+            processes.end()
+
+
+def _cores() -> int:
+    """Processes that this one may keep busy; more than eight wait for it, since it reads and screens alone."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_WORKERS)
 
 
 def require_base(workspace: Workspace, road: Road) -> Base:

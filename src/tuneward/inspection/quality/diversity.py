@@ -6,7 +6,8 @@ exponential of the entropy of the eigenvalues of their similarity matrix divided
 """
 
 import hashlib
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,23 +40,54 @@ class Diversity:
     vendi: float
 
 
-def sample(texts: Sequence[str], *, size: int = SAMPLE) -> list[str]:
-    """Up to ``size`` texts, those of the least digests: the same texts in any order give the same sample."""
-    digests = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts]
-    chosen = sorted(range(len(texts)), key=lambda position: (digests[position], position))[:size]
-    return [texts[position] for position in chosen]
+class Sample:
+    """Up to ``size`` of the texts that are added, those of the least digests: any order gives the same sample."""
+
+    def __init__(self, *, size: int = SAMPLE) -> None:
+        self._size, self._count = size, 0
+        self._kept: list[tuple[int, int, str]] = []  # a heap of the negated, so that the greatest is on top
+
+    def add(self, text: str) -> None:
+        """Take one more text."""
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        item = (-int.from_bytes(digest, "big"), -self._count, text)
+        self._count += 1
+        if len(self._kept) < self._size:
+            heapq.heappush(self._kept, item)
+        elif item > self._kept[0]:
+            heapq.heapreplace(self._kept, item)
+
+    @property
+    def texts(self) -> list[str]:
+        """The sample, by digest."""
+        return [text for _, _, text in sorted(self._kept, reverse=True)]
+
+    def diversity(self) -> Diversity | None:
+        """Figures of the sample of these texts, which are in normal form; None without any text."""
+        chosen = self.texts
+        if not chosen:
+            return None
+        pieces = batches(chosen)
+        signed = np.concatenate([signatures(cut(part, Shingling("words", 1))) for part in pieces])
+        similar = np.stack([estimate(signed[[row]], signed) for row in range(len(signed))])
+        one, two, three = (_distinct(pieces, width) for width in (1, 2, 3))
+        return Diversity(len(chosen), one, two, three, vendi_score(similar))
 
 
-def diversity(texts: Sequence[str]) -> Diversity | None:
-    """Figures of the sample of these texts, which are in normal form; None without any text."""
-    chosen = sample(texts)
-    if not chosen:
-        return None
-    pieces = batches(chosen)
-    signed = np.concatenate([signatures(cut(part, Shingling("words", 1))) for part in pieces])
-    similar = np.stack([estimate(signed[[row]], signed) for row in range(len(signed))])
-    one, two, three = (_distinct(pieces, width) for width in (1, 2, 3))
-    return Diversity(len(chosen), one, two, three, vendi_score(similar))
+def sample(texts: Iterable[str], *, size: int = SAMPLE) -> list[str]:
+    """The sample of texts that are at hand."""
+    chosen = Sample(size=size)
+    for text in texts:
+        chosen.add(text)
+    return chosen.texts
+
+
+def diversity(texts: Iterable[str]) -> Diversity | None:
+    """Figures of the sample of texts that are at hand, in normal form; None without any text."""
+    chosen = Sample()
+    for text in texts:
+        chosen.add(text)
+    return chosen.diversity()
 
 
 def vendi_score(similarity: NDArray[np.float64]) -> float:

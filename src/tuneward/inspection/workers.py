@@ -1,0 +1,35 @@
+"""Workers: processes that inspect texts beside this one.
+
+Place on the road: ``prepare`` makes them once and ``data.inspecting`` hands them texts.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tuneward.domain.finding import Finding
+from tuneward.inspection.config import InspectionConfig
+from tuneward.inspection.inspector import Inspector
+from tuneward.processes import Processes
+
+Found = list[list[Finding]]
+#: Texts go in, a list of findings for each comes out.
+Workers = Processes[Sequence[str], Found]
+
+
+def make_workers(config: InspectionConfig, folder: Path, *, count: int, inspector: Inspector) -> Workers:
+    """Processes that find what ``inspector`` finds.
+
+    Args:
+        config: the project's ``inspection`` section.
+        folder: the folder that names of term lists start from.
+        count: how many.
+        inspector: what the same settings make in this process.
+    """
+    return Processes(
+        "tuneward.inspection.worker",
+        {"inspection": config.canonical(), "folder": str(folder.absolute())},
+        count=count,
+        written=list,
+        read=lambda answer: [[Finding(*values) for values in found] for found in answer],
+        here=lambda texts: [inspector.inspect(text) for text in texts],
+    )
