@@ -33,8 +33,8 @@ class Processes(Generic[Question, Answer]):
         settings: the first line that each child reads, a JSON value.
         count: how many.
         written: a question as a JSON value.
-        read: an answer from the question and the JSON value that a child wrote; raises ValueError, TypeError or KeyError
-            where it is none.
+        read: an answer from the question and the JSON value that a child wrote; raises ValueError, TypeError or
+            KeyError where it is none.
         here: answers in this process; must agree with the children.
     """
 

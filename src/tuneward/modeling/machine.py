@@ -80,7 +80,7 @@ def with_jemalloc(environment: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _has_jemalloc() -> bool:
-    """Whether a process starts with it; one that is damaged or of another machine must keep no training from running."""
+    """Whether a process starts with it; a damaged one must keep no training from running."""
     if not sys.platform.startswith("linux") or ctypes.util.find_library("jemalloc") != JEMALLOC:
         return False
     asked = [sys.executable, "-I", "-S", "-c", "import ctypes; ctypes.CDLL(None).mallctl"]
