@@ -131,6 +131,12 @@ def _runs(pid):
         return False
 
 
+def test_the_digest_covers_python(folder, monkeypatch):
+    one = inspector_digest(SETTINGS, folder=folder)
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    assert one != inspector_digest(SETTINGS, folder=folder)
+
+
 def test_the_digest_covers_settings_and_lists(folder):
     one = inspector_digest(SETTINGS, folder=folder)
     assert one == inspector_digest(SETTINGS, folder=folder)
