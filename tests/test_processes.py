@@ -14,6 +14,8 @@ def begin(settings):
     def answer(question):
         if question == "die":
             raise SystemExit(1)
+        if question == "babble":
+            return ["no", "number"]
         time.sleep(0.01 * (question % 3))
         return question * settings
     return answer
@@ -29,9 +31,13 @@ def module(tmp_path, monkeypatch):
     return "multiplying"
 
 
+def number(question, answer):
+    return int(answer)
+
+
 def processes(module, count=2):
     return Processes(
-        module, 3, count=count, written=lambda question: question, read=int, here=lambda question: 3 * question
+        module, 3, count=count, written=lambda question: question, read=number, here=lambda question: 3 * question
     )
 
 
@@ -46,12 +52,14 @@ def test_answers_are_those_of_this_process(module):
         some.end()
 
 
-def test_a_child_that_ends_is_done_without(module):
-    some = Processes(module, 3, count=2, written=lambda n: "die" if n == 4 else n, read=int, here=lambda n: 3 * n)
+@pytest.mark.parametrize("word", ["die", "babble"])
+def test_a_child_that_ends_or_answers_nonsense_is_done_without(module, word):
+    some = Processes(module, 3, count=2, written=lambda n: word if n == 4 else n, read=number, here=lambda n: 3 * n)
     try:
         answers = [some.submit(number) for number in range(12)]
         assert [answer.result() for answer in answers] == [3 * number for number in range(12)]
         assert some.lost == 1
+        assert sum(child._process.poll() is None for child in some._children) == 1
     finally:
         some.end()
 
@@ -67,7 +75,7 @@ def test_without_any_child_everything_is_answered_here(monkeypatch, module):
 
 
 def test_a_fault_of_ours_is_no_dead_child(module):
-    def broken(answer):
+    def broken(question, answer):
         raise RuntimeError("a fault of ours")
 
     some = Processes(module, 3, count=2, written=lambda n: n, read=broken, here=lambda n: n)

@@ -3,7 +3,8 @@
 Place on the road: beneath whatever asks many small questions in order, such as inspecting or measuring rows. A child is
 a module that reads lines: first its settings, then questions, and writes a line for each (:func:`answer_lines`). What
 they answer is what this process would answer; which of them is asked, and in which order they answer, changes nothing.
-One that dies is done without: its questions, and all later ones of its share, are answered here.
+One that dies, or answers what no child of ours would, is done without: its questions, and all later ones of its share,
+are answered here.
 """
 
 import json
@@ -25,14 +26,15 @@ class Processes(Generic[Question, Answer]):
 
     Attributes:
         count: how many there are.
-        lost: how many of them have died, or could not be started.
+        lost: how many of them have died, could not be started, or answered nonsense.
 
     Args:
         module: what ``python -m`` starts.
         settings: the first line that each child reads, a JSON value.
         count: how many.
         written: a question as a JSON value.
-        read: an answer from the JSON value that a child wrote.
+        read: an answer from the question and the JSON value that a child wrote; raises ValueError, TypeError or
+            KeyError where it is none.
         here: answers in this process; must agree with the children.
     """
 
@@ -43,7 +45,7 @@ class Processes(Generic[Question, Answer]):
         *,
         count: int,
         written: Callable[[Question], object],
-        read: Callable[[Any], Answer],
+        read: Callable[[Question, Any], Answer],
         here: Callable[[Question], Answer],
     ) -> None:
         self.count, self.lost = count, 0
@@ -82,8 +84,11 @@ class Processes(Generic[Question, Answer]):
         child = self._idle.get()
         try:
             if child is not None:
-                return self._read(child.ask(self._written(question)))
-        except _LostError:
+                value = child.ask(self._written(question))
+                return self._read(question, value)
+        except (_LostError, ValueError, TypeError, KeyError):
+            if child is not None:
+                child.end()
             child = None
             self.lost += 1
         finally:

@@ -1,12 +1,15 @@
 """The journal: what was found is known again, to the letter; what is torn, foreign or too large is done without."""
 
 import errno
+import hashlib
+import os
+import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneward.data import inspection_journal
 from tuneward.data.inspection_journal import InspectionJournal, forget
 from tuneward.domain.finding import Finding
 
@@ -108,6 +111,57 @@ def test_a_file_that_is_no_journal_is_begun_anew(tmp_path, content):
     assert None not in known(tmp_path / "j", [texts for texts, _ in piece_of(1)])
 
 
+def test_whoever_has_no_key_cannot_say_that_a_row_is_clean(tmp_path):
+    """Neither with a checksum of his own nor with a piece that an inspector who finds less has written."""
+    path, texts = tmp_path / "j", ("anna@example.org",)
+    made = journal(path)
+    line = made.keys([texts])[0] + b"[[]]"
+    packed = zlib.compress(len(line).to_bytes(4, "little") + line)
+    made.close()
+    honest = path.read_bytes()
+    unkeyed = hashlib.blake2b(packed, digest_size=16).digest()
+    path.write_bytes(honest + len(packed).to_bytes(4, "little") + unkeyed + packed)
+    assert known(path, [texts]) == [None]
+    assert path.read_bytes() == honest
+    laxer = tmp_path / "laxer"
+    remember(laxer, [], inspector="finds less")
+    begins = laxer.stat().st_size
+    remember(laxer, [[(texts, [[]])]], inspector="finds less")
+    path.write_bytes(honest + laxer.read_bytes()[begins:])
+    assert known(path, [texts]) == [None]
+
+
+@pytest.mark.parametrize("name", ["j", "j.new"])
+def test_a_link_in_its_place_is_not_followed(tmp_path, name):
+    remember(tmp_path / "j.journal", [piece_of(1)])
+    (tmp_path / "others").write_text("of somebody else")
+    link = tmp_path / ("j.journal" if name == "j" else name)
+    link.unlink(missing_ok=True)
+    link.symlink_to("others")
+    made = journal(tmp_path / "j.journal")
+    made.add(made.keys([piece_of(2)[0][0]]), [piece_of(2)[0][1]])
+    made.finish()
+    assert (tmp_path / "others").read_text() == "of somebody else"
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "j")
+    remember(tmp_path / "j", [piece_of(1)])
+    assert known(tmp_path / "j", [piece_of(1)[0][0]]) == [None]
+
+
+def test_no_memory_is_taken_for_what_a_torn_piece_says_of_its_length(tmp_path):
+    remember(tmp_path / "j", [piece_of(1)])
+    with (tmp_path / "j").open("ab") as handle:
+        handle.write(b"\xff" * 30)
+    tracemalloc.start()
+    try:
+        assert None not in known(tmp_path / "j", [texts for texts, _ in piece_of(1)])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_run_that_ends_well_keeps_its_own_rows_and_no_others(tmp_path):
     path = tmp_path / "j"
     remember(path, [piece_of(1), piece_of(2)])
@@ -172,7 +226,7 @@ def test_a_rewriting_that_fails_leaves_nothing(tmp_path, monkeypatch):
     remember(path, [piece_of(1)])
     made = journal(path)
     monkeypatch.setattr(
-        inspection_journal, "_piece", lambda lines: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full"))
+        InspectionJournal, "_piece", lambda self, lines: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full"))
     )
     made.finish()
     assert list(tmp_path.iterdir()) == []
@@ -181,7 +235,9 @@ def test_a_rewriting_that_fails_leaves_nothing(tmp_path, monkeypatch):
 def test_it_holds_no_text_and_only_its_owner_reads_it(tmp_path):
     path = tmp_path / "folder" / "j"
     remember(path, [[(("anna@example.org",), [[Finding("email", 0, 16, 1.0, "email")]])]])
-    for lines, _ in inspection_journal._pieces(path.open("rb")):
+    pieces = list(journal(path)._pieces(path.open("rb")))
+    assert len(pieces) == 2
+    for lines, _ in pieces:
         assert b"anna" not in b"".join(lines)
     assert path.stat().st_mode & 0o077 == 0
 
@@ -189,6 +245,7 @@ def test_it_holds_no_text_and_only_its_owner_reads_it(tmp_path):
 def test_an_erasure_drops_every_journal(tmp_path):
     remember(tmp_path / "one.journal", [piece_of(1)])
     remember(tmp_path / "two.journal", [piece_of(1)])
+    (tmp_path / "two.new").write_bytes(b"a rewriting that was killed")
     forget(tmp_path)
     assert list(tmp_path.iterdir()) == []
     forget(tmp_path / "not there")

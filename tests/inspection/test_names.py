@@ -40,6 +40,9 @@ def test_a_person_is_found(text, value):
         "my name is on it",
         "Hi, How are you",
         "my name is spelled wrong",
+        "Doctor: Hello\nPatient: fine",
+        "Doctor: Thanks\nPatient: bye",
+        "Dear Patient, we",
     ],
 )
 def test_a_greeting_without_a_name_finds_nobody(text):

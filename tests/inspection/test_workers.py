@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tuneward import processes
 from tuneward.inspection.config import InspectionConfig
 from tuneward.inspection.identity import inspector_digest
 from tuneward.inspection.inspector import make_inspector
@@ -130,9 +131,24 @@ def _runs(pid):
         return False
 
 
+def test_the_digest_covers_python(folder, monkeypatch):
+    one = inspector_digest(SETTINGS, folder=folder)
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    assert one != inspector_digest(SETTINGS, folder=folder)
+
+
 def test_the_digest_covers_settings_and_lists(folder):
     one = inspector_digest(SETTINGS, folder=folder)
     assert one == inspector_digest(SETTINGS, folder=folder)
     assert one != inspector_digest(InspectionConfig(), folder=folder)
     (folder / "terms.txt").write_text("Fabrikam\n", encoding="utf-8")
     assert one != inspector_digest(SETTINGS, folder=folder)
+
+
+def test_a_worker_that_leaves_a_text_out_is_done_without(folder, monkeypatch):
+    """Its text would pass as clean."""
+    inspector = make_inspector(SETTINGS, folder=folder)
+    monkeypatch.setattr(processes._Child, "ask", lambda child, texts: [[] for _ in texts[1:]])
+    with working(SETTINGS, folder, count=1, inspector=inspector) as workers:
+        assert workers.submit(TEXTS).result() == [inspector.inspect(text) for text in TEXTS]
+        assert workers.lost == 1

@@ -1,3 +1,6 @@
+import shutil
+import subprocess
+
 import pytest
 import torch
 
@@ -55,6 +58,31 @@ def test_a_training_starts_with_jemalloc_where_there_is_one_and_the_user_set_not
     assert machine.with_jemalloc({"A": "b"}) == ({"A": "b", **started} if there else {"A": "b"})
     for own in ({"LD_PRELOAD": "libmine.so"}, {"MALLOC_CONF": "narenas:1"}):
         assert machine.with_jemalloc(own) == own
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a compiler")
+@pytest.mark.parametrize(
+    ("library", "there"),
+    [
+        ("void mallctl(void) {}", True),
+        ("void nothing(void) {}", False),
+        ("#include <stdlib.h>\n__attribute__((constructor)) static void begin(void) { abort(); }", False),
+        ("#include <unistd.h>\n__attribute__((constructor)) static void begin(void) { pause(); }", False),
+        (None, False),
+    ],
+    ids=["whole", "another", "crashes", "hangs", "damaged"],
+)
+def test_a_jemalloc_with_which_no_process_starts_is_done_without(tmp_path, monkeypatch, library, there):
+    built = tmp_path / machine.JEMALLOC
+    if library is None:
+        built.write_bytes(b"\x7fELF")
+    else:
+        (tmp_path / "library.c").write_text(library)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", built, tmp_path / "library.c"], check=True)
+    monkeypatch.setattr(machine.ctypes.util, "find_library", lambda name: machine.JEMALLOC)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setattr(machine, "_TRIAL_SECONDS", 1)
+    assert machine._has_jemalloc.__wrapped__() is there
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("", 8)])

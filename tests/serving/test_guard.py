@@ -52,6 +52,18 @@ def test_every_message_is_looked_at_and_keeps_its_role():
     assert seen.counts == {"redact": {"email": 3}}
 
 
+def test_a_value_that_is_known_by_the_word_before_it_is_taken_out_where_it_stands_alone():
+    subject = guard(prompts={"password": "redact"}, answers={"password": "redact"})
+    text = "password: Tr0ub4dor&3 - then type Tr0ub4dor&3 again"
+    wanted = "password: [PASSWORD] - then type [PASSWORD] again"
+    passed, seen = subject.answer(text)
+    assert passed == subject.prompt(text)[0] == wanted
+    assert seen.counts == {"redact": {"password": 2}}
+    messages = (Message("user", "password: Tr0ub4dor&3"), Message("assistant", "Is it Tr0ub4dor&3?"))
+    passed, seen = subject.prompt(messages)
+    assert [m.content for m in passed] == ["password: [PASSWORD]", "Is it [PASSWORD]?"]
+
+
 @pytest.mark.parametrize("hidden", [base64.b64encode(EMAIL.encode()).decode(), "eve@\u200bexample\u200b.org"])
 def test_a_disguise_does_not_help(hidden):
     assert guard(prompts={"email": "block"}).prompt(f"write to {hidden} now")[1].blocked == ("email",)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -39,6 +40,17 @@ def test_a_newer_database_is_refused(site):
         c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StorageError, match=r"TW-STOR-004.*9999"):
         Site.open(site.folder)
+
+
+def test_an_older_database_that_can_only_be_read_says_that_it_is_older(site, monkeypatch):
+    with site.database.write() as c:
+        c.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    site.database.close()
+    monkeypatch.setattr("tuneward.storage.site.os.access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(StorageError, match=r"TW-STOR-015.*revision 0004.*can only be read"):
+        Site.open(site.folder)
+    with site.database.read() as c:
+        assert schema.revision(c) == "0004"
 
 
 def test_a_migration_that_fails_leaves_nothing(tmp_path, monkeypatch):

@@ -7,15 +7,17 @@ when ``prepare`` has ended well, with the rows of that run and no others: a chan
 not inspect everything again, and it never outgrows the data.
 
 It holds a keyed digest of each row's texts and of each finding its kind, place, confidence, rule and view; no text, and
-nothing that tells whose row it is without the site's key. Findings of another inspector are not taken: the first line
-names the one that made them. Each line is a piece of a run with a checksum: one that is torn ends the journal, and what
-stands before it holds.
+nothing that tells whose row it is without the site's key. Each line is a piece of a run with a checksum that takes the
+site's key and the inspector: a piece that is torn, was written by whoever has no key, or comes from the journal of
+another inspector ends the journal, and what stands before it holds. So whoever can write here, and cannot read the
+site's keys, lets no row pass as clean.
 """
 
 import hashlib
 import hmac
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -53,10 +55,11 @@ class InspectionJournal:
     def __init__(self, path: Path, *, inspector: str, key: bytes, scratch: Path | None = None) -> None:
         self._path, self._key = path, hashlib.sha256(b"inspection journal " + key).digest()
         self._header = json.dumps({"format": FORMAT, "inspector": inspector}).encode()
+        self._seal = hashlib.sha256(self._key + self._header).digest()
         self._found = Spool(scratch)
         self._keys = bytearray()
         self._handle: IO[bytes] | None = None
-        self._open()
+        self._open(scratch)
         self.known, self.taken = len(self._found), 0
         self._used = np.zeros(self.known, dtype=bool)
         heads = np.frombuffer(bytes(self._keys), dtype="<u8").reshape(-1, 2)[:, 0]
@@ -80,7 +83,7 @@ class InspectionJournal:
         lines = [json.dumps([[finding.values for finding in part] for part in row]).encode() for row in found]
         before = self._handle.tell()
         try:
-            self._handle.write(_piece([key + line for key, line in zip(keys, lines, strict=True)]))
+            self._handle.write(self._piece([key + line for key, line in zip(keys, lines, strict=True)]))
             self._handle.flush()
         except OSError:
             with suppress(OSError):
@@ -95,7 +98,8 @@ class InspectionJournal:
                 self._rewrite()
             except OSError:
                 self.close()
-                self._path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._path.unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
@@ -122,31 +126,38 @@ class InspectionJournal:
             state.update(b"%d " % len(written) + written)
         return state.digest()
 
-    def _open(self) -> None:
+    def _open(self, scratch: Path | None) -> None:
         """Read what holds, cut off what does not, and stand at the end."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+            # no link is followed, for what is there is cut off or overwritten; no pipe is waited for
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self._path, flags, 0o600)
         except OSError:
             return
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return
+        handle = os.fdopen(descriptor, "r+b")
         try:
             end = self._read(handle)
             handle.truncate(end)
             handle.seek(end)
             if end == 0:
-                handle.write(_piece([self._header]))
+                handle.write(self._piece([self._header]))
                 handle.flush()
         except OSError:
-            handle.close()
+            with suppress(OSError):  # what was still to be written
+                handle.close()
             self._keys.clear()
-            self._found = Spool()
+            self._found = Spool(scratch)
             return
         self._handle = handle
 
     def _read(self, handle: IO[bytes]) -> int:
         """Take in every piece that holds; returns where the last of them ends, 0 where none of it is of use."""
         end = 0
-        for lines, after in _pieces(handle):
+        for lines, after in self._pieces(handle):
             if end == 0:
                 if lines != [self._header]:
                     return 0
@@ -162,21 +173,22 @@ class InspectionJournal:
         assert self._handle is not None
         new = self._path.with_suffix(".new")
         try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
-                target.write(_piece([self._header]))
+            new.unlink(missing_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+                target.write(self._piece([self._header]))
                 kept = list[bytes]()
                 for number, found in zip(np.flatnonzero(self._used).tolist(), self._kept(), strict=True):
                     kept.append(bytes(self._keys[_KEY_BYTES * number : _KEY_BYTES * (number + 1)]) + found)
                     if len(kept) == _REWRITTEN_TOGETHER:
-                        target.write(_piece(kept))
+                        target.write(self._piece(kept))
                         kept.clear()
                 if kept:
-                    target.write(_piece(kept))
+                    target.write(self._piece(kept))
                 skipped = 0
                 self._handle.seek(0)
-                for lines, _ in _pieces(self._handle):
+                for lines, _ in self._pieces(self._handle):
                     if skipped > self.known:  # the header and all that was known stand before
-                        target.write(_piece(lines))
+                        target.write(self._piece(lines))
                     skipped += len(lines)
             new.replace(self._path)
         finally:
@@ -185,31 +197,34 @@ class InspectionJournal:
     def _kept(self) -> Iterator[bytes]:
         return (self._found[number] for number in np.flatnonzero(self._used).tolist())
 
+    def _piece(self, lines: Sequence[bytes]) -> bytes:
+        """Lines in one piece: its length, its checksum, and the lines packed, each behind its own length."""
+        packed = zlib.compress(b"".join(len(line).to_bytes(_LENGTH_BYTES, "little") + line for line in lines), 1)
+        return len(packed).to_bytes(_LENGTH_BYTES, "little") + self._check(packed) + packed
+
+    def _pieces(self, handle: IO[bytes]) -> Iterator[tuple[list[bytes], int]]:
+        """Each piece that holds, up to the first that does not, with the place where it ends."""
+        head, size = _LENGTH_BYTES + _CHECK_BYTES, os.fstat(handle.fileno()).st_size
+        while len(start := handle.read(head)) == head:
+            length = int.from_bytes(start[:_LENGTH_BYTES], "little")
+            if length > size - handle.tell():  # before memory is taken for it
+                return
+            packed = handle.read(length)
+            if not hmac.compare_digest(self._check(packed), start[_LENGTH_BYTES:]):
+                return
+            text, lines, place = zlib.decompress(packed), list[bytes](), 0
+            while place < len(text):
+                begin = place + _LENGTH_BYTES
+                place = begin + int.from_bytes(text[place:begin], "little")
+                lines.append(text[begin:place])
+            yield lines, handle.tell()
+
+    def _check(self, packed: bytes) -> bytes:
+        return hashlib.blake2b(packed, key=self._seal, digest_size=_CHECK_BYTES).digest()
+
 
 def forget(folder: Path) -> None:
     """Remove every journal below ``folder``: an erasure leaves none that knows a row of the erased person."""
-    for path in folder.glob("*.journal"):
-        path.unlink(missing_ok=True)
-
-
-def _piece(lines: Sequence[bytes]) -> bytes:
-    """Lines in one piece: its length, its checksum, and the lines packed, each behind its own length."""
-    packed = zlib.compress(b"".join(len(line).to_bytes(_LENGTH_BYTES, "little") + line for line in lines), 1)
-    check = hashlib.blake2b(packed, digest_size=_CHECK_BYTES).digest()
-    return len(packed).to_bytes(_LENGTH_BYTES, "little") + check + packed
-
-
-def _pieces(handle: IO[bytes]) -> Iterator[tuple[list[bytes], int]]:
-    """Each piece that holds, up to the first that does not, with the place where it ends."""
-    head = _LENGTH_BYTES + _CHECK_BYTES
-    while len(start := handle.read(head)) == head:
-        packed = handle.read(int.from_bytes(start[:_LENGTH_BYTES], "little"))
-        check = hashlib.blake2b(packed, digest_size=_CHECK_BYTES).digest()
-        if not hmac.compare_digest(check, start[_LENGTH_BYTES:]):
-            return
-        text, lines, place = zlib.decompress(packed), list[bytes](), 0
-        while place < len(text):
-            begin = place + _LENGTH_BYTES
-            place = begin + int.from_bytes(text[place:begin], "little")
-            lines.append(text[begin:place])
-        yield lines, handle.tell()
+    for pattern in ("*.journal", "*.new"):  # a rewriting that was killed leaves the second
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ def make_processes(folder: Path, *, count: int, chat: ChatTemplate) -> Measuring
         str(folder.absolute()),
         count=count,
         written=lambda records: [record.to_json() for record in records],
-        read=lambda answer: [_read(value) for value in answer],
+        read=_read_all,
         here=lambda records: [measured(chat, record) for record in records],
     )
 
@@ -94,6 +94,13 @@ def _written(value: Measured) -> object:
         return {"faults": [astuple(fault) for fault in value.faults]}
     size, question = value
     return [*astuple(size), question]
+
+
+def _read_all(records: Sequence[Record], answer: Any) -> list[Measured]:
+    sizes = [_read(value) for value in answer]
+    if len(sizes) != len(records):
+        raise ValueError("a size for each row")
+    return sizes
 
 
 def _read(value: Any) -> Measured:

@@ -5,10 +5,9 @@ kind, and the record is kept, rewritten or left out. The texts go no further tha
 is its kind, place, confidence, rule and view. Of what the policy allows only the number is kept.
 """
 
-import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,11 +19,11 @@ from tuneward.data.reading import compact_json
 from tuneward.domain.finding import Action, Finding
 from tuneward.domain.policy import Policy
 from tuneward.domain.record import Record, Split
-from tuneward.inspection.overlaps import clusters, resolve
+from tuneward.inspection.overlaps import clusters
 from tuneward.inspection.pseudonyms import Pseudonyms
 from tuneward.inspection.redaction import Rewriter, decide, strictest
+from tuneward.inspection.repeats import with_repeats
 
-_MAX_REPEATED_VALUES: Final = 100
 _NAMES: Final = frozenset(("id", "type", "name"))
 
 
@@ -67,7 +66,7 @@ class Screening:
         self.staying = {f.kind for in_part in found for f in in_part if self._action(f) in STAYS}
         if not any(found):
             return record
-        found = _with_repeats(parts, [self._ruled(in_part) for in_part in found])
+        found = with_repeats([part.text for part in parts], [self._ruled(in_part) for in_part in found])
         action = strictest(self._action(finding) for in_part in found for finding in in_part)
         source = str(record.source)
         self.findings.add(
@@ -117,41 +116,6 @@ class Screening:
         for kind, number in self.allowed.items():
             counted.setdefault(kind, Counter())["allow"] += number
         return {kind: dict(sorted(actions.items())) for kind, actions in sorted(counted.items())}
-
-
-def _with_repeats(parts: list[Part], found: list[list[Finding]]) -> list[list[Finding]]:
-    """Add every other place of the record where a found value stands again, so that a prompt and its answer agree.
-
-    A phone number may be known by the word before it in the mail, and stand alone in the answer.
-    """
-    values: dict[str, Finding] = {}
-    for part, in_part in zip(parts, found, strict=True):
-        for finding in in_part:
-            if len(values) < _MAX_REPEATED_VALUES:
-                values.setdefault(part.text[finding.start : finding.end], finding)
-    extended = []
-    for part, in_part in zip(parts, found, strict=True):
-        more = [
-            dataclasses.replace(model, start=start, end=start + len(value), rule=f"{model.rule}.repeated")
-            for value, model in values.items()
-            for start in _occurrences(part.text, value)
-        ]
-        known = {(f.kind, f.start, f.end) for f in in_part}
-        new = [f for f in more if (f.kind, f.start, f.end) not in known]
-        extended.append(resolve([*in_part, *new]) if new else in_part)
-    return extended
-
-
-def _occurrences(text: str, value: str) -> Iterator[int]:
-    start = text.find(value)
-    while start >= 0:
-        end = start + len(value)
-        joined_before = start > 0 and text[start - 1].isalnum() and value[0].isalnum()
-        joined_after = end < len(text) and text[end].isalnum() and value[-1].isalnum()
-        escaped = start > 1 and text[start - 2] == "\\"
-        if not joined_after and (escaped or not joined_before):
-            yield start
-        start = text.find(value, end)
 
 
 def _is_json(text: str) -> bool:

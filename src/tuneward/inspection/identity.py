@@ -1,10 +1,12 @@
 """Identity: a digest of all that findings depend on beside the text.
 
 Place on the road: ``prepare`` asks it whether what was found before still holds. It covers the settings, the site's
-lists, every file of this room, detectors and lexicons alike, and the versions of the libraries that they call: findings
-of another release, or of a detector that somebody mended, are not taken for those of today.
+lists, every file of this room, detectors and lexicons alike, and the versions of the libraries that they call and of
+Python, whose tables of Unicode they read: findings of another release, or of a detector that somebody mended, are not
+taken for those of today.
 """
 
+import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -35,6 +37,7 @@ def inspector_digest(config: InspectionConfig, *, folder: Path) -> str:
             "inputs": inspection_inputs(config, folder=folder),
             "files": {str(path.relative_to(room)): digest_file(path) for path in files},
             "libraries": {name: version for name in libraries if (version := _version(name))},
+            "python": platform.python_version(),
         }
     )
 

@@ -92,6 +92,7 @@ NOT_NAMES: Final = frozenset(
         "the this that these those there here it its what why how when where who which a an and or but if so not no "
         "yes i i'm you he she we they my your his her our their all every everyone everybody anyone team sir madam "
         "customer client friend friends mom dad mum mother father doctor nurse bot user assistant support manager "
+        "patient patients caller agent guest speaker therapist interviewer "
         "please thanks thank monday tuesday wednesday thursday friday saturday sunday january february march april "
         "may june july august september october november december god lord jesus ok okay well just sorry glad happy "
         "in at on for from to of with as by do damen herren is are was were can could would will shall should may "

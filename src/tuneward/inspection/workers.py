@@ -5,6 +5,7 @@ Place on the road: ``prepare`` makes them once and ``data.inspecting`` hands the
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tuneward.domain.finding import Finding
 from tuneward.inspection.config import InspectionConfig
@@ -30,6 +31,13 @@ def make_workers(config: InspectionConfig, folder: Path, *, count: int, inspecto
         {"inspection": config.canonical(), "folder": str(folder.absolute())},
         count=count,
         written=list,
-        read=lambda answer: [[Finding(*values) for values in found] for found in answer],
+        read=_read,
         here=lambda texts: [inspector.inspect(text) for text in texts],
     )
+
+
+def _read(texts: Sequence[str], answer: Any) -> Found:
+    found = [[Finding(*values) for values in in_text] for in_text in answer]
+    if len(found) != len(texts):  # a text without an answer would pass as clean
+        raise ValueError("an answer for each text")
+    return found

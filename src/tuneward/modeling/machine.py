@@ -8,6 +8,7 @@ import importlib.metadata
 import math
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ SPINS = "10000"
 #: jemalloc as Linux distributions name it, and what it is told: never to give pages back by itself (its manual,
 #: ``opt.dirty_decay_ms``).
 JEMALLOC, KEEPS = "libjemalloc.so.2", "dirty_decay_ms:-1,muzzy_decay_ms:-1"
+
+#: A process that only starts takes a hundredth of this.
+_TRIAL_SECONDS = 10
 
 #: Where Linux shows a CUDA device to who may use it.
 DEVICES = Path("/dev")
@@ -76,7 +80,16 @@ def with_jemalloc(environment: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _has_jemalloc() -> bool:
-    return sys.platform.startswith("linux") and ctypes.util.find_library("jemalloc") == JEMALLOC
+    """Whether a process starts with it; a damaged one must keep no training from running."""
+    if not sys.platform.startswith("linux") or ctypes.util.find_library("jemalloc") != JEMALLOC:
+        return False
+    asked = [sys.executable, "-I", "-S", "-c", "import ctypes; ctypes.CDLL(None).mallctl"]
+    environment = {**os.environ, "LD_PRELOAD": JEMALLOC, "MALLOC_CONF": KEEPS}
+    try:
+        told = subprocess.run(asked, env=environment, capture_output=True, timeout=_TRIAL_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return told.returncode == 0
 
 
 def threads() -> int:

@@ -5,13 +5,14 @@ looked at comes back with counts by kind; the counts may be logged, the text nev
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tuneward.domain.finding import Finding
 from tuneward.domain.record import Message
 from tuneward.inspection.inspector import Inspector
 from tuneward.inspection.redaction import decide, redact
+from tuneward.inspection.repeats import with_repeats
 from tuneward.serving.config import GuardConfig
 
 Prompt = str | tuple[Message, ...]
@@ -36,7 +37,8 @@ class Seen:
 class Guard:
     """Looks at prompts and answers; safe to use from many threads.
 
-    Law: nothing of a span that is redacted is in the text that goes on; each message is looked at by itself.
+    Law: nothing of a span that is redacted is in the text that goes on, there or where the same value stands again.
+    Each message is looked at by itself, and a value found in one is a finding in all.
 
     Args:
         config: kind → action, for prompts and for answers.
@@ -54,24 +56,24 @@ class Guard:
         """The prompt as the engine may read it, and what was found."""
         counts: Counter[tuple[str, str]] = Counter()
         if isinstance(prompt, str):
-            return self._pass(prompt, self._prompts, counts), _seen(counts)
-        messages = tuple(
-            replace(message, content=self._pass(message.content, self._prompts, counts)) for message in prompt
-        )
+            return self._pass([prompt], self._prompts, counts)[0], _seen(counts)
+        texts = self._pass([message.content for message in prompt], self._prompts, counts)
+        messages = tuple(replace(message, content=text) for message, text in zip(prompt, texts, strict=True))
         return messages, _seen(counts)
 
     def answer(self, text: str) -> tuple[str, Seen]:
         """The whole answer as it may leave, and what was found."""
         counts: Counter[tuple[str, str]] = Counter()
-        return self._pass(text, self._answers, counts), _seen(counts)
+        return self._pass([text], self._answers, counts)[0], _seen(counts)
 
-    def _pass(self, text: str, actions: Mapping[str, str], counts: Counter[tuple[str, str]]) -> str:
-        findings: list[Finding] = self._inspector.inspect(text)
-        for finding in findings:
-            action = decide(finding.kind, actions)
-            if action != "allow":
-                counts[action, finding.kind] += 1
-        return redact(text, findings, actions)
+    def _pass(self, texts: Sequence[str], actions: Mapping[str, str], counts: Counter[tuple[str, str]]) -> list[str]:
+        ruled = [
+            [finding for finding in self._inspector.inspect(text) if decide(finding.kind, actions) != "allow"]
+            for text in texts
+        ]
+        found: list[list[Finding]] = with_repeats(texts, ruled)
+        counts.update((decide(finding.kind, actions), finding.kind) for in_text in found for finding in in_text)
+        return [redact(text, in_text, actions) for text, in_text in zip(texts, found, strict=True)]
 
 
 def make_guard(config: GuardConfig, inspector: Callable[[], Inspector]) -> Guard | None:

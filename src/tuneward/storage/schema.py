@@ -4,6 +4,7 @@ Place on the road: called when a site is made or opened. Knows revisions, not ta
 there is something to do.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from tuneward.errors import Fault, StorageError
 from tuneward.storage.database import Database
+from tuneward.storage.files import read_only
 
 #: The newest revision under ``migrations/versions``; a test holds the two equal.
 HEAD = "0005"
@@ -34,7 +36,8 @@ def bring_up_to_date(database: Database, *, empty: bool = False) -> None:
         empty: whether it may be empty, as a new site's is; elsewhere an empty one is a lost one.
 
     Raises:
-        StorageError: when the database was made by a newer version, or is no site's; it is not changed then.
+        StorageError: when the database was made by a newer version, or is no site's, or is of an older version and can
+            only be read; it is not changed then.
     """
     with database.read() as connection:
         present = revision(connection)
@@ -42,6 +45,10 @@ def bring_up_to_date(database: Database, *, empty: bool = False) -> None:
             return
         if not (empty and not inspect(connection).get_table_names()):
             _refuse_foreign(connection, present, place=database.place, empty=empty)
+    if database.read_only:
+        what = f"it is of revision {present}, this Tuneward reads {HEAD}"
+        fault = read_only(database.place)
+        raise StorageError(replace(fault, message=f"{what}; {fault.message}"))
     with database.write() as connection:
         upgrade(connection)
 
