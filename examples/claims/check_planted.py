@@ -163,6 +163,7 @@ def ask(*arguments: str) -> dict[str, Any]:
         raise SystemExit("tuneward is not installed here; call this with the Python that it is installed for")
     done = subprocess.run([command, *arguments, "--json"], stdout=subprocess.PIPE, text=True)
     if done.returncode:
+        print(done.stdout, end="", file=sys.stderr)  # what is wrong, and where, and the cure
         raise SystemExit(done.returncode)
     value: dict[str, Any] = json.loads(done.stdout)
     return value

@@ -8,7 +8,7 @@ from rich.progress import Progress as RichProgress
 from rich.progress import TextColumn
 
 from tuneward.cli import progress_bar
-from tuneward.cli.progress_bar import Bar, Lines, Sparkline, progress_on_stderr
+from tuneward.cli.progress_bar import Bar, Lines, Sparkline, apart, progress_on_stderr
 
 
 def line(values, cells=8):
@@ -42,6 +42,30 @@ def drawn(encoding):
             bar.advance(1, loss=loss)
         (task,) = bars.tasks
         return task.fields["curve"], task.fields["figures"]
+
+
+def test_results_have_room_beside_a_live_bar():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, legacy_windows=False)
+    with RichProgress(TextColumn("{task.description}"), console=console) as bars:
+        bar = Bar(bars)
+        bar.begin("first", total=1)
+        bar.end()
+        with apart(bar):
+            assert not bars.live.is_started, "nothing redraws what is printed now"
+            assert bars.tasks == []
+            stream.write("the result\n")
+        assert bars.live.is_started
+        bar.begin("second", total=1)
+        bar.advance()
+    after = stream.getvalue().partition("the result\n")[2]
+    assert "first" not in after
+    assert "second" in after
+
+
+def test_where_no_bar_lives_results_need_no_room():
+    with apart(Lines()):
+        pass
 
 
 def test_a_terminal_that_can_show_it_shows_it():

@@ -56,6 +56,12 @@ def test_a_row_changed_behind_the_logs_back_is_named(full, statement, code, plac
     assert audit.check_log(full.site, full.keys.public).faults == ()
 
 
+def test_a_count_of_rows_that_an_export_noted_is_no_tampering(full):
+    with change(full, "dataset.export", "dat_1") as made:
+        made.note(rows=11)
+    assert check_rows(full.site) == ()
+
+
 @pytest.mark.parametrize("name", sorted(set(metadata.tables) - {"audit_event", "log_checkpoint"}))
 def test_every_governed_table_is_covered(full, name):
     with full.site.database.write() as c:

@@ -13,6 +13,7 @@ from tuneward.cli.main import main
 from tuneward.digests import digest_file
 from tuneward.errors import ConfigError, DataError, GovernanceError, StorageError
 from tuneward.governance.audit import events
+from tuneward.governance.row_check import check_rows
 from tuneward.workflows.access import add_member
 from tuneward.workflows.data import RowFilter, show_rows
 from tuneward.workflows.data_diff import data_diff
@@ -143,7 +144,8 @@ def test_rows_leave_in_a_file_and_the_log_says_so(
     with twice.site.database.read() as c:
         event = list(events(c, action="dataset.export"))[-1]
     assert (event.decision, event.subject, event.actor) == ("done", found["dataset"], ACTOR)
-    assert event.detail == {"format": format, "rows": 11, "splits": ["train", "test"], "sha256": found["sha256"]}
+    assert event.detail == {"format": format, "row_count": 11, "splits": ["train", "test"], "sha256": found["sha256"]}
+    assert check_rows(twice.site) == (), "an export is no tampering"
     assert "next:" not in command(capsys, "data", "export", str(target), "--force", "-p", str(twice.folder))
 
 

@@ -75,6 +75,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(approved: Workspace, walked
     assert code == (130 if end == signal.SIGINT else -signal.SIGKILL)
     interrupted = {state.step: state for state in status(approved).steps}["train"]
     assert interrupted.state == "interrupted"
+    with approved.site.lock("train"):
+        running = {state.step: state for state in status(approved).steps}["train"]
+    assert running.state == "running"
     result = train(approved, resume=True)
     assert result.resumed
     assert result.adapter.id == walked.result.of("train").adapter.id

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
@@ -100,6 +100,18 @@ class Bar:
         """See the protocol."""
         self._bars.console.print(text, style="dim", markup=False)
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Room for results on stdout: the bars so far stay on the screen as they are, later ones begin below."""
+        self._bars.stop()
+        for task in self._bars.tasks:
+            self._bars.remove_task(task.id)
+        self._task = None
+        try:
+            yield
+        finally:
+            self._bars.start()
+
     def end(self) -> None:
         """See the protocol."""
         if self._task is not None:
@@ -149,6 +161,11 @@ class Lines:
         if self._title:
             stderr.print(f"{self._title}: done in {duration(time.monotonic() - self._began)}", markup=False)
             self._title = ""
+
+
+def apart(progress: Progress) -> AbstractContextManager[None]:
+    """Where results may be printed while a walk goes on; a live bar would write over them."""
+    return progress.apart() if isinstance(progress, Bar) else nullcontext()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuneward.cli.output import Json, runnable, show, stdout
-from tuneward.cli.progress_bar import duration, progress_on_stderr
+from tuneward.cli.progress_bar import apart, duration, progress_on_stderr
 from tuneward.cli.proof import show_chain
 from tuneward.cli.road import SHOW, told
 from tuneward.errors import ProofError
@@ -31,11 +31,12 @@ def quickstart(
     """Walk the whole road on an example: about ten minutes to a tuned, served and verified model."""
 
     def step(done: StepDone) -> None:
-        told(done)
-        if not as_json and done.step in SHOW:
-            SHOW[done.step](done.result)
-        if not as_json and done.step == "verify":
-            show_chain(done.result)
+        with apart(progress):
+            told(done)
+            if not as_json and done.step in SHOW:
+                SHOW[done.step](done.result)
+            if not as_json and done.step == "verify":
+                show_chain(done.result)
 
     with progress_on_stderr() as progress:
         result = walk(folder, example=example, progress=progress, told=step)

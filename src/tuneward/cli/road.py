@@ -255,7 +255,15 @@ def status(project: ProjectFolder = HERE, as_json: Json = False) -> None:
     """Show the road: what is done, what is stale, and the next command."""
 
     def human(result: StatusResult) -> None:
-        marks = {"done": "✓", "stale": "≠", "waiting": "…", "interrupted": "…", "open": " ", "not needed": "-"}
+        marks = {
+            "done": "✓",
+            "stale": "≠",
+            "waiting": "…",
+            "running": "…",
+            "interrupted": "…",
+            "open": " ",
+            "not needed": "-",
+        }
         stdout.print(f"{result.project} (policy {result.policy})")
         for state in result.steps:
             stdout.print(f" {marks[state.state]} {state.step:<9} {state.state:<11} {state.says}")

@@ -109,7 +109,7 @@ def make_card(story: Story) -> dict[str, Any]:
 def _not_checked(form: Form) -> list[str]:
     compared = "texts" if form == "document" else "prompts"
     lines = [
-        "names, postal addresses, national identifiers and health data are not looked for yet",
+        "what no detector knows is not found: docs/inspection.md says what each of them misses",
         f"near-duplicates are compared by shingles of their {compared}, not by meaning",
     ]
     if form == "document":

@@ -88,7 +88,7 @@ def data_export(
             count = write_rows(rows(progress), partial, forms={row.form for row in rows()}, format=format)
             digest = digest_file(partial)
             with change(office, "dataset.export", dataset.id) as c:
-                c.note(format=format, rows=count, splits=splits, sha256=digest)
+                c.note(format=format, row_count=count, splits=splits, sha256=digest)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)

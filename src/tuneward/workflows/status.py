@@ -14,7 +14,7 @@ from tuneward.workflows.prepare import ASK
 from tuneward.workflows.road import STEPS, Road, next_step, steps_of, survey
 from tuneward.workflows.workspace import Workspace
 
-State = Literal["done", "stale", "open", "waiting", "interrupted", "not needed"]
+State = Literal["done", "stale", "open", "waiting", "running", "interrupted", "not needed"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StepState:
     Attributes:
         step: its command.
         state: ``done`` for the inputs of today, ``stale`` (done for earlier inputs), ``waiting`` for a decision,
-            ``interrupted`` (the same command goes on), ``not needed`` under the policy, or ``open``.
+            ``running``, ``interrupted`` (the same command goes on), ``not needed`` under the policy, or ``open``.
         says: id and a few words about the result.
     """
 
@@ -61,10 +61,13 @@ def status(workspace: Workspace) -> StatusResult:
     road = survey(workspace)
     following = next_step(workspace, road)
     policy, wanted = workspace.office.policy, steps_of(workspace)
+    training = workspace.site.held("train")
     return StatusResult(
         project=workspace.project.project,
         policy=f"{policy.name} {policy.version}",
-        steps=tuple(StepState(step, _state(step, road, wanted), _says(step, road)) for step in STEPS),
+        steps=tuple(
+            StepState(step, _state(step, road, wanted, training), _says(step, road, training)) for step in STEPS
+        ),
         next=_command(following, road, workspace),
         affected=affected_in(workspace),
     )
@@ -91,7 +94,7 @@ def affected_in(workspace: Workspace) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _state(step: str, road: Road, wanted: tuple[str, ...]) -> State:
+def _state(step: str, road: Road, wanted: tuple[str, ...], training: bool) -> State:
     if road.done(step):
         return "done"
     if step not in wanted:
@@ -99,11 +102,11 @@ def _state(step: str, road: Road, wanted: tuple[str, ...]) -> State:
     if step == "approve" and road.requested:
         return "waiting"
     if step == "train" and road.interrupted:
-        return "interrupted"
+        return "running" if training else "interrupted"
     return "stale" if step in road.stale else "open"
 
 
-def _says(step: str, road: Road) -> str:
+def _says(step: str, road: Road, training: bool) -> str:
     match step:
         case "pull" if road.base:
             return f"{road.base.name}, {road.base.parameters / 1e6:.0f}M parameters, {road.base.licence}"
@@ -116,6 +119,8 @@ def _says(step: str, road: Road) -> str:
             return f"{road.requested.id}: asked by {road.requested.requested_by}"
         case "train" if road.run:
             return f"{road.run.id}: loss {road.run.figures['final_loss']:.3f}"
+        case "train" if road.interrupted and training:
+            return f"{road.interrupted.id}: a process trains on this site now"
         case "train" if road.interrupted:
             return f"{road.interrupted.id}: `tuneward train` goes on from its last checkpoint"
         case "evaluate" if road.evaluation:

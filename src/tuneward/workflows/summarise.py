@@ -29,7 +29,7 @@ NOTICED = ("contradictions", "near_duplicates", "near_test", "test_duplicates", 
 LIMITS = (
     "Measured on data of the same making as the training data; live mail will differ.",
     "Greedy decoding on this machine and precision; another engine or quantisation is another artefact.",
-    "Names, postal addresses and health data are not looked for by this version's detectors.",
+    "Personal data in a form that no detector knows is not found; docs/inspection.md says what each of them misses.",
     "The log shows every change to what a kept checkpoint covers; not what never entered it, nor a history rewritten "
     "by whoever holds the signing key and every copy of the checkpoints.",
 )
