@@ -45,6 +45,11 @@ def test_a_change_breaks_it(proof, change):
         check_row_proof({**proof.to_json(), **change})
 
 
+def test_a_shortened_fingerprint_is_said_to_be_one(proof):
+    with pytest.raises(ProofError, match="has 12 characters"):
+        check_row_proof(proof.to_json(), fingerprint=proof.fingerprint[:12])
+
+
 def test_another_fingerprint_is_not_proven(proof):
     with pytest.raises(ProofError, match="another fingerprint"):
         check_row_proof(proof.to_json(), fingerprint="0" * 64)

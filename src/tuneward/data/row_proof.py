@@ -75,6 +75,12 @@ def check_row_proof(value: Any, *, fingerprint: str | None = None) -> RowProof:
     root = root_of_path(bytes.fromhex(proof.leaf), index=proof.index, size=proof.size, path=proof.path)
     if root != proof.fingerprint:
         raise _broken(proof.record, "the path does not lead from the row to the fingerprint")
+    if fingerprint is not None and not _HEX.fullmatch(fingerprint):
+        told = (
+            f"the fingerprint to check against has {len(fingerprint)} characters; whole ones have 64, 0 to 9 and a to f"
+        )
+        cure = "take it whole from a signed statement; a beginning of one proves nothing"
+        raise ProofError(Fault("TW-PROOF-014", told, "--fingerprint", cure))
     if fingerprint is not None and fingerprint != proof.fingerprint:
         raise _broken(proof.record, "it is a proof for another fingerprint")
     return proof
