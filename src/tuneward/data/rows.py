@@ -7,6 +7,7 @@ a number for its subject are kept in memory: twenty bytes a row.
 
 import hashlib
 import json
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -33,8 +34,9 @@ def canonical_row(record: Record) -> bytes:
 class _Records(Sequence[Record]):
     """What rows and selections of them have in common."""
 
+    @abstractmethod
     def _at(self, position: int) -> Record:
-        raise NotImplementedError
+        """The record at a position that is there."""
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
