@@ -62,7 +62,7 @@ def main() -> None:
     import_bitsandbytes()
     plain = weight_bytes(load_base(folder, precision="bf16"))
     started = time.perf_counter()
-    model = load_base(folder, precision="bf16", quantised=True)
+    model = load_base(folder, precision="bf16", quantisation="nf4")
     seconds = time.perf_counter() - started
     layers = [module for module in model.modules() if isinstance(module, Nf4Linear)]
     inside = sum(layer.in_features * layer.out_features for layer in layers)

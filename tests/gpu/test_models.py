@@ -126,7 +126,7 @@ def test_a_base_in_four_bits_equals_transformers_with_bitsandbytes(bases, device
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,
     )
-    mine = load_base(bases("llama"), precision="fp32", device=device, quantised=True)
+    mine = load_base(bases("llama"), precision="fp32", device=device, quantisation="nf4")
     theirs = AutoModelForCausalLM.from_pretrained(
         bases("llama"), dtype=torch.float32, quantization_config=settings, device_map=device
     )

@@ -66,7 +66,7 @@ def logits(model):
 
 
 def test_a_base_computes_what_transformers_with_bitsandbytes_computes(base):
-    mine = load_base(base, precision="fp32", quantised=True)
+    mine = load_base(base, precision="fp32", quantisation="nf4")
     prove(mine)
     with torch.no_grad():
         torch.testing.assert_close(logits(mine), theirs(base)(IDS, use_cache=False).logits, atol=1e-5, rtol=1e-5)
@@ -75,7 +75,7 @@ def test_a_base_computes_what_transformers_with_bitsandbytes_computes(base):
 
 @pytest.mark.parametrize("dora", [False, True])
 def test_an_adapter_beside_it_equals_pefts(base, dora):
-    mine = load_base(base, precision="fp32", quantised=True)
+    mine = load_base(base, precision="fp32", quantisation="nf4")
     layers = add_lora(mine, AdapterConfig(kind="qlora", rank=4, alpha=6, dora=dora), seed=0)
     fill(layers)
     settings = LoraConfig(r=4, lora_alpha=6, use_dora=dora, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -128,7 +128,7 @@ def test_casting_a_model_leaves_the_weights_whole():
 def test_memory_is_a_quarter_and_all_of_it_is_counted(base):
     layer = Nf4Linear(linear(576, 1536, dtype=torch.bfloat16))
     assert layer.bytes / (2 * 576 * 1536) < 0.2585
-    model, plain = load_base(base, precision="bf16", quantised=True), load_base(base, precision="bf16")
+    model, plain = load_base(base, precision="bf16", quantisation="nf4"), load_base(base, precision="bf16")
     assert weight_count(model) == weight_count(plain) == sum(p.numel() for p in plain.parameters())
     held = [
         *model.parameters(),
@@ -154,13 +154,13 @@ def test_head_embeddings_norms_and_experts_stay(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
 def test_the_files_are_let_go(tmp_path):
     folder = make_tiny_base(tmp_path / "base", architecture="llama")
-    model = load_base(folder, precision="fp32", quantised=True)
+    model = load_base(folder, precision="fp32", quantisation="nf4")
     assert str(folder) not in Path("/proc/self/maps").read_text()
     assert torch.isfinite(hidden_states(model, IDS, LAYOUT)).all()
 
 
 def test_merging_is_refused(base):
-    model = load_base(base, precision="fp32", quantised=True)
+    model = load_base(base, precision="fp32", quantisation="nf4")
     layers = add_lora(model, AdapterConfig(kind="qlora", rank=4), seed=0)
     with pytest.raises(ModelError) as caught:
         next(iter(layers.values())).merged()
@@ -173,7 +173,7 @@ def test_without_bitsandbytes_the_extra_is_named_before_anything_is_read(monkeyp
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     monkeypatch.setattr(quantisation, "_functional", quantisation._functional.__wrapped__)
     with pytest.raises(MachineError) as caught:
-        load_base(tmp_path / "nothing", precision="fp32", quantised=True)
+        load_base(tmp_path / "nothing", precision="fp32", quantisation="nf4")
     (fault,) = caught.value.faults
     assert (fault.code, fault.place) == ("TW-ENV-005", "training.adapter.kind")
     assert "tuneward[qlora]" in fault.cure

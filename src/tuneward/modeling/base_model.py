@@ -15,9 +15,11 @@ from transformers.utils import logging as transformers_logging
 
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling import attention
+from tuneward.modeling.config import Quantisation
 from tuneward.modeling.machine import cpu_multiplies_bf16
 from tuneward.modeling.packed import PackedDocuments
-from tuneward.modeling.quantisation import import_bitsandbytes, quantise, release_files
+from tuneward.modeling.quantisation import Nf4Matrix, import_bitsandbytes, quantise, release_files
+from tuneward.modeling.quantised_ends import head_product, quantise_ends
 
 Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -30,23 +32,30 @@ def best_precision(device: str = "cpu") -> Precision:
     return "bf16" if cpu_multiplies_bf16() else "fp32"  # without native support bf16 on a CPU is slower than fp32
 
 
-def load_base(folder: Path, *, precision: Precision, device: str = "cpu", quantised: bool = False) -> PreTrainedModel:
+def load_base(
+    folder: Path,
+    *,
+    precision: Precision,
+    device: str = "cpu",
+    quantisation: Quantisation = "none",
+) -> PreTrainedModel:
     """Load a base model: frozen, in evaluation mode, with Tuneward's attention.
 
-    Where the files hold ``precision``, they are mapped: with ``quantised`` one layer at a time is read, put into four
+    Where the files hold ``precision``, they are mapped: where it is quantised one layer at a time is read, put into four
     bits on ``device`` and forgotten, so that neither memory ever holds the whole model in ``precision``.
 
     Args:
         folder: a Hugging Face folder (config.json and safetensors).
         precision: type of the weights and activations; of what is not quantised.
         device: ``cpu`` or ``cuda``.
-        quantised: whether linear layers are kept in four bits; see :func:`~tuneward.modeling.quantisation.quantise`.
+        quantisation: which matrices are kept in four bits; see :func:`~tuneward.modeling.quantisation.quantise` and,
+            of embedding and output head, :func:`~tuneward.modeling.quantised_ends.quantise_ends`.
 
     Raises:
         ModelError: missing or damaged files, weights that do not fill the architecture, code in the folder.
         MachineError: bitsandbytes is needed and not installed.
     """
-    if quantised:
+    if quantisation != "none":
         import_bitsandbytes()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -73,8 +82,10 @@ def load_base(folder: Path, *, precision: Precision, device: str = "cpu", quanti
             )
         )
     model.requires_grad_(False)
-    if quantised:
+    if quantisation != "none":
         quantise(model, device=torch.device(device))
+        if quantisation == "nf4-all":
+            quantise_ends(model, device=torch.device(device))
         release_files(model)
     return model.eval().to(device)
 
@@ -84,13 +95,13 @@ class OutputHead:
     """The product that turns hidden states into logits.
 
     Attributes:
-        weight: (vocabulary, hidden), frozen.
+        weight: (vocabulary, hidden), frozen; in four bits where the head is kept so.
         bias: (vocabulary,) or None.
         multiplier: factor of the logits; 1 for most architectures.
         softcap: logits become ``softcap * tanh(logit / softcap)``; None for none (Gemma 2, arXiv 2408.00118).
     """
 
-    weight: Tensor
+    weight: Tensor | Nf4Matrix
     bias: Tensor | None
     multiplier: float
     softcap: float | None
@@ -107,7 +118,7 @@ class OutputHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(rows, hidden) → (rows, vocabulary), in the hidden states' type."""
-        logits = nn.functional.linear(hidden, self.weight, self.bias)
+        logits = head_product(hidden, self.weight, self.bias)
         if self.multiplier != 1.0:
             logits = logits * self.multiplier
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap

@@ -1,9 +1,9 @@
-"""Quantisation: linear layers of a frozen base in four bits.
+"""Quantisation: matrices of a frozen base in four bits.
 
 Place on the road: between ``load_base`` and ``add_lora`` when the adapter's kind is ``qlora``. NF4 with double
 quantisation (QLoRA, arXiv 2305.14314, section 3): blocks of 64 weights share a scale, blocks of 256 scales share
 another, together 4.127 bits a weight. The numbers are those of bitsandbytes, which is an optional extra and imported
-when the first layer is quantised. Knows no adapter and no file.
+when the first layer is quantised. Embedding and output head are ``quantised_ends``'. Knows no adapter and no file.
 """
 
 import functools
@@ -21,28 +21,27 @@ from tuneward.errors import Fault, MachineError
 BLOCK, OUTER_BLOCK = 64, 256
 
 
-class Nf4Linear(nn.Module):
-    """A frozen linear layer whose weight is kept in four bits and made whole for each product.
+class Nf4Matrix(nn.Module):
+    """A frozen matrix kept in four bits, and made whole where it is asked for.
 
     Attributes:
-        in_features: width of the input.
-        out_features: width of the output.
-        dtype: type that the weight had, and has again when it is made whole.
+        in_features: width of a row.
+        out_features: number of rows.
+        dtype: type that the matrix had, and has again when it is made whole.
         packed: two weights a byte.
         scales: one byte per block of 64 weights.
         outer: the bytes of fp32 numbers (so that casting a model's floats leaves them whole): one scale per 256
             scales, and last the mean of the scales.
-        bias: as the layer had it, or None.
     """
 
     packed: Tensor
     scales: Tensor
     outer: Tensor
 
-    def __init__(self, linear: nn.Linear, *, device: torch.device | None = None) -> None:
+    def __init__(self, weight: Tensor, *, device: torch.device | None = None) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        weight = linear.weight.detach().to(device or linear.weight.device)
+        weight = weight.detach().to(device or weight.device)
+        self.out_features, self.in_features = weight.shape
         self.dtype = weight.dtype
         packed, state = _functional().quantize_4bit(
             weight.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4"
@@ -51,9 +50,30 @@ class Nf4Linear(nn.Module):
         self.register_buffer("packed", packed)
         self.register_buffer("scales", state.absmax)
         self.register_buffer("outer", outer.view(torch.uint8))
-        self.bias = None
-        if linear.bias is not None:
-            self.bias = nn.Parameter(linear.bias.detach().to(weight.device), requires_grad=False)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(out, in)."""
+        return torch.Size((self.out_features, self.in_features))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.packed.device
+
+    @property
+    def requires_grad(self) -> bool:
+        """Never: what is rounded to sixteen values cannot be moved by little."""
+        return False
+
+    def numel(self) -> int:
+        """Weights, as of a tensor."""
+        return self.out_features * self.in_features
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it holds, scales included."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.packed, self.scales, self.outer))
 
     def dequantise(self) -> Tensor:
         """(out, in) in ``dtype``; made anew at each call."""
@@ -61,7 +81,7 @@ class Nf4Linear(nn.Module):
         outer = self.outer.view(torch.float32)
         state = bitsandbytes.QuantState(
             absmax=self.scales,
-            shape=torch.Size((self.out_features, self.in_features)),
+            shape=self.shape,
             dtype=self.dtype,
             blocksize=BLOCK,
             quant_type="nf4",
@@ -72,16 +92,58 @@ class Nf4Linear(nn.Module):
         )
         return cast(Tensor, bitsandbytes.dequantize_4bit(self.packed, state))
 
+    def rows(self, numbers: Tensor | slice) -> Tensor:
+        """(numbers, in): some rows alone, with the very numbers that :meth:`dequantise` gives them.
+
+        Args:
+            numbers: (numbers,) int64, or a slice of step 1; rows must be whole blocks, see :attr:`has_rows`.
+        """
+        assert self.has_rows, "a block of this matrix lies in two rows"
+        blocks = self.in_features // BLOCK
+        packed = self.packed.view(self.out_features, self.in_features // 2)[numbers]
+        scales = self.scales.view(self.out_features, blocks)[numbers]
+        if isinstance(numbers, slice):
+            numbers = torch.arange(numbers.start, numbers.start + packed.shape[0], device=self.device)
+        outer = self.outer.view(torch.float32)
+        own = (numbers[:, None] * blocks + torch.arange(blocks, device=self.device)) // OUTER_BLOCK
+        absmax = _scale_code(self.device)[scales.int()] * outer[own] + outer[-1]  # (numbers, blocks), fp32
+        bitsandbytes = _functional()
+        state = bitsandbytes.QuantState(
+            absmax=absmax.flatten(),
+            shape=torch.Size((packed.shape[0], self.in_features)),
+            dtype=self.dtype,
+            blocksize=BLOCK,
+            quant_type="nf4",
+        )
+        return cast(Tensor, bitsandbytes.dequantize_4bit(packed.reshape(-1, 1), state))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether each row is made of whole blocks, so that it can be made whole without its neighbours."""
+        return self.in_features % BLOCK == 0
+
+    def extra_repr(self) -> str:
+        """Sizes."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, nf4"
+
+
+class Nf4Linear(Nf4Matrix):
+    """A frozen linear layer whose weight is kept in four bits and made whole for each product.
+
+    Attributes:
+        bias: as the layer had it, or None.
+    """
+
+    def __init__(self, linear: nn.Linear, *, device: torch.device | None = None) -> None:
+        super().__init__(linear.weight, device=device)
+        self.bias = None
+        if linear.bias is not None:
+            self.bias = nn.Parameter(linear.bias.detach().to(self.device), requires_grad=False)
+
     @property
     def weight(self) -> Tensor:
         """:meth:`dequantise`; some architectures look at a layer's weight for its type."""
         return self.dequantise()
-
-    @property
-    def bytes(self) -> int:
-        """Memory that it holds, scales and bias included."""
-        kept = [self.packed, self.scales, self.outer, *([] if self.bias is None else [self.bias])]
-        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out) in the type of ``x``."""
@@ -138,14 +200,13 @@ def release_files(model: nn.Module) -> None:
 
 def weight_bytes(model: nn.Module) -> int:
     """Memory of a model's weights, packed ones included, tied ones once."""
-    packed = sum(module.bytes for module in model.modules() if isinstance(module, Nf4Linear))
-    inside = {id(module.bias) for module in model.modules() if isinstance(module, Nf4Linear)}
-    return packed + sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in inside)
+    packed = sum(module.bytes for module in model.modules() if isinstance(module, Nf4Matrix))
+    return packed + sum(p.numel() * p.element_size() for p in model.parameters())
 
 
 def weight_count(model: nn.Module) -> int:
     """Number of a model's weights, packed ones included, tied ones once."""
-    packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Nf4Linear))
+    packed = sum(module.numel() for module in model.modules() if isinstance(module, Nf4Matrix))
     return packed + sum(p.numel() for p in model.parameters())
 
 

@@ -165,12 +165,12 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) 
     refuse_samples_in_parts(config, processes=group.size)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
-    quantised = config.adapter.kind == "qlora"
+    kept = config.adapter.quantisation
     model = load_base(
         job.loaded,
         precision=precision,
-        device="cpu" if group.size > 1 and not quantised else device,
-        quantised=quantised,
+        device="cpu" if group.size > 1 and kept == "none" else device,
+        quantisation=kept,
     )
     if config.method == "reward":
         scoring_class(model)  # what cannot be saved in the end is refused at the start
@@ -287,7 +287,7 @@ def _train(
     curve_path, picture, adapter = job.folder / "curve.jsonl", job.folder / "loss.svg", job.folder / "adapter"
     stopped = Outcome("stopped", {}, adapter, curve_path, picture)
     if ready.objective.needs_reference:
-        kept = "nf4" if job.config.adapter.kind == "qlora" else ""
+        kept = "" if job.config.adapter.quantisation == "none" else job.config.adapter.quantisation
         try:
             add_reference(
                 ready.rows,

@@ -91,7 +91,7 @@ def test_a_base_in_four_bits_gives_other_numbers_and_says_so(started, base_folde
     assert engine.first["quantisation"] == "nf4"
     asked = {"logprobs": True, "top_logprobs": 1, "max_tokens": 1}
     first = ask(engine.client(), **asked).choices[0].logprobs.content[0].top_logprobs[0].logprob
-    model, chat = load_base(base_folder, precision="fp32", quantised=True), Chat.load(base_folder)
+    model, chat = load_base(base_folder, precision="fp32", quantisation="nf4"), Chat.load(base_folder)
     ids = chat.prompt_ids([Message("user", "the road")])
     layout = PackedDocuments((len(ids),))
     with torch.no_grad():

@@ -49,7 +49,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", help="the base's name in `model`; the folder's name if not given")
     parser.add_argument("--port", type=int, default=0, help="0 for any that is free")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    parser.add_argument("--quantisation", choices=("none", "nf4"), default="none", help="of the base's linear layers")
+    told = "of the base's linear layers; nf4-all: of embedding and output head too"
+    parser.add_argument("--quantisation", choices=get_args(Quantisation), default="none", help=told)
     parser.add_argument("--max-rows", type=int, default=64, help="answers at once")
     parser.add_argument("--cache-mib", type=int, default=1536, help="memory for keys and values")
     parser.add_argument("--adapters-root", type=Path, help="folder below which adapters may lie")
@@ -96,8 +97,7 @@ def _serve(options: argparse.Namespace, key: str, listener: socket.socket, endin
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = best_precision(device) if options.precision == "auto" else options.precision
     chat = Chat.load(options.base)
-    quantised = options.quantisation == "nf4"
-    model = load_base(options.base, precision=precision, device=device, quantised=quantised)
+    model = load_base(options.base, precision=precision, device=device, quantisation=options.quantisation)
     prove(model)
     bank = AdapterBank(model)
     scheduler = Scheduler(

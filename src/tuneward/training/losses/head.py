@@ -2,15 +2,23 @@
 
 Place on the road: between the model's hidden states and every loss. The head runs only where a token is learned.
 Gradients with respect to the hidden states are made in the forward pass, while a chunk's logits are at hand; the
-backward pass only scales each row, which is why one function serves every loss. Knows neither batches nor model.
+backward pass only scales each row, which is why one function serves every loss. A head in four bits is made whole once
+per call where the memory of a chunk holds it, and goes slice by slice of the vocabulary where it does not. Knows
+neither batches nor model.
 """
 
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from tuneward.modeling.base_model import OutputHead
+from tuneward.modeling.quantisation import Nf4Matrix
+from tuneward.modeling.quantised_ends import slices
+
+#: A slice of the vocabulary holds this many tokens, or the rows are cut.
+SLICE_TOKENS = 1024
 
 
 def token_log_probs(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk_bytes: int) -> Tensor:
@@ -23,11 +31,16 @@ def token_log_probs(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk_
         hidden: (rows, hidden).
         targets: (rows,) int64.
         head: the output head.
-        chunk_bytes: memory that a chunk of logits may take, in bytes.
+        chunk_bytes: memory that a chunk of logits may take, in bytes; and a head in four bits, made whole for the call,
+            once more.
 
     Returns:
         (rows,) in fp32, in nats.
     """
+    if isinstance(head.weight, Nf4Matrix):
+        if not whole_bytes(head.weight, chunk_bytes):
+            return cast(Tensor, _SlicedHead.apply(hidden, targets, head, chunk_bytes))
+        head = replace(head, weight=head.weight.dequantise())
     rows = chunk_rows(head, hidden.dtype, chunk_bytes)
     trained = head.weight.requires_grad or (head.bias is not None and head.bias.requires_grad)
     if trained and torch.is_grad_enabled():
@@ -40,9 +53,22 @@ def chunk_rows(head: OutputHead, dtype: torch.dtype, chunk_bytes: int) -> int:
     return max(1, chunk_bytes // (head.weight.shape[0] * (dtype.itemsize + 8)))
 
 
+def whole_bytes(weight: Tensor | Nf4Matrix, chunk_bytes: int) -> int:
+    """Memory that a head's weight takes beside its chunks of logits: 0 where it lies whole, or goes in slices."""
+    made = weight.numel() * weight.dtype.itemsize if isinstance(weight, Nf4Matrix) else 0
+    return made if made <= chunk_bytes else 0
+
+
 def _scores(part: Tensor, head: OutputHead) -> tuple[Tensor, Tensor | float]:
     """Log-probabilities (rows, vocabulary) in fp32, and the slope of logits against the bare product."""
-    logits = torch.nn.functional.linear(part, head.weight, head.bias)
+    assert isinstance(head.weight, Tensor), "made whole, or not asked for here"
+    logits, slope = _logits(part, head.weight, head.bias, head)
+    return torch.log_softmax(logits, dim=-1, dtype=torch.float32), slope
+
+
+def _logits(part: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHead) -> tuple[Tensor, Tensor | float]:
+    """Logits (rows, tokens of ``weight``), and their slope against the bare product."""
+    logits = torch.nn.functional.linear(part, weight, bias)
     slope: Tensor | float = head.multiplier
     if head.softcap is not None:
         bent = torch.tanh(logits.float() * (head.multiplier / head.softcap))
@@ -50,7 +76,7 @@ def _scores(part: Tensor, head: OutputHead) -> tuple[Tensor, Tensor | float]:
         logits = bent * head.softcap
     elif head.multiplier != 1.0:
         logits = logits * head.multiplier
-    return torch.log_softmax(logits, dim=-1, dtype=torch.float32), slope
+    return logits, slope
 
 
 def _turn(scores: Tensor, goal: Tensor, slope: Tensor | float) -> Tensor:
@@ -70,7 +96,7 @@ class _FrozenHead(torch.autograd.Function):
             scores, slope = _scores(hidden[at], head)
             found[at] = scores.gather(1, goal)[:, 0]
             if gradient is not None:
-                gradient[at] = torch.mm(_turn(scores, goal, slope).to(hidden.dtype), head.weight)
+                gradient[at] = torch.mm(_turn(scores, goal, slope).to(hidden.dtype), cast(Tensor, head.weight))
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return found
@@ -80,6 +106,59 @@ class _FrozenHead(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors
         # scaled in fp32 and rounded once
         return (gradient * gradients[0][:, None]).to(gradient.dtype), None, None, None
+
+
+class _SlicedHead(torch.autograd.Function):
+    """The head in four bits, twice over the vocabulary: once for the sums, once for the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: OutputHead, room: int) -> Tensor:
+        assert isinstance(head.weight, Nf4Matrix), "a plain head goes by rows"
+        found = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        of_row, of_token = hidden.element_size() + 8, head.weight.in_features * head.weight.dtype.itemsize
+        rows = max(1, (room // SLICE_TOKENS - of_token) // of_row)
+        for start in range(0, hidden.shape[0], rows):
+            at = slice(start, start + rows)
+            part, goal = hidden[at], targets[at]
+            # bytes for a token of a slice: its row of the weight, and its logits of all rows
+            slice_bytes = room * of_token // (of_token + part.shape[0] * of_row)
+            total = torch.full((part.shape[0],), -torch.inf, device=hidden.device)
+            wanted = torch.zeros_like(total)
+            for tokens, weight in slices(head.weight, slice_bytes):
+                logits, _ = _logits(part, weight, _of(head.bias, tokens), head)
+                inside, place = _inside(goal, tokens)
+                wanted = torch.where(inside, logits.gather(1, place)[:, 0].float(), wanted)
+                total = torch.logaddexp(total, logits.float().logsumexp(-1))
+            found[at] = wanted - total
+            if gradient is None:
+                continue
+            summed = torch.zeros(part.shape, dtype=torch.float32, device=hidden.device)
+            for tokens, weight in slices(head.weight, slice_bytes):
+                logits, slope = _logits(part, weight, _of(head.bias, tokens), head)
+                inside, place = _inside(goal, tokens)
+                turn = logits.float().sub_(total[:, None]).exp_().neg_()
+                turn.scatter_add_(1, place, inside[:, None].float())
+                turn = turn if isinstance(slope, float) and slope == 1.0 else turn.mul_(slope)
+                summed += torch.mm(turn.to(hidden.dtype), weight)
+            gradient[at] = summed.to(hidden.dtype)
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return _FrozenHead.backward(ctx, *gradients)
+
+
+def _of(bias: Tensor | None, tokens: slice) -> Tensor | None:
+    return None if bias is None else bias[tokens]
+
+
+def _inside(goal: Tensor, tokens: slice) -> tuple[Tensor, Tensor]:
+    """Whether each row's goal is among ``tokens``, and where: (rows,) and (rows, 1)."""
+    inside = (goal >= tokens.start) & (goal < tokens.stop)
+    return inside, torch.where(inside, goal - tokens.start, 0)[:, None]
 
 
 class _TrainedHead(torch.autograd.Function):
