@@ -1,8 +1,8 @@
-"""Memory of a base whose linear layers are kept in four bits, against bf16 and against transformers with bitsandbytes.
+"""Memory of a base kept in four bits, against bf16 and against transformers with bitsandbytes.
 
-Loads the base each way and counts what its weights hold: of the quantised layers, and of the whole model, whose
-embeddings and head stay in bf16. Of small models these are a large part, so the same is worked out for larger shapes.
-Prints the two ratios last.
+Loads the base each way and counts what its weights hold: of the quantised layers, and of the whole model, with
+embedding and head in bf16 and in four bits too. Of small models these two are a large part, so the same is worked out
+for larger shapes. transformers with bitsandbytes keeps them in bf16. Prints the ratios last.
 
     python -m benchmarks.qlora_memory BASE_FOLDER
 """
@@ -71,20 +71,26 @@ def main() -> None:
     for layer in layers:
         layer.dequantise()
     again = time.perf_counter() - started
+    ends = weight_bytes(load_base(folder, precision="bf16", quantisation="nf4-all"))
     share = packed / (2 * inside)
     print(f"{len(layers)} layers hold {inside / weight_count(model):.0%} of {weight_count(model):,} weights")
     print(f"loaded and quantised in {seconds:.1f} s; all layers made whole once in {again * 1e3:.0f} ms")
     double, default = (peer_bytes(folder, double=double) for double in (True, False))
     print(
-        f"bf16 {plain / 2**20:.1f} MiB, four bits {whole / 2**20:.1f} MiB; transformers with bitsandbytes "
+        f"bf16 {plain / 2**20:.1f} MiB, layers in four bits {whole / 2**20:.1f} MiB, embedding and head too "
+        f"{ends / 2**20:.1f} MiB; transformers with bitsandbytes "
         f"{double / 2**20:.1f} MiB with double quantisation, {default / 2**20:.1f} MiB by default"
     )
     for name in ("7b", "8b", "70b"):
         shape = SHAPES[name]
-        ends = 2 * shape.vocabulary * shape.hidden  # embedding and head
-        ratio = (share * shape.linear_weights + ends) / (shape.linear_weights + ends)
-        print(f"{name} on paper: {ratio:.3f} of {2 * (shape.linear_weights + ends) / 1e9:.1f} GB")
-    print(f"ratio: {share:.4f} of the quantised layers, {whole / plain:.4f} of the whole model")
+        outside = 2 * shape.vocabulary * shape.hidden  # embedding and head
+        weights = shape.linear_weights + outside
+        ratio = (share * shape.linear_weights + outside) / weights
+        print(f"{name} on paper: {ratio:.3f}, with embedding and head {share:.3f}, of {2 * weights / 1e9:.1f} GB")
+    print(
+        f"ratio: {share:.4f} of the quantised layers, {whole / plain:.4f} of the whole model, {ends / plain:.4f} with "
+        f"embedding and head; transformers with bitsandbytes {double / plain:.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -114,18 +114,19 @@ def test_a_run_that_trains_every_weight_walks_the_whole_road(made) -> None:
 
 
 @needs_four_bits
-def test_an_adapter_beside_four_bits_is_measured_and_served_beside_them(made) -> None:
+@pytest.mark.parametrize(("ends", "kept"), [(False, "nf4"), (True, "nf4-all")])
+def test_an_adapter_beside_four_bits_is_measured_and_served_beside_them(made, ends: bool, kept: str) -> None:
     site = made()
-    walked = site.walk(adapter={"kind": "qlora", "rank": 8, "alpha": 16})
+    walked = site.walk(adapter={"kind": "qlora", "rank": 8, "alpha": 16, "quantise_embeddings": ends})
     evaluation, report = walked.of("evaluate").evaluation, walked.of("evaluate").report
-    assert (evaluation.canary["quantisation"], report["quantisation"]) == ("nf4", "nf4")
-    assert any("four bits" in note for note in report["notes"])
-    assert site.statement(walked)["training"]["base_kept_in"] == "nf4"
+    assert (evaluation.canary["quantisation"], report["quantisation"]) == (kept, kept)
+    assert any("four bits" in note and ("embedding" in note) == ends for note in report["notes"])
+    assert site.statement(walked)["training"]["base_kept_in"] == kept
     workspace = site.workspace()
     with conversation(workspace) as line:
         answer = line.ask((Message("user", "test red 1 blue"),))
     assert verify(workspace.office, answer.id).verified
-    assert list((workspace.site.folder / "runs").glob("gw_*/engine-*-nf4.log"))
+    assert list((workspace.site.folder / "runs").glob(f"gw_*/engine-*-{kept}.log"))
 
 
 def test_preferences_are_learned_from_where_the_answers_ended(copied) -> None:

@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from tuneward.configuration import validate
 from tuneward.errors import ConfigError
@@ -35,3 +36,12 @@ def test_frozen_settings_are_read_back_as_they_were(settings):
 def test_what_cannot_be_is_refused(settings):
     with pytest.raises(ConfigError):
         validate(settings, AdapterConfig)
+
+
+def test_embeddings_in_four_bits_need_layers_in_four_bits():
+    kept = [AdapterConfig(), AdapterConfig(kind="qlora"), AdapterConfig(kind="qlora", quantise_embeddings=True)]
+    assert [settings.quantisation for settings in kept] == ["none", "nf4", "nf4-all"]
+    with pytest.raises(ValidationError, match="quantise_embeddings needs kind: qlora, and kind is lora"):
+        AdapterConfig(quantise_embeddings=True)
+    with pytest.raises(ValidationError, match="every weight is trained; leave out quantise_embeddings"):
+        AdapterConfig(kind="full", quantise_embeddings=True)

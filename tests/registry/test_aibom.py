@@ -8,6 +8,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from registry_nouns import ADAPTER, REPORT, digest, provenance
 
+from tuneward.domain.run import trained_kind
 from tuneward.registry.aibom import SPDX_IDS, lint, make_aibom, package_url
 
 
@@ -61,13 +62,18 @@ def test_same_nouns_same_bytes_and_the_serial_follows_the_content() -> None:
             "qlora+dora",
             "DoRA, rank 16, trained, evaluated and served beside a base kept in 4 bits",
         ),
+        (
+            {"kind": "qlora", "quantise_embeddings": True},
+            "qlora",
+            "LoRA, rank 16, trained, evaluated and served beside a base kept in 4 bits (NF4), embedding and",
+        ),
         ({"kind": "full"}, "full", "every weight trained; from the base"),
     ],
 )
 def test_the_adapters_kind_is_the_runs(settings: dict[str, Any], kind: str, told: str) -> None:
     made = provenance()
     run = replace(made.run, config=made.run.config | {"adapter": settings})
-    model = bom(run=run, adapter=replace(made.adapter, kind=settings["kind"]))["metadata"]["component"]
+    model = bom(run=run, adapter=replace(made.adapter, kind=trained_kind(settings)))["metadata"]["component"]
     assert {"name": "tuneward:adapter:kind", "value": kind} in model["properties"]
     assert model["pedigree"]["notes"].startswith(told)
 

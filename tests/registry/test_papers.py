@@ -218,7 +218,8 @@ def test_what_departs_from_a_plain_adapter_stands_in_the_statement() -> None:
     settings = plain.run.config["adapter"]
 
     def predicate(*, kind: str = "lora", method: str = "sft", start: str | None = None) -> dict[str, Any]:
-        config = plain.run.config | {"method": method, "adapter": settings | {"kind": kind}}
+        adapter = settings | {"kind": kind.removesuffix("-all"), "quantise_embeddings": kind.endswith("-all")}
+        config = plain.run.config | {"method": method, "adapter": adapter}
         run = replace(plain.run, config=config, start=start)
         made = replace(plain, run=run, adapter=replace(plain.adapter, kind=kind))
         assert made.faults() == []
@@ -227,6 +228,8 @@ def test_what_departs_from_a_plain_adapter_stands_in_the_statement() -> None:
 
     assert "training" not in predicate()
     assert predicate(kind="qlora")["training"] == {"kind": "qlora", "method": "sft", "base_kept_in": "nf4"}
+    whole = {"kind": "qlora-all", "method": "sft", "base_kept_in": "nf4-all"}
+    assert predicate(kind="qlora-all")["training"] == whole
     assert predicate(start=digest("x"))["training"]["start"] == {"digest": digest("x")}
     assert predicate(method="dpo")["training"]["method"] == "dpo"
     assert predicate(kind="full")["subject"] == "claims-triage/3/model"

@@ -170,6 +170,7 @@ def test_a_model_whose_every_weight_was_trained_is_its_engine_and_nothing_is_loa
 def test_adapters_of_one_base_in_two_forms_do_not_share_an_engine(served, fake, engine):
     served.deploy("full precision")
     served.deploy("four bits", kind="qlora")
+    assert str(Foundation("m" * 64, "nf4-all")) == f"{'m' * 12} in four bits (NF4), embedding and head too"
     with pytest.raises(ServingError, match=r"four bits \(NF4\) is not loaded in any engine"):
         router(served).start({Foundation(served.base): engine})
     in_four_bits = replace(engine, quantisation="nf4")

@@ -39,6 +39,7 @@ RUNS = {
     "dpo, lora": ("pair", "untied", {"method": "dpo"}),
     "sft, dora": ("sft", "llama", {"adapter": {"rank": 4, "dora": True}}),
     "sft, qlora": ("sft", "untied", {"adapter": {"rank": 4, "kind": "qlora"}}),
+    "sft, qlora, ends": ("sft", "llama", {"adapter": {"rank": 4, "kind": "qlora", "quantise_embeddings": True}}),
     "dpo, full": ("pair", "llama", {"method": "dpo"} | FULL),
     "kto, lora": ("judged", "untied", KTO),
     "kto, full": ("judged", "llama", KTO | FULL),

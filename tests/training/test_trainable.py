@@ -3,6 +3,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from tests.tiny import make_tiny_base
 from tests.training.rows import PlainChat, write_rows
 from tuneward.modeling.adapter_files import load_adapter
 from tuneward.modeling.base_model import load_base
@@ -18,6 +19,7 @@ ADAPTERS = [
     {"kind": "lora", "dora": True},
     {"kind": "qlora", "dropout": 0.1},
     {"kind": "qlora", "rslora": True, "dora": True, "dropout": 0.1},
+    {"kind": "qlora", "quantise_embeddings": True},
 ]
 
 
@@ -57,10 +59,26 @@ def test_every_adapter_learns_and_goes_on_after_a_stop_bit_for_bit(base, rows, t
     torch.testing.assert_close(mine, theirs, atol=5e-5, rtol=5e-5)
 
 
-def test_the_plan_counts_packed_weights(base, rows, tmp_path):
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_plan_counts_packed_weights(base, rows, tmp_path, ends):
     plain = prepare(job(base, rows, tmp_path / "a", {"kind": "lora"}), PlainChat(base))
-    packed = prepare(job(base, rows, tmp_path / "b", {"kind": "qlora"}), PlainChat(base))
+    settings = {"kind": "qlora", "quantise_embeddings": ends}
+    packed = prepare(job(base, rows, tmp_path / "b", settings), PlainChat(base))
+    assert packed.plan.floating_operations == plain.plan.floating_operations
+    made = 4 * 304 * 64 if ends else 0  # the head, made whole for a window
+    assert packed.plan.memory["loss_head"] == plain.plan.memory["loss_head"] + made
     assert packed.plan.base_parameters == plain.plan.base_parameters
     assert packed.plan.trained_parameters == plain.plan.trained_parameters
     learning = 4 * packed.plan.trained_parameters
     assert packed.plan.memory["weights"] == weight_bytes(packed.model) - learning < plain.plan.memory["weights"]
+
+
+def test_what_cannot_be_kept_in_four_bits_is_told(rows, tmp_path):
+    odd = make_tiny_base(tmp_path / "base", hidden_size=96)
+    told = []
+    settings = {"kind": "qlora", "quantise_embeddings": True}
+    train(job(odd, rows, tmp_path / "run", settings), PlainChat(odd), emit=told.append)
+    (note,) = [event["text"] for event in told if event["event"] == "note"]
+    assert note.startswith(
+        "not kept in four bits: the embedding has rows of 96 weights, which are no whole blocks of 64"
+    )

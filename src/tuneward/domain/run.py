@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tuneward.domain.later import later
 
@@ -75,7 +75,8 @@ class Adapter:
         parameters: trained parameters.
         created_at: UTC, ISO 8601.
         kind: ``lora``, an update of the base as it is; ``qlora``, one of the base kept in four bits (NF4), which it is
-            evaluated and served beside; ``full``, a model in the base's place.
+            evaluated and served beside; ``qlora-all``, the same where embedding and output head were in four bits too;
+            ``full``, a model in the base's place.
     """
 
     id: str
@@ -86,3 +87,17 @@ class Adapter:
     parameters: int
     created_at: str
     kind: str = later("lora")
+
+    @property
+    def quantisation(self) -> Literal["none", "nf4", "nf4-all"]:
+        """How the base is kept beside it, in training, evaluation and service.
+
+        In its own type, with linear layers in four bits, or with embedding and output head in four bits as well.
+        """
+        kept: dict[str, Literal["nf4", "nf4-all"]] = {"qlora": "nf4", "qlora-all": "nf4-all"}
+        return kept.get(self.kind, "none")
+
+
+def trained_kind(settings: Mapping[str, Any]) -> str:
+    """The kind of an adapter from the ``adapter`` section of its run's settings; see :class:`Adapter`."""
+    return f"{settings.get('kind', '')}{'-all' if settings.get('quantise_embeddings') else ''}"

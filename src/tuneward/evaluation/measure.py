@@ -34,7 +34,10 @@ FORMAT = 1
 OUTCOMES = ("improved", "still wrong", "worse", "still right")
 
 #: The note on figures of such models.
-FOUR_BITS = "Base and tuned both answered with the base's linear layers kept in four bits (NF4), as they are served."
+FOUR_BITS = {
+    kept: f"Base and tuned both answered with the base's {what} kept in four bits (NF4), as they are served."
+    for kept, what in (("nf4", "linear layers"), ("nf4-all", "linear layers, embedding and output head"))
+}
 
 #: Suites that this version measures: none yet. The others stand in every report as not measured.
 MEASURED_SUITES: frozenset[Suite] = frozenset()
@@ -89,7 +92,8 @@ class Report:
         outcomes: outcome → number of items.
         failures: ``base`` and ``tuned`` → reason → number of answers that could not be used.
         not_measured: suites asked for that this version cannot measure, the figures this leaves out, and why.
-        quantisation: ``nf4`` where both models answered with a base whose linear layers are kept in four bits.
+        quantisation: what of the base was kept in four bits while both models answered: ``none``, ``nf4`` (linear
+            layers) or ``nf4-all`` (embedding and output head too).
         side_by_side: examples drawn at random with the seed, one outcome after the other.
         examples: every item with both answers, in the test set's order.
     """
@@ -128,7 +132,7 @@ class Report:
             "notes": [
                 "Values of 0 to 1; differences are tuned minus base on the same items.",
                 "p-values of single fields are not corrected for their number.",
-                *([FOUR_BITS] if self.quantisation == "nf4" else []),
+                *(note for kept, note in FOUR_BITS.items() if kept == self.quantisation),
             ],
         }
 
@@ -173,7 +177,7 @@ def measure(
         seed: of resampling and of the choice of examples.
         samples: side-by-side examples wanted.
         suites: further suites asked for.
-        quantisation: how the base was kept while both answered: ``none`` or ``nf4``.
+        quantisation: how the base was kept while both answered: ``none``, ``nf4`` or ``nf4-all``.
 
     Raises:
         EvaluationError: when there are no items, answers do not pair up, or reference answers are themselves wrong.

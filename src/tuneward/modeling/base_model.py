@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -41,8 +41,8 @@ def load_base(
 ) -> PreTrainedModel:
     """Load a base model: frozen, in evaluation mode, with Tuneward's attention.
 
-    Where the files hold ``precision``, they are mapped: where it is quantised one layer at a time is read, put into four
-    bits on ``device`` and forgotten, so that neither memory ever holds the whole model in ``precision``.
+    Where the files hold ``precision``, they are mapped: with ``quantisation`` one layer at a time is read, put into
+    four bits on ``device`` and forgotten, so that neither memory ever holds the whole model in ``precision``.
 
     Args:
         folder: a Hugging Face folder (config.json and safetensors).

@@ -139,9 +139,12 @@ def find_targets(model: nn.Module, config: AdapterConfig) -> Iterator[tuple[str,
         ModelError: one fault per name that matches nothing, with the nearest names, or that means the output head.
     """
     head = cast(Any, model).get_output_embeddings()
-    every = {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear | Nf4Linear)}
-    heads = {path for path, module in every.items() if module is head}
-    linear = {path: module for path, module in every.items() if path not in heads}
+    heads = {path for path, module in model.named_modules() if module is head}
+    linear = {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | Nf4Linear) and path not in heads
+    }
     if config.targets != ALL_LINEAR:
         faults = [
             _no_target(name, linear, heads)

@@ -123,36 +123,38 @@ class _SlicedProduct(torch.autograd.Function):
         return found.to(gradient.dtype), None, None
 
 
-def quantise_ends(model: nn.Module, *, device: torch.device | None = None) -> str | None:
-    """Keep the embedding and the output head of ``model`` in four bits, in place.
+def quantise_ends(model: nn.Module, *, device: torch.device | None = None) -> None:
+    """Keep the embedding and the output head of ``model`` in four bits, in place, where they can be.
+
+    One of two that are tied stays with the other: the matrix would lie there in its own type all the same.
 
     Args:
         model: a frozen base.
         device: where they shall be; where they are when None.
-
-    Returns:
-        Why one or both stay as they are; None where both were quantised.
     """
     known: Any = model
     embedding, head = known.get_input_embeddings(), known.get_output_embeddings()
     made: dict[int, Nf4Matrix] = {}
-    reasons = []
-    for name, end in (("the embedding", embedding), ("the output head", head)):
-        if (reason := _stays(end)) is not None:
-            reasons.append(f"{name} {reason}")
-    if reasons:
-        # one of two that are tied would hold the matrix in its own type all the same
-        if embedding is None or head is None or embedding.weight is head.weight or len(reasons) == 2:
-            return "; ".join(reasons)
-    for end in (embedding, head):
-        if _stays(end) is not None:
-            continue
-        key = id(end.weight)
-        if key not in made:
-            made[key] = Nf4Matrix(end.weight, device=device)
-        new = _embedding(end, made[key]) if end is embedding else Nf4Head(made[key], _placed(end.bias, made[key]))
+    for end in _taken(embedding, head):
+        weight = made.get(id(end.weight)) or Nf4Matrix(end.weight, device=device)
+        made[id(end.weight)] = weight
+        new = _embedding(end, weight) if end is embedding else Nf4Head(weight, _placed(end.bias, weight))
         _replace(model, end, new.train(end.training))
-    return "; ".join(reasons) or None
+
+
+def why_whole(model: nn.Module) -> str:
+    """Why embedding or head of a base that was to be kept in four bits are not; empty where both are."""
+    known: Any = model
+    ends = {"the embedding": known.get_input_embeddings(), "the output head": known.get_output_embeddings()}
+    whole = {name: end for name, end in ends.items() if not isinstance(end, Nf4Embedding | Nf4Head)}
+    return "; ".join(f"{name} {_stays(end) or 'is tied to the other'}" for name, end in whole.items())
+
+
+def _taken(embedding: Any, head: Any) -> list[Any]:
+    """Which of the two are quantised."""
+    found = [end for end in (embedding, head) if _stays(end) is None]
+    tied = embedding is not None and head is not None and embedding.weight is head.weight
+    return [] if tied and len(found) < 2 else found
 
 
 def _stays(end: Any) -> str | None:

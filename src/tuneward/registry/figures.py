@@ -46,8 +46,10 @@ def limits(report: Mapping[str, Any]) -> list[str]:
     measured = (
         f"Measured on {report['items']} held-out items of one dataset; intervals are 95% and speak of items like these."
     )
-    kept = "Base and tuned were both measured, and are served, with the base's linear layers kept in four bits (NF4)."
-    four_bits = [kept] if report.get("quantisation") == "nf4" else []
+    kept = {"nf4": "linear layers", "nf4-all": "linear layers, embedding and output head"}
+    what = kept.get(report.get("quantisation", "none"))
+    told = f"Base and tuned were both measured, and are served, with the base's {what} kept in four bits (NF4)."
+    four_bits = [] if what is None else [told]
     return [
         measured,
         *four_bits,

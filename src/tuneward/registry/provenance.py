@@ -15,7 +15,7 @@ from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.law import LicenceDecision
-from tuneward.domain.run import Adapter, Run
+from tuneward.domain.run import Adapter, Run, trained_kind
 from tuneward.errors import Fault
 from tuneward.registry.notice import NoticeFacts
 
@@ -121,8 +121,8 @@ class Provenance:
 
     @property
     def quantisation(self) -> str:
-        """How the base's linear layers are kept where the model is evaluated and served: ``none`` or ``nf4``."""
-        return "nf4" if self.adapter.kind == "qlora" else "none"
+        """How the base is kept where the model is evaluated and served: ``none``, ``nf4`` or ``nf4-all``."""
+        return self.adapter.quantisation
 
     @property
     def adapter_words(self) -> str:
@@ -133,6 +133,7 @@ class Provenance:
         name = "DoRA" if "dora" in variants else "LoRA"
         scaled = ", rsLoRA scaling" if "rslora" in variants else ""
         beside = ", trained, evaluated and served beside a base kept in 4 bits (NF4)" if kind == "qlora" else ""
+        beside += ", embedding and output head too" if self.quantisation == "nf4-all" else ""
         return f"{name}, rank {self.adapter.rank}{scaled}{beside}"
 
     def faults(self) -> list[Fault]:
@@ -153,7 +154,7 @@ class Provenance:
         yield "the run's approval", run.approval, self.approval.id if self.approval else None
         yield "the run's status", run.status, "finished"
         yield "the adapter's base", adapter.base, self.base.id
-        yield "the adapter's kind", adapter.kind, run.config.get("adapter", {}).get("kind")
+        yield "the adapter's kind", adapter.kind, trained_kind(run.config.get("adapter", {}))
         yield "the dataset's base", self.dataset.base, self.base.id
         yield "the dataset's project", self.dataset.project, run.project
         yield "the evaluation's project", evaluation.project, run.project

@@ -6,11 +6,16 @@ foundations are equal. Knows no process and no file.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from tuneward.domain.run import Adapter
+from tuneward.modeling.config import Quantisation
 
-Quantisation = Literal["none", "nf4"]
+_TOLD: Final[dict[Quantisation, str]] = {
+    "none": "",
+    "nf4": " in four bits (NF4)",
+    "nf4-all": " in four bits (NF4), embedding and head too",
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class Foundation:
 
     Attributes:
         model: digest of the model's artefact tree: a base's, or that of a run that trained every weight.
-        quantisation: ``nf4`` where its linear layers are kept in four bits, else ``none``.
+        quantisation: what of it is kept in four bits.
     """
 
     model: str
@@ -30,15 +35,15 @@ class Foundation:
         """What serves ``adapter``: its base as it was while it trained, or, where every weight was trained, itself."""
         if adapter.kind == "full":
             return cls(adapter.id)
-        return cls(adapter.base, "nf4" if adapter.kind == "qlora" else "none")
+        return cls(adapter.base, adapter.quantisation)
 
     def __str__(self) -> str:
-        return f"{self.model[:12]}{' in four bits (NF4)' if self.quantisation == 'nf4' else ''}"
+        return f"{self.model[:12]}{_TOLD[self.quantisation]}"
 
     @property
     def file_name(self) -> str:
         """A short name for files of an engine that holds it."""
-        return self.model[:12] + ("-nf4" if self.quantisation == "nf4" else "")
+        return self.model[:12] + ("" if self.quantisation == "none" else f"-{self.quantisation}")
 
 
 def loads_adapter(adapter: Adapter) -> bool:

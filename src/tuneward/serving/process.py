@@ -41,7 +41,7 @@ class EngineProcess:
         adapters_root: the only folder from which the engine may load adapters.
         log_file: receives everything that the engine prints; appended to.
         precision: ``auto | bf16 | fp32``.
-        quantisation: ``nf4`` for a base whose linear layers are kept in four bits, else ``none``.
+        quantisation: what of the base is kept in four bits; see :class:`tuneward.serving.foundation.Foundation`.
         max_rows: most answers decoded at the same time.
         start_seconds: how long loading the base may take.
         command: program and first arguments.

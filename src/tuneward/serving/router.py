@@ -48,7 +48,7 @@ class Engine:
         manage: loads and unloads its adapters.
         answer: answers through it.
         precision: the number format in which it computes.
-        quantisation: ``nf4`` where its base's linear layers are kept in four bits, else ``none``.
+        quantisation: what of the base is kept in four bits; see :class:`tuneward.serving.foundation.Foundation`.
     """
 
     manage: EngineClient

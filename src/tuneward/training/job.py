@@ -15,6 +15,7 @@ from tuneward.modeling.adapter_files import SCORE
 from tuneward.modeling.base_model import Precision, best_precision, load_base
 from tuneward.modeling.generate import context_tokens
 from tuneward.modeling.machine import threads
+from tuneward.modeling.quantised_ends import why_whole
 from tuneward.modeling.scoring import scoring_class
 from tuneward.modeling.whole_model import complete
 from tuneward.training.allocator import keep_freed_memory
@@ -246,6 +247,8 @@ def train(
     if (short := sum(sum(map(len, step.windows)) < group.size for step in ready.steps)) > 0:
         told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
         emit({"event": "note", "text": told})
+    if job.config.adapter.quantise_embeddings and (told := why_whole(ready.model)):
+        emit({"event": "note", "text": f"not kept in four bits: {told}"})
     job.folder.mkdir(parents=True, exist_ok=True)
     emit = Estimating(emit, model=ready.model, rows=ready.rows, steps=ready.steps, config=job.config, group=group)
     tracked = Tracked(emit, [] if group.rank else make_trackers(job.config, job.folder))

@@ -27,7 +27,7 @@ class Both(Generic[T]):
         base: the base's; kept in four bits where the adapter was trained beside such a one.
         tuned: the tuned model's.
         precision: in which both computed.
-        quantisation: ``nf4`` where the base's linear layers were kept in four bits, else ``none``.
+        quantisation: what of the base is kept in four bits; see :class:`tuneward.serving.foundation.Foundation`.
     """
 
     base: T

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuneward.domain.approval import Approval
 from tuneward.domain.dataset import Dataset
-from tuneward.domain.run import Adapter, Run
+from tuneward.domain.run import Adapter, Run, trained_kind
 from tuneward.errors import DataError, Fault, GovernanceError, TrainingError
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
@@ -232,7 +232,7 @@ def measured_text(event: Mapping[str, Any]) -> str:
 def _take_in(workspace: Workspace, run: Run, *, base_id: str, figures: Mapping[str, Any]) -> tuple[Run, Adapter]:
     """Store adapter and curve by digest and commit the finished run."""
     folder = workspace.site.run_folder(run.id)
-    artifacts, kind = workspace.site.artifacts, str(run.config["adapter"]["kind"])
+    artifacts, kind = workspace.site.artifacts, trained_kind(run.config["adapter"])
     adapter_id = artifacts.put_tree(folder / "adapter")
     finished = replace(
         run,

@@ -19,7 +19,7 @@ from tuneward.domain.approval import Approval
 from tuneward.domain.base import Base
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
-from tuneward.domain.run import Adapter, Run
+from tuneward.domain.run import Adapter, Run, trained_kind
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.errors import Fault, ProofError
 from tuneward.evaluation.gate import judge
@@ -269,8 +269,8 @@ class _Chain:
             faults.append(broken("run", run.id, "its adapter, base or dataset is not the version's"))
         if run.status != "finished":
             faults.append(broken("run", run.id, f"it is {run.status}, not finished"))
-        if run.config["adapter"]["kind"] != adapter.kind:
-            faults.append(broken("run", run.id, f"it trained {run.config['adapter']['kind']}, not {adapter.kind}"))
+        if (kind := trained_kind(run.config["adapter"])) != adapter.kind:
+            faults.append(broken("run", run.id, f"it trained {kind}, not {adapter.kind}"))
         if bool(run.config.get("start")) != bool(run.start):
             faults.append(broken("run", run.id, "its settings and its record differ on what it began with"))
         if run.curve:

@@ -86,12 +86,13 @@ def test_answers_the_official_client_and_ends_when_its_input_closes(started):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs the extra qlora")
-def test_a_base_in_four_bits_gives_other_numbers_and_says_so(started, base_folder):
-    engine = started("--precision", "fp32", "--quantisation", "nf4")
-    assert engine.first["quantisation"] == "nf4"
+@pytest.mark.parametrize("kept", ["nf4", "nf4-all"])
+def test_a_base_in_four_bits_gives_other_numbers_and_says_so(started, base_folder, kept):
+    engine = started("--precision", "fp32", "--quantisation", kept)
+    assert engine.first["quantisation"] == kept
     asked = {"logprobs": True, "top_logprobs": 1, "max_tokens": 1}
     first = ask(engine.client(), **asked).choices[0].logprobs.content[0].top_logprobs[0].logprob
-    model, chat = load_base(base_folder, precision="fp32", quantisation="nf4"), Chat.load(base_folder)
+    model, chat = load_base(base_folder, precision="fp32", quantisation=kept), Chat.load(base_folder)
     ids = chat.prompt_ids([Message("user", "the road")])
     layout = PackedDocuments((len(ids),))
     with torch.no_grad():

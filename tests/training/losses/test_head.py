@@ -1,9 +1,11 @@
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tuneward.modeling.base_model import OutputHead
-from tuneward.training.losses.head import chunk_rows, token_log_probs
+from tuneward.modeling.quantisation import Nf4Matrix
+from tuneward.training.losses.head import chunk_rows, token_log_probs, whole_bytes
 
 ROWS, HIDDEN, VOCABULARY = 37, 24, 101
 
@@ -99,3 +101,47 @@ def test_without_gradient_nothing_is_kept():
     with torch.no_grad():
         found = token_log_probs(torch.randn(3, HIDDEN), torch.tensor([1, 2, 3]), head, chunk_bytes=1000)
     assert not found.requires_grad
+
+
+@pytest.mark.parametrize(("multiplier", "softcap", "bias"), [(1.0, None, False), (0.25, None, True), (2.0, 5.0, True)])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.02])
+def test_a_head_in_four_bits_is_its_dequantised_weight(share, multiplier, softcap, bias):
+    """Made whole where the memory of a chunk holds it, and in slices of the vocabulary where it does not."""
+    torch.manual_seed(3)
+    vocabulary, hidden = 1000, 128
+    kept, offset = Nf4Matrix(torch.randn(vocabulary, hidden)), torch.randn(vocabulary) if bias else None
+    room = int(share * vocabulary * hidden * 4)
+    assert bool(whole_bytes(kept, room)) == (share == 1.0)
+    targets = torch.tensor([0, 999, 5, 500, 501, 333, 7, 998])
+    weights = torch.randn(8)
+
+    def run(weight, chunk_bytes):
+        x = torch.randn(8, hidden, generator=torch.Generator().manual_seed(1)).requires_grad_(True)
+        head = OutputHead(weight, offset, multiplier, softcap)
+        found = token_log_probs(x, targets, head, chunk_bytes=chunk_bytes)
+        (found * weights).sum().backward()
+        with torch.no_grad():
+            assert torch.equal(token_log_probs(x, targets, head, chunk_bytes=chunk_bytes), found)
+        return found.detach(), x.grad
+
+    for mine, plain in zip(run(kept, room), run(kept.dequantise(), room), strict=True):
+        assert float((mine - plain).norm() / plain.norm()) < 1e-6
+
+
+def test_slices_hold_no_more_than_they_may():
+    """Neither the whole weight nor all logits are ever there."""
+    kept, room = Nf4Matrix(torch.randn(4096, 128)), 256 << 10
+    hidden = torch.randn(64, 128, requires_grad=True)
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            seen.extend(t.untyped_storage().nbytes() for t in (made,) if isinstance(t, torch.Tensor))
+            return made
+
+    with Watch():
+        token_log_probs(hidden, torch.arange(64), OutputHead(kept, None, 1.0, None), chunk_bytes=room)
+    held = kept.packed.numel()
+    assert max(size for size in seen if size != held) <= room
+    assert held < 4096 * 128

@@ -17,7 +17,7 @@ from tuneward.modeling import attention, lora, merge
 from tuneward.modeling.chat import Chat, Example
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.packed import PackedDocuments
-from tuneward.modeling.quantisation import Nf4Linear
+from tuneward.modeling.quantisation import Nf4Linear, Nf4Matrix
 from tuneward.training import batches, loop
 from tuneward.training.losses import dpo, head, ipo, orpo, simpo
 from tuneward.training.losses.cross_entropy import CrossEntropy
@@ -313,6 +313,12 @@ def quantised_base_is_merged(patch):
 def four_bits_dequantised_wrongly(patch):
     pytest.importorskip("bitsandbytes")
     scaled(patch, Nf4Linear, "dequantise", 1.5)
+
+
+@mutation("four bits")
+def rows_in_four_bits_made_whole_wrongly(patch):
+    pytest.importorskip("bitsandbytes")
+    scaled(patch, Nf4Matrix, "rows", 1.5)
 
 
 def saved_otherwise(patch, change):

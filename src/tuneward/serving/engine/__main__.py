@@ -17,9 +17,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tuneward.errors import Fault, ServingError, TunewardError
+from tuneward.modeling.config import Quantisation
 from tuneward.settings import silence
 
 KEY_VARIABLE = "TUNEWARD_ENGINE_KEY"

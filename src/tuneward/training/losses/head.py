@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from tuneward.modeling.base_model import OutputHead
+from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.pointwise import head_scores
 from tuneward.modeling.quantisation import Nf4Matrix
 from tuneward.modeling.quantised_ends import slices
 
@@ -44,13 +46,25 @@ def token_log_probs(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk_
     rows = chunk_rows(head, hidden.dtype, chunk_bytes)
     trained = head.weight.requires_grad or (head.bias is not None and head.bias.requires_grad)
     if trained and torch.is_grad_enabled():
-        return cast(Tensor, _TrainedHead.apply(hidden, head.weight, head.bias, targets, head, rows))
+        return cast(Tensor, _TrainedHead.apply(hidden, _plain(head), head.bias, targets, head, rows))
     return cast(Tensor, _FrozenHead.apply(hidden, targets, head, rows))
 
 
 def chunk_rows(head: OutputHead, dtype: torch.dtype, chunk_bytes: int) -> int:
-    """Rows whose logits, in their own type and twice in fp32, fit into ``chunk_bytes``; at least one."""
-    return max(1, chunk_bytes // (head.weight.shape[0] * (dtype.itemsize + 8)))
+    """Rows whose logits fit into ``chunk_bytes``; at least one."""
+    return max(1, chunk_bytes // (head.weight.shape[0] * logit_bytes(head, dtype)))
+
+
+def logit_bytes(head: OutputHead, dtype: torch.dtype) -> int:
+    """What one logit takes: kernels work in its place; without them it stands there twice in fp32 as well."""
+    return dtype.itemsize if _is_compiled(head, dtype) else dtype.itemsize + 8
+
+
+def _is_compiled(head: OutputHead, dtype: torch.dtype) -> bool:
+    plain, weight = head.softcap is None and head.multiplier == 1.0, head.weight
+    if isinstance(weight, Nf4Matrix):  # as it will be when it is made whole
+        weight = torch.empty((1, 1), dtype=weight.dtype, device=weight.device)
+    return plain and dtype is weight.dtype and weight.is_contiguous() and fits(weight)
 
 
 def whole_bytes(weight: Tensor | Nf4Matrix, chunk_bytes: int) -> int:
@@ -59,10 +73,14 @@ def whole_bytes(weight: Tensor | Nf4Matrix, chunk_bytes: int) -> int:
     return made if made <= chunk_bytes else 0
 
 
+def _plain(head: OutputHead) -> Tensor:
+    assert isinstance(head.weight, Tensor), "one in four bits is made whole before, or goes in slices"
+    return head.weight
+
+
 def _scores(part: Tensor, head: OutputHead) -> tuple[Tensor, Tensor | float]:
     """Log-probabilities (rows, vocabulary) in fp32, and the slope of logits against the bare product."""
-    assert isinstance(head.weight, Tensor), "made whole, or not asked for here"
-    logits, slope = _logits(part, head.weight, head.bias, head)
+    logits, slope = _logits(part, _plain(head), head.bias, head)
     return torch.log_softmax(logits, dim=-1, dtype=torch.float32), slope
 
 
@@ -89,14 +107,20 @@ class _FrozenHead(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: OutputHead, rows: int) -> Tensor:
         found = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        gradient, weight = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None, _plain(head)
         for start in range(0, hidden.shape[0], rows):
             at = slice(start, start + rows)
+            if _is_compiled(head, hidden.dtype):
+                logits = torch.nn.functional.linear(hidden[at], weight, head.bias)
+                found[at] = head_scores(logits, targets[at], turn=gradient is not None)
+                if gradient is not None:
+                    torch.mm(logits, weight, out=gradient[at])
+                continue
             goal = targets[at, None]
             scores, slope = _scores(hidden[at], head)
             found[at] = scores.gather(1, goal)[:, 0]
             if gradient is not None:
-                gradient[at] = torch.mm(_turn(scores, goal, slope).to(hidden.dtype), cast(Tensor, head.weight))
+                gradient[at] = torch.mm(_turn(scores, goal, slope).to(hidden.dtype), weight)
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return found
@@ -123,21 +147,25 @@ class _SlicedHead(torch.autograd.Function):
             part, goal = hidden[at], targets[at]
             # bytes for a token of a slice: its row of the weight, and its logits of all rows
             slice_bytes = room * of_token // (of_token + part.shape[0] * of_row)
-            total = torch.full((part.shape[0],), -torch.inf, device=hidden.device)
-            wanted = torch.zeros_like(total)
+            highest = torch.full((part.shape[0],), -torch.inf, device=hidden.device)
+            total, wanted = torch.zeros_like(highest), torch.zeros_like(highest)
             for tokens, weight in slices(head.weight, slice_bytes):
                 logits, _ = _logits(part, weight, _of(head.bias, tokens), head)
                 inside, place = _inside(goal, tokens)
                 wanted = torch.where(inside, logits.gather(1, place)[:, 0].float(), wanted)
-                total = torch.logaddexp(total, logits.float().logsumexp(-1))
-            found[at] = wanted - total
+                raised = torch.maximum(highest, logits.amax(-1).float())
+                added = logits.float().sub_(raised[:, None]).exp_().sum(-1)
+                total = total * (highest - raised).exp() + added
+                highest = raised
+            total = total.log()  # apart from the highest logit, beside which it would lose its last digits
+            found[at] = (wanted - highest) - total
             if gradient is None:
                 continue
             summed = torch.zeros(part.shape, dtype=torch.float32, device=hidden.device)
             for tokens, weight in slices(head.weight, slice_bytes):
                 logits, slope = _logits(part, weight, _of(head.bias, tokens), head)
                 inside, place = _inside(goal, tokens)
-                turn = logits.float().sub_(total[:, None]).exp_().neg_()
+                turn = logits.float().sub_(highest[:, None]).sub_(total[:, None]).exp_().neg_()
                 turn.scatter_add_(1, place, inside[:, None].float())
                 turn = turn if isinstance(slope, float) and slope == 1.0 else turn.mul_(slope)
                 summed += torch.mm(turn.to(hidden.dtype), weight)

@@ -14,12 +14,14 @@ from transformers import PreTrainedModel
 
 from tuneward.errors import MachineError, ModelError
 from tuneward.modeling.adapter_files import load_adapter
-from tuneward.modeling.base_model import hidden_states, load_base
+from tuneward.modeling.base_model import OutputHead, hidden_states, load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.lora import LoraLinear, set_weights, weights_of
 from tuneward.modeling.merge import Merged
-from tuneward.modeling.quantisation import Nf4Linear
+from tuneward.modeling.quantisation import BLOCK, Nf4Linear, Nf4Matrix
+from tuneward.modeling.quantised_ends import Nf4Embedding
 from tuneward.training.batches import Window
+from tuneward.training.losses.head import token_log_probs
 from tuneward.training.selfcheck.statement import (
     GRADIENTS,
     VALUES,
@@ -37,6 +39,9 @@ from tuneward.training.trainable import FullTrainable, LoraTrainable
 #: What one rounding of a weight may change, relative; in fp32 also the order of the sum.
 ROUNDING = {torch.bfloat16: 1.01 * 2.0**-8, torch.float16: 1.01 * 2.0**-11, torch.float32: 2.0**-20}
 REFUSED = "TW-BASE-039"
+
+#: Tokens of an embedding that is put into four bits.
+MOST_ROWS = 4096
 
 
 def lora(subject: Subject) -> Measured:
@@ -145,7 +150,33 @@ def four_bits(subject: Subject) -> Measured:
     lost = (layer.dequantise() - first.base.weight).norm() / first.base.weight.norm()
     if not 0.01 < lost < 0.2:  # NF4 on a bell curve: about a tenth
         return Measured(float(lost), subject.few.on, 0.2, detail="the weight in four bits is not the base's")
-    return Measured(distance(results[0], results[1]), subject.few.on, VALUES)
+    return worst(
+        (distance(results[0], results[1]), VALUES, "numbers of a layer"),
+        (_ends_in_four_bits(subject), VALUES, "numbers of embedding or head"),
+        on=subject.few.on,
+    )
+
+
+def _ends_in_four_bits(subject: Subject) -> float:
+    """Rows looked up, log-probabilities and their gradients, of a head made whole and of one in slices."""
+    model, draw = subject.few.model, torch.Generator().manual_seed(6)
+    weight = cast(Any, model.get_input_embeddings()).weight.detach()[:MOST_ROWS]
+    wide = torch.nn.functional.pad(weight, (0, -weight.shape[1] % BLOCK))  # whole blocks
+    kept = Nf4Matrix(wide)
+    plain = kept.dequantise()
+    ids = torch.randint(0, kept.out_features, (7,), generator=draw)
+    if not torch.equal(Nf4Embedding(kept)(ids), plain[ids]):
+        return math.inf
+    start = torch.randn(7, kept.in_features, generator=draw)
+    results: list[dict[str, Tensor]] = []
+    heads = (OutputHead(plain, None, 1.0, None), OutputHead(kept, None, 1.0, None))
+    room = plain.numel() * plain.element_size()
+    for head, chunk in ((heads[0], room), (heads[1], room), (heads[1], room // 8)):
+        states = start.clone().requires_grad_(True)
+        values = token_log_probs(states, ids, head, chunk_bytes=chunk)
+        (gradient,) = torch.autograd.grad(values.sum(), states)
+        results.append({"log-probabilities": values.detach(), "gradient": gradient})
+    return max(distance(found, results[0]) for found in results[1:])
 
 
 def adapter_reloaded(subject: Subject) -> Measured:
@@ -236,8 +267,8 @@ STATEMENTS: dict[str, Statement] = {
         lora,
     ),
     "four bits": Statement(
-        "A layer in four bits is its dequantised weight.",
-        "output and gradients of a layer in NF4 with an adapter, against a plain layer with the same weight",
+        "What is kept in four bits computes as its dequantised weight.",
+        "output and gradients of a layer, rows of an embedding, log-probabilities of a head in NF4, against plain ones",
         four_bits,
     ),
     "merged": Statement(
