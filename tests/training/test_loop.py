@@ -150,6 +150,39 @@ def test_stopped_and_gone_on_equals_uninterrupted(base, rows_by_objective, tmp_p
         assert losses[0] == losses[1]
 
 
+def test_gone_on_with_smaller_windows_it_ends_at_the_same_weights_and_says_which_steps_had_which(base, rows, tmp_path):
+    settings, folder, told = {"epochs": 3}, tmp_path / "changed", []
+    whole, finished = run_all(base, rows, tmp_path / "whole", window_tokens=300, **settings)
+
+    def go_on(steps, **changed):
+        loop, _ = make_loop(base, rows, folder, batch_tokens=300, **settings | changed)
+        loop.emit = lambda event: told.append(event["text"]) if event["event"] == "note" else None
+        loop.stop = lambda: loop.done == steps
+        loop.run(lambda upto: Curve(folder / "curve.jsonl", upto=upto))
+        return loop
+
+    folder.mkdir()
+    assert go_on(2, window_tokens=300).counters.settings_by_step() is None
+    assert go_on(2, window_tokens=200).done == 2  # no step runs with it
+    go_on(4, window_tokens=100)
+    assert go_on(5, window_tokens=100).counters.resumed == 2  # of the second nothing was kept: it did nothing
+    loop = go_on(-1, window_tokens=100, recompute=True)
+    assert loop.done == len(loop.steps) == len(finished.steps) > 5
+    again = {name: p.detach() for name, p in loop.parameters.items()}
+    assert not all(torch.equal(again[name], whole[name]) for name in whole)
+    assert all(float((again[name] - whole[name]).norm() / whole[name].norm()) < 1e-3 for name in whole)
+    assert told == [
+        "from step 3 on with window_tokens 200, up to there with window_tokens 300: same losses, other bits",
+        "from step 3 on with window_tokens 100, up to there with window_tokens 300: same losses, other bits",
+        "from step 6 on with recompute true, up to there with recompute false: same losses, other bits",
+    ]
+    assert loop.counters.settings_by_step() == (
+        "steps 1 to 2: window_tokens 300, head_memory_mib 64, recompute false; "
+        "steps 3 to 5: window_tokens 100, head_memory_mib 64, recompute false; "
+        "steps 6 to the last: window_tokens 100, head_memory_mib 64, recompute true"
+    )
+
+
 def test_the_loss_falls(base, tmp_path):
     rows = rows_of(base, write_rows(tmp_path / "train.jsonl", 60))
     _, loop = run_all(base, rows, tmp_path, epochs=8, learning_rate=1e-2, adapter={"rank": 8})

@@ -46,6 +46,10 @@ class Run:
     start: str | None = later(None)
 
 
+#: How the folder of a checkpoint begins, in the folder ``checkpoints`` of its run's scratch folder.
+CHECKPOINT = "step-"
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """State from which a run goes on bit for bit.

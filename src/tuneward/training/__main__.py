@@ -145,11 +145,12 @@ def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
     Raises:
         TunewardError: no such site or run, or its dataset or base is not in the artefact store.
     """
+    from tuneward.digests import digest_value
     from tuneward.domain.dataset import Dataset
     from tuneward.domain.run import Run
     from tuneward.storage import repository
     from tuneward.storage.site import Site
-    from tuneward.training.config import TrainingConfig
+    from tuneward.training.config import TrainingConfig, what_of
     from tuneward.training.job import Job
 
     site = Site.open(site_folder)
@@ -165,7 +166,9 @@ def find_job(site_folder: Path, run_id: str) -> tuple[Any, Path]:
         base_name=run.base,
         config=validate(run.config, TrainingConfig),
         folder=site.run_folder(run.id),
-        inputs_digest=run.inputs_digest,
+        inputs_digest=digest_value(
+            {"dataset": run.dataset, "base": run.base, "start": run.start, "training": what_of(run.config)}
+        ),
         start=site.artifacts.tree(run.start) if run.start else None,
         start_name=run.start,
         held_out=site.artifacts.tree(dataset.tree) / "test.jsonl",

@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tuneward.digests import digest_file, digest_value
-from tuneward.domain.run import Checkpoint
+from tuneward.domain.run import CHECKPOINT, Checkpoint
 from tuneward.errors import Fault, TrainingError
 
 STATE_FILE, NOTE_FILE = "state.safetensors", "checkpoint.json"
-STEP, BEST = "step-", "best-"
+STEP, BEST = CHECKPOINT, "best-"
 KEPT = 2
 
 

@@ -3,13 +3,24 @@
 Place on the road: validated with the project, frozen into the Run as canonical JSON with its digest. Loads no torch.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from tuneward.configuration import Section
 from tuneward.modeling.config import AdapterConfig
+
+#: Settings that decide how a run is computed and not what: sums come in another order, dropout and NEFTune draw other
+#: numbers, and that is all. An interrupted run goes on with others of them.
+COMPUTED_BY = ("window_tokens", "head_memory_mib", "recompute")
+HOW = (*COMPUTED_BY, "processes", "checkpoint_seconds", "tracking")
+
+
+def what_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run, canonical, without those that decide how it is computed."""
+    return {name: value for name, value in settings.items() if name not in HOW}
 
 
 class PreferenceConfig(Section):
@@ -148,7 +159,8 @@ class TrainingConfig(Section):
 
     window_tokens: int = Field(default=1024, ge=1)
     """Tokens that pass through the model at once; never more than ``batch_tokens`` where that counts. More needs more
-    memory, the result is the same but for what dropout and NEFTune draw."""
+    memory, the result is the same but for what dropout and NEFTune draw. An interrupted run goes on with another number
+    (``tuneward train --resume``), and says so."""
 
     loss_on: Literal["answers", "all"] = "answers"
     """Which tokens of a conversation are learned (method ``sft``): those of the assistant's answers, or all."""

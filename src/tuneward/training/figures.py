@@ -22,6 +22,7 @@ def figures_of(loop: Loop, plan: Plan, *, rows: int, losses: tuple[float, float]
         losses: the first, and the mean of the last.
     """
     counters = loop.counters
+    by_step = counters.settings_by_step()
     return {
         "steps": loop.done,
         "rows": rows,
@@ -39,4 +40,5 @@ def figures_of(loop: Loop, plan: Plan, *, rows: int, losses: tuple[float, float]
         "device": plan.device,
         "threads": torch.get_num_threads(),
         "processes": loop.group.size,
+        **({} if by_step is None else {"settings_by_step": by_step}),
     }

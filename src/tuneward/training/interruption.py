@@ -33,7 +33,7 @@ def memory_explained(what: str, windows: Sequence[Sequence[int]]) -> Iterator[No
         if not out_of_memory:
             raise
         told = f"{what} in {len(windows)} windows did not fit"
-        cure = "lower training.window_tokens; the same losses need less memory, in a new run"
+        cure = "lower training.window_tokens, then `tuneward train --resume`: the same losses need less memory"
         if all(len(window) == 1 for window in windows):
             cure = "each of its windows is one row: leave out or split long rows, or take a machine with more memory"
         raise TrainingError(Fault("TW-TRAIN-006", told, "training.window_tokens", cure)) from error

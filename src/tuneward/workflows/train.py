@@ -1,5 +1,6 @@
 """Step 4: start, follow and, after an interruption, go on with a run; take in the adapter that it leaves."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 from tuneward.domain.approval import Approval
 from tuneward.domain.dataset import Dataset
-from tuneward.domain.run import Adapter, Run, trained_kind
+from tuneward.domain.run import CHECKPOINT, Adapter, Run, trained_kind
 from tuneward.errors import DataError, Fault, GovernanceError, TrainingError
 from tuneward.governance.change import change, permit
 from tuneward.ids import new_id
@@ -16,6 +17,7 @@ from tuneward.progress import SILENT, Progress
 from tuneward.storage.database import now
 from tuneward.storage.lineage import Ref
 from tuneward.storage.repository import get, latest, sift
+from tuneward.training.config import HOW, what_of
 from tuneward.workflows.approve import decide
 from tuneward.workflows.child import follow
 from tuneward.workflows.plan_text import estimate_text, memory_text, plan_text
@@ -74,6 +76,8 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
         with workspace.site.database.read() as c:
             unfinished = latest(c, Run, project=workspace.project.project, inputs_digest=inputs, status="running")
         if resume and unfinished is None:
+            unfinished = gone_on_with(workspace, base=base.id, dataset=dataset.id, start=road.start)
+        if resume and unfinished is None:
             raise nothing_to_resume(workspace, road)
         if road.run and road.run.adapter and not workspace.site.artifacts.check(road.run.adapter):
             with workspace.site.database.read() as c:
@@ -84,8 +88,15 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
             keep(workspace, road.start)
         workspace.site.sweep_cache(_current_datasets(workspace))
         if unfinished:
-            run = replace(unfinished, approval=approval.id if approval else None)
-            progress.say(f"going on with {run.id}, which was interrupted")
+            run = replace(
+                unfinished,
+                approval=approval.id if approval else None,
+                config=workspace.project.training.canonical(),
+                inputs_digest=inputs,
+                status="running",
+                finished_at=None,
+            )
+            progress.say(f"going on with {run.id}, which was interrupted{changed_text(unfinished, run)}")
         else:
             run = Run(
                 id=new_id("run"),
@@ -111,9 +122,39 @@ def train(workspace: Workspace, *, resume: bool = False, progress: Progress = SI
                 c.link(Ref("adapter", run.start), run)
                 c.note(start=run.start)
             c.note(inputs=inputs, scope=digest_of_scope(approval), resumed=unfinished is not None)
+            if unfinished and unfinished.inputs_digest != inputs:
+                c.note(inputs_before=unfinished.inputs_digest)
         figures = _follow(workspace, run, progress=progress)
         run, adapter = _take_in(workspace, run, base_id=base.id, figures=figures)
     return TrainResult(run=run, adapter=adapter, resumed=unfinished is not None, reused=False)
+
+
+def gone_on_with(workspace: Workspace, *, base: str, dataset: str, start: str | None) -> Run | None:
+    """The newest run that has a checkpoint, did not finish, and trains what the project asks for.
+
+    Its settings may differ in what decides only how it is computed, such as ``window_tokens``; see ``config.HOW``.
+    """
+    with workspace.site.database.read() as c:
+        runs = [latest(c, Run, project=workspace.project.project, status=status) for status in ("running", "failed")]
+    wanted = (base, dataset, start, what_of(workspace.project.training.canonical()))
+    found = [
+        run
+        for run in runs
+        if run is not None
+        and (run.base, run.dataset, run.start, what_of(run.config)) == wanted
+        and any((workspace.site.run_folder(run.id) / "checkpoints").glob(f"{CHECKPOINT}*"))
+    ]
+    return max(found, key=lambda run: run.started_at, default=None)
+
+
+def changed_text(before: Run, after: Run) -> str:
+    """By which settings a run goes on that it did not begin with; empty where it has the same."""
+    changed = [
+        f"{name} {json.dumps(after.config[name])} in the place of {json.dumps(before.config[name])}"
+        for name in HOW
+        if name != "tracking" and before.config[name] != after.config[name]
+    ]
+    return f", with {', '.join(changed)}" if changed else ""
 
 
 def _current_datasets(workspace: Workspace) -> set[str]:
