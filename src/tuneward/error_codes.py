@@ -65,7 +65,6 @@ CODES: dict[str, str] = {
     "TW-TRAIN-013": "a training setting has no effect with the chosen method or loss",
     "TW-TRAIN-040": "there is no interrupted run to go on with",
     "TW-TRAIN-041": "holding rows out leaves none to train on",
-    "TW-TRAIN-042": "sample answers cannot be made while several processes hold the model in parts",
     "TW-TRAIN-043": "the optimizer does not work on this device",
     "TW-TRAIN-044": "the model's layers cannot be computed again one by one",
     # engine -------------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ FULL = {"adapter": {"kind": "full"}}
 KTO = {"method": "dpo", "preference": {"loss": "kto", "beta": 0.3}, "learning_rate": 3e-4}
 DROPPED = {"adapter": {"rank": 4, "dropout": 0.1}, "checkpoint_seconds": 0.02, "epochs": 3}
 
-WATCHED = {"validation": {"fraction": 0.25, "every_steps": 1}, "recompute": True, "weight_decay": 0.1}
+HELD_OUT = {"fraction": 0.25, "every_steps": 1, "samples": 3, "sample_tokens": 6}
+WATCHED = {"validation": HELD_OUT, "recompute": True, "weight_decay": 0.1}
 
 #: Run → kind of rows, base, settings.
 RUNS = {
@@ -166,6 +167,9 @@ def test_what_is_held_out_is_measured_as_by_one_process(one, two, name):
         assert mine.loss == pytest.approx(other.loss, rel=1e-4)
         assert (mine.step, mine.best) == (other.step, other.best)
     assert ours[0].loss == pytest.approx(theirs[0].loss, rel=1e-6)
+    answers = [(place / name / "samples.jsonl").read_text() for place in (two, one(name).parent)]
+    assert answers[0] == answers[1]
+    assert len(answers[0].splitlines()) == 3 * len(ours)
     best = max(found.step for found in ours if found.best)
     assert (two / name / "checkpoints" / f"best-{best:08d}").is_dir()
     assert list((two / name / "tensorboard").iterdir())

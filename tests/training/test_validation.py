@@ -17,7 +17,6 @@ from tuneward.training import checkpoint
 from tuneward.training.batches import fill_windows
 from tuneward.training.config import TrainingConfig
 from tuneward.training.curve import Curve
-from tuneward.training.held_out import refuse_samples_in_parts
 from tuneward.training.job import Job, train
 from tuneward.training.reference import add_reference
 from tuneward.training.samples import prompt_and_answer, with_room
@@ -296,11 +295,3 @@ def test_no_content_of_rows_leaves_through_events(base, tmp_path):
     texts = [json.loads(line)["prompt"] for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
     assert texts
     assert not any(text in json.dumps(events) for text in texts)
-
-
-def test_samples_of_a_model_in_parts_are_refused():
-    config = TrainingConfig(validation={"fraction": 0.1, "samples": 2})
-    refuse_samples_in_parts(config, processes=1)
-    refuse_samples_in_parts(TrainingConfig(validation={"fraction": 0.1}), processes=2)
-    with pytest.raises(TrainingError, match="TW-TRAIN-042"):
-        refuse_samples_in_parts(config, processes=2)

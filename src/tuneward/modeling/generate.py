@@ -7,9 +7,10 @@ sampling, no text and no requests: the caller appends the next token to ``row.id
 """
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +25,25 @@ from tuneward.modeling.context import longest_row
 PREFILL_TOKENS = 512
 #: A shorter common beginning is computed again rather than copied.
 SHARED_TOKENS = 32
+
+
+#: In which no gradient is made.
+Quiet = Callable[[], AbstractContextManager[None]]
+
+
+class Answering(Protocol):
+    """What gives logits: a model as ``base_model.load_base`` makes it, or what stands for one that lies in parts."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    def config(self) -> Any:
+        """As transformers made it."""
+
+    def __call__(self, **inputs: Any) -> Any:
+        """What transformers' model answers."""
 
 
 @dataclass(eq=False)
@@ -54,19 +74,21 @@ class Decoder:
         bank: adapters on that model; None for none.
         prefill_tokens: most prompt tokens per step; one prompt may be spread over several steps.
         share_prefixes: rows copy the keys of a beginning that another row of the same adapter already has.
+        quiet: in which the model is asked; ``torch.no_grad`` where what it makes meanwhile must serve training too.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | Answering,
         *,
         bank: AdapterBank | None = None,
         prefill_tokens: int = PREFILL_TOKENS,
         share_prefixes: bool = True,
+        quiet: Quiet = torch.inference_mode,
     ) -> None:
         self._model: Any = model
         self._bank = bank
-        self._prefill_tokens, self._share = prefill_tokens, share_prefixes
+        self._prefill_tokens, self._share, self._quiet = prefill_tokens, share_prefixes, quiet
         self._cache = KeyValueCache(model.device)
         self.rows: list[Row] = []
         row = self.join([0])
@@ -94,19 +116,22 @@ class Decoder:
         self.rows.append(row)
         return row
 
-    @torch.inference_mode()
     def leave(self, row: Row) -> None:
         """The row ends; its memory is free."""
         self.rows.remove(row)
-        self._cache.leave(row.cached)
+        with self._quiet():
+            self._cache.leave(row.cached)
 
-    @torch.inference_mode()
     def step(self) -> tuple[list[Row], Tensor]:
         """Run the model once over what it has not seen.
 
         Returns:
             The rows whose tokens it has now all seen, and their logits (rows, vocabulary) in the model's type.
         """
+        with self._quiet():
+            return self._step()
+
+    def _step(self) -> tuple[list[Row], Tensor]:
         chosen = self._choose()
         if not chosen:
             return [], torch.empty(0, 0)
@@ -178,7 +203,7 @@ def _common(row: Row, other: Row, limit: int) -> int:
 
 
 def generate(
-    model: PreTrainedModel,
+    model: PreTrainedModel | Answering,
     prompts: Sequence[Sequence[int]],
     *,
     max_tokens: int,
@@ -186,6 +211,8 @@ def generate(
     bank: AdapterBank | None = None,
     adapters: Sequence[LoadedAdapter | None] | None = None,
     max_rows: int = 64,
+    quiet: Quiet = torch.inference_mode,
+    agree: Callable[[list[int]], list[int]] = lambda tokens: tokens,
 ) -> list[list[int]]:
     """Greedy answers to ``prompts`` in their order, without the ids that end them.
 
@@ -197,8 +224,10 @@ def generate(
         bank: adapters on the model.
         adapters: adapter per prompt; None for the base everywhere.
         max_rows: rows at once.
+        quiet: see :class:`Decoder`.
+        agree: is given each step's tokens and says which are taken; processes that answer together take the same.
     """
-    decoder = Decoder(model, bank=bank)
+    decoder = Decoder(model, bank=bank, quiet=quiet)
     answers: list[list[int]] = [[] for _ in prompts]
     waiting = list(range(len(prompts)))[::-1]
     running: dict[Row, int] = {}
@@ -208,7 +237,7 @@ def generate(
             row = decoder.join(prompts[index], adapter=adapters[index] if adapters is not None else None)
             running[row] = index
         rows, logits = decoder.step()
-        tokens = logits.max(dim=-1).indices.tolist() if rows else []  # argmax is five times slower in bf16
+        tokens = agree(logits.max(dim=-1).indices.tolist() if rows else [])  # argmax is five times slower in bf16
         for row, token in zip(rows, tokens, strict=True):
             answer = answers[running[row]]
             if token not in stop_ids:
@@ -220,7 +249,7 @@ def generate(
     return answers
 
 
-def context_tokens(model: PreTrainedModel) -> int:
+def context_tokens(model: PreTrainedModel | Answering) -> int:
     """Most tokens that a row may have; see :func:`tuneward.modeling.context.longest_row`.
 
     Raises:

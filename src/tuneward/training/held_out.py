@@ -10,10 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
-from tuneward.errors import Fault, TrainingError
-from tuneward.modeling.generate import context_tokens
+from tuneward.modeling.generate import Answering, context_tokens
 from tuneward.training.batches import Step, Window, fill_windows
 from tuneward.training.calibration import calibrate
 from tuneward.training.config import TrainingConfig
@@ -27,31 +25,22 @@ from tuneward.training.samples import Samples, Speaker, with_room
 from tuneward.training.validation import Validation, read_measured
 
 
-def refuse_samples_in_parts(config: TrainingConfig, *, processes: int) -> None:
-    """Refuse samples where several processes hold the model in parts, which the decoder does not put together.
-
-    Raises:
-        TrainingError: samples are asked for and there are several processes.
-    """
-    if config.validation.samples and processes > 1:
-        told = f"{processes} processes hold the model in parts, and samples need it whole"
-        cure = "set training.processes: 1, or samples: 0"
-        raise TrainingError(Fault("TW-TRAIN-042", told, "training.validation.samples", cure))
-
-
 def make_validation(
     held: Sequence[int],
     rows: Rows,
     steps: Sequence[Step],
     objective: Objective,
     *,
-    model: PreTrainedModel,
+    model: Answering,
     speaker: Speaker,
     config: TrainingConfig,
     folder: Path,
     group: Group,
 ) -> Validation | None:
-    """Validation over the rows of the numbers ``held``, with its samples; None where none are held out."""
+    """Validation over the rows of the numbers ``held``, with its samples; None where none are held out.
+
+    ``model`` is asked for samples; a group may hold it in parts; see :class:`tuneward.training.sharding.Asked`.
+    """
     if not held:
         return None
     wanted, samples = config.validation, None
@@ -60,7 +49,7 @@ def make_validation(
         asked = with_room(
             [rows[number] for number in held], wanted.samples, tokens=wanted.sample_tokens, context_tokens=room
         )
-        samples = Samples(asked, model, speaker, folder=folder, tokens=wanted.sample_tokens)
+        samples = Samples(asked, model, speaker, folder=folder, tokens=wanted.sample_tokens, group=group)
     return Validation(held, rows, steps, objective, config=config, folder=folder, samples=samples, group=group)
 
 

@@ -6,14 +6,14 @@ Place on the road: between the training process (or a notebook, or a test) and t
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from transformers import PreTrainedModel
 
 from tuneward.modeling.adapter_files import SCORE
 from tuneward.modeling.base_model import Precision, best_precision, load_base
-from tuneward.modeling.generate import context_tokens
+from tuneward.modeling.generate import Answering, context_tokens
 from tuneward.modeling.machine import threads
 from tuneward.modeling.quantised_ends import why_whole
 from tuneward.modeling.scoring import scoring_class
@@ -28,7 +28,7 @@ from tuneward.training.embedding_noise import EmbeddingNoise
 from tuneward.training.estimate import Estimating
 from tuneward.training.figures import figures_of
 from tuneward.training.fitting import plan_run, refuse_what_cannot_fit
-from tuneward.training.held_out import calibrated, make_validation, read_pairs, refuse_samples_in_parts, validated
+from tuneward.training.held_out import calibrated, make_validation, read_pairs, validated
 from tuneward.training.interruption import Stopped
 from tuneward.training.loop import Emit, Loop
 from tuneward.training.losses.objective import Objective
@@ -41,7 +41,7 @@ from tuneward.training.recompute import recompute
 from tuneward.training.reference import add_reference
 from tuneward.training.rows import Examples, Rows
 from tuneward.training.samples import Speaker
-from tuneward.training.sharding import States, states_of
+from tuneward.training.sharding import Asked, States, states_of
 from tuneward.training.start import make_trainable, share_trainable
 from tuneward.training.tokenising import read_rows
 from tuneward.training.tracking import Tracked, make_trackers
@@ -116,10 +116,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose model and rows are in memory, and that is known to fit; ``held`` are the numbers of rows held out."""
+    """A job whose model and rows are in memory, and that is known to fit.
+
+    ``asked`` is the model as samples ask it, ``held`` are the numbers of the rows held out.
+    """
 
     model: PreTrainedModel
     states: States
+    asked: Answering
     trainable: Trainable
     objective: Objective
     rows: Rows
@@ -163,7 +167,6 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) 
     config = job.config
     check_objective(config)
     require_optimizer(config, device, processes=group.size)
-    refuse_samples_in_parts(config, processes=group.size)
     precision: Precision = best_precision(device) if config.precision == "auto" else config.precision
     # what will be sharded never lies on one device whole; four-bit layers are made on the device, one at a time
     kept = config.adapter.quantisation
@@ -183,17 +186,20 @@ def prepare(job: Job, chat: Chat, *, device: str = "cpu", group: Group = ALONE) 
         if isinstance(objective, Reward) and job.held_out is not None:
             held_out = read_pairs(job.held_out, lambda file: _read(job, file, chat, model, objective), job.folder)
     learned, held = hold_out(rows.groups, fraction=config.validation.fraction, seed=config.seed)
+    states: States
     if isinstance(group, Workers):
-        trainable, states = share_trainable(model, config, group, start=job.start, precision=precision)
+        trainable, root = share_trainable(model, config, group, start=job.start, precision=precision)
+        states, asked = root.states, cast(Answering, Asked(root))
     else:
         trainable, states = make_trainable(model, config, start=job.start), states_of(model)
+        asked = cast(Answering, model)
     steps, plan, fitting = plan_run(
         model, trainable, objective, rows=rows, learned=learned, config=config, precision=precision, group=group
     )
     recompute(model, config.recompute)
     if config.neftune_alpha:
         EmbeddingNoise(model, config.neftune_alpha)
-    ready = Prepared(model, states, trainable, objective, rows, held, steps, plan, held_out)
+    ready = Prepared(model, states, asked, trainable, objective, rows, held, steps, plan, held_out)
     if group.size > 1:  # a window would have to be passed by all of them together
         return ready
     plan = probed(plan, ready.loop(job), fitting.footprint)
@@ -280,7 +286,7 @@ def _train(
         ready.rows,
         ready.steps,
         ready.objective,
-        model=ready.model,
+        model=ready.asked,
         speaker=chat,
         config=job.config,
         folder=job.folder,

@@ -1,7 +1,8 @@
 """Samples: what the model answers to a few held-out prompts while it learns.
 
 Place on the road: beside validation. Greedy answers through the engine's own decoder, as JSON lines in the run's
-folder. They hold content of rows: they go nowhere else, into no event and no tracker. Knows no loss.
+folder. They hold content of rows: they go nowhere else, into no event and no tracker. Several processes, each of which
+holds a part of the model, answer together, and rank 0 writes. Knows no loss.
 """
 
 import json
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from transformers import PreTrainedModel
+import torch
 
-from tuneward.modeling.generate import generate
+from tuneward.modeling.generate import Answering, generate
 from tuneward.storage.files import write_atomically
+from tuneward.training.distributed import ALONE, Group
 from tuneward.training.rows import IGNORED, Row
 
 FILE = "samples.jsonl"
@@ -42,11 +44,20 @@ class Samples:
         speaker: tokenizer and ends of answers.
         folder: the run's; receives ``samples.jsonl``.
         tokens: most tokens of an answer.
+        group: the processes that train together; each of them must ask.
     """
 
     def __init__(
-        self, rows: Sequence[Row], model: PreTrainedModel, speaker: Speaker, *, folder: Path, tokens: int
+        self,
+        rows: Sequence[Row],
+        model: Answering,
+        speaker: Speaker,
+        *,
+        folder: Path,
+        tokens: int,
+        group: Group = ALONE,
     ) -> None:
+        self.group = group
         self.model, self.speaker, self.path, self.tokens = model, speaker, folder / FILE, tokens
         self.names = [row.id for row in rows]
         self.parts = [prompt_and_answer(row) for row in rows]
@@ -54,7 +65,18 @@ class Samples:
     def answer(self, step: int) -> None:
         """Append one line per prompt: step, row, prompt, answer, and what the row itself answers."""
         prompts = [prompt for prompt, _ in self.parts]
-        answers = generate(self.model, prompts, max_tokens=self.tokens, stop_ids=self.speaker.stop_ids)
+        alone = self.group.size == 1
+        answers = generate(
+            self.model,
+            prompts,
+            max_tokens=self.tokens,
+            stop_ids=self.speaker.stop_ids,
+            # layers that are put together meanwhile stay as they are and are trained with
+            quiet=torch.inference_mode if alone else torch.no_grad,
+            agree=lambda tokens: tokens if alone else self.group.gather(tokens)[0],
+        )
+        if self.group.rank:
+            return
         with self.path.open("a", encoding="utf-8") as handle:
             for name, (prompt, wanted), said in zip(self.names, self.parts, answers, strict=True):
                 texts = {
@@ -64,7 +86,7 @@ class Samples:
                 handle.write(json.dumps({"step": step, "row": name, **texts}, ensure_ascii=False) + "\n")
 
     def cut(self, upto: int) -> None:
-        """Leave out what a resumed run answers again."""
+        """Leave out what a resumed run answers again; rank 0 alone asks."""
         kept = []
         if self.path.is_file():
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -53,6 +53,31 @@ class Sharded(nn.Module):
         return cast(Tensor, self(hidden_states, ids, layout))
 
 
+class Asked:
+    """A sharded model as the decoder calls it; every process must ask the same."""
+
+    def __init__(self, root: Sharded) -> None:
+        self._root = root
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._root.model.device
+
+    @property
+    def config(self) -> Any:
+        """The model's."""
+        return self._root.model.config
+
+    def __call__(self, **inputs: Any) -> Any:
+        """What the model answers."""
+        return self._root(_answer, inputs)
+
+
+def _answer(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Any:
+    return model(**inputs)
+
+
 def place_small(model: nn.Module, device: str) -> None:
     """Bring norms and biases, which stay whole beside a frozen base, to where the run computes."""
     for parameter in _small(model):

@@ -14,7 +14,7 @@ from tuneward.modeling.fused import fuse
 from tuneward.modeling.lora import LoraLinear, add_lora, set_weights
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import Workers
-from tuneward.training.sharding import ShardedTrainable, States, place_small, shard_frozen, shard_trained
+from tuneward.training.sharding import Sharded, ShardedTrainable, place_small, shard_frozen, shard_trained
 from tuneward.training.trainable import FullTrainable, LoraTrainable, Trainable
 
 
@@ -52,15 +52,15 @@ def _add_adapter(model: PreTrainedModel, config: TrainingConfig, start: Path | N
 
 def share_trainable(
     model: PreTrainedModel, config: TrainingConfig, workers: Workers, *, start: Path | None, precision: Precision
-) -> tuple[Trainable, States]:
+) -> tuple[Trainable, Sharded]:
     """The same for a model that the group holds in parts; the base is proved as it will be used."""
     if config.adapter.kind == "full":
         root = shard_trained(model, workers, precision)
         root(prove)
-        return ShardedTrainable(root, workers, precision), root.states
+        return ShardedTrainable(root, workers, precision), root
     place_small(model, workers.device)
     fuse(model)
     layers = _add_adapter(model, config, start)
     root = shard_frozen(model, workers)
     root(prove)
-    return LoraTrainable(layers, config.adapter), root.states
+    return LoraTrainable(layers, config.adapter), root

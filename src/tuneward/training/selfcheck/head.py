@@ -5,6 +5,7 @@ Place on the road: the part of the self-check about ``losses.head``.
 
 import math
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -31,17 +32,18 @@ def chunked(subject: Subject) -> Measured:
     with torch.no_grad():
         hidden = hidden_states(adapted.model, window.ids, window.layout)[0][window.places[:MOST_TOKENS]].double()
     rows = min(adapted.head.weight.shape[0], MOST_BYTES // (8 * hidden.shape[1]))
-    weight = adapted.head.weight.detach()[:rows].double()
+    weight = cast(Tensor, adapted.head.weight).detach()[:rows].double()
     bias = None if adapted.head.bias is None else adapted.head.bias.detach()[:rows].double()
     targets = window.targets[:MOST_TOKENS] % rows
     counts = torch.linspace(0.5, 2, len(targets))  # each token counts otherwise, as in a preference loss
     room = 7 * rows * (hidden.dtype.itemsize + 8)  # seven rows a chunk, the last one shorter
     found = 0.0
     for trained in (False, True):
-        head = replace(adapted.head, weight=weight.clone().requires_grad_(trained), bias=bias)
+        own = weight.clone().requires_grad_(trained)
+        head = replace(adapted.head, weight=own, bias=bias)
         states = hidden.clone().requires_grad_(True)
         values = token_log_probs(states, targets, head, chunk_bytes=room)
-        asked = [states, head.weight] if trained else [states]
+        asked = [states, own] if trained else [states]
         made = torch.autograd.grad((values * counts).sum(), asked)
         wanted, sizes = _plain(hidden, targets, head, counts)
         pairs = zip((values.detach(), *made), wanted, sizes, strict=False)
@@ -54,7 +56,7 @@ def _plain(
     hidden: Tensor, targets: Tensor, head: OutputHead, counts: Tensor
 ) -> tuple[tuple[Tensor, ...], tuple[float, ...]]:
     """By hand and at once: log-probabilities, gradients of states and weights; and the size of the largest terms."""
-    weight = head.weight.detach()
+    weight = cast(Tensor, head.weight).detach()
     logits = hidden @ weight.t() if head.bias is None else hidden @ weight.t() + head.bias
     logits, slope = logits * head.multiplier, torch.full_like(logits, head.multiplier)
     if head.softcap is not None:
