@@ -15,6 +15,7 @@ from tuneward.modeling.gated_mlp import activation_of, gated_mlp
 from tuneward.modeling.kernels.library import fits
 from tuneward.modeling.kernels.pointwise import norm_backward, norm_forward
 from tuneward.modeling.low_rank import Frozen, dense
+from tuneward.modeling.rotary import fuse_rotary
 
 #: Largest difference, against the result's spread, at which a fused part counts as equal: a rounding more or less.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -26,10 +27,11 @@ def fuse(model: nn.Module) -> dict[str, int]:
     Returns:
         Kind of part → how many were replaced.
     """
-    counts = {"rms_norm": 0, "gated_mlp": 0}
+    counts = {"rms_norm": 0, "gated_mlp": 0, "rotary": 0}
     for module in model.modules():
         counts["rms_norm"] += _fuse_norm(module)
         counts["gated_mlp"] += _fuse_mlp(module)
+        counts["rotary"] += fuse_rotary(module)
     return counts
 
 

@@ -15,7 +15,8 @@
 #include "tile.h"
 
 #define BLOCK_ROWS 48     /* queries that are taken at a time: eight tiles */
-#define BLOCK_COLUMNS 256 /* keys that are taken at a time: their scores stay in the cache */
+#define BLOCK_COLUMNS 128 /* keys that are taken at a time: their scores stay in the cache */
+#define PANEL 64          /* keys whose words lie together: what a tile reads shares no cache line's place */
 #define PAD 32            /* contexts are filled up to a multiple of this */
 #define WIDEST 256        /* largest size of a head */
 
@@ -31,8 +32,7 @@ typedef struct {
 typedef struct {
     float scores[BLOCK_ROWS * BLOCK_COLUMNS], slopes[BLOCK_ROWS * BLOCK_COLUMNS];
     float sums[BLOCK_ROWS * WIDEST], most[BLOCK_ROWS], total[BLOCK_ROWS];
-    uint32_t weights[BLOCK_ROWS / 2 * BLOCK_COLUMNS]; /* of pairs of rows, or rows of bf16 */
-    uint32_t across[BLOCK_ROWS / 2 * BLOCK_COLUMNS];
+    uint32_t weights[BLOCK_ROWS / 2 * BLOCK_COLUMNS], across[BLOCK_ROWS / 2 * BLOCK_COLUMNS]; /* of pairs of rows */
     uint32_t asking[BLOCK_ROWS / 2 * WIDEST], out[BLOCK_ROWS / 2 * WIDEST];
     bf16 along[BLOCK_ROWS * BLOCK_COLUMNS];
 } Scratch;
@@ -43,14 +43,15 @@ static int padded(const Layout *l, int segment) {
     return (l->before[segment] + l->length[segment] + PAD - 1) / PAD * PAD;
 }
 
-/* Words of pairs along a head's width, key by key across: `to` is (width / 2, columns). */
+/* Words of pairs along a head's width, keys across: panel by panel (width / 2, PANEL), the last one as wide as it is. */
 static void pack_across(const bf16 *from, int64_t stride, const int32_t *places, int columns, int width, uint32_t *to) {
     for (int c = 0; c < columns; c += LANES) {
+        const int panel = c / PANEL * PANEL, pitch = least(PANEL, columns - panel);
         const __m512i place = _mm512_loadu_si512(places + c);
         const __mmask16 real = _mm512_cmpge_epi32_mask(place, _mm512_setzero_si512());
         const __m512i word = _mm512_mullo_epi32(place, _mm512_set1_epi32((int)(stride / 2)));
         for (int k = 0; k < width / 2; k++)
-            _mm512_storeu_si512(to + (size_t)k * columns + c,
+            _mm512_storeu_si512(to + (size_t)panel * width / 2 + k * pitch + c - panel,
                                 _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), real, word, (const int *)from + k, 4));
     }
 }
@@ -88,30 +89,72 @@ static int low(const Layout *l, int segment, int r) {
 }
 static int high(const Layout *l, int segment, int r) { return l->before[segment] + r + 1; }
 
+/* How many of a block's columns, in whole registers, some row of the tile at `r` sees: there and no further scores are
+   made and weights are used. */
+static int reach(const Layout *l, int segment, int r0, int r, int rows, int c0, int columns) {
+    const int last = high(l, segment, r0 + least(r + TILE_ROWS, rows) - 1) - c0;
+    return last < 0 ? 0 : least((last + LANES - 1) / LANES * LANES, columns);
+}
+
+/* The products of a block's rows with what they see of a block of keys or values that lie in panels. */
+static void products_across(const Layout *l, int s, int r0, int rows, int c0, int columns, const bf16 *left, int64_t row,
+                            const uint32_t *right, float *to) {
+    const int all = padded(l, s);
+    for (int r = 0; r < rows; r += TILE_ROWS) {
+        const int seen = reach(l, s, r0, r, rows, c0, columns);
+        for (int c = 0; c < seen; c += PANEL)
+            any_tile(least(TILE_ROWS, rows - r), least(PANEL, seen - c) / LANES, (const uint32_t *)(left + r * row), row / 2, 1,
+                     right + (size_t)(c0 + c) * l->width / 2, least(PANEL, all - c0 - c), l->width / 2,
+                     to + r * BLOCK_COLUMNS + c, BLOCK_COLUMNS, 1);
+    }
+}
+
+/* The products of a block's weights, or of the gradients of its scores, with keys or values that lie in pairs. */
+static void products_along(const Layout *l, int s, int r0, int rows, int c0, int columns, const bf16 *left,
+                           const uint32_t *right, float *to, int fresh) {
+    for (int r = 0; r < rows; r += TILE_ROWS)
+        product(least(TILE_ROWS, rows - r), l->width, (const uint32_t *)(left + r * BLOCK_COLUMNS), BLOCK_COLUMNS / 2, 1,
+                right + (size_t)c0 / 2 * l->width, l->width, reach(l, s, r0, r, rows, c0, columns) / 2, to + r * l->width,
+                l->width, fresh);
+}
+
+/* What a block's rows add to the gradients of the keys or values that they see. */
+static void products_down(const Layout *l, int s, int r0, int rows, int c0, int columns, const uint32_t *left,
+                          const uint32_t *right, float *to) {
+    for (int c = 0; c < columns; c += TILE_ROWS) {
+        const int first = c0 + c - l->before[s] - r0, begin = first > 0 ? first / 2 : 0; /* the first row that sees any */
+        if (begin < (rows + 1) / 2)
+            product(least(TILE_ROWS, columns - c), l->width, left + begin * BLOCK_COLUMNS + c, 1, BLOCK_COLUMNS,
+                    right + begin * l->width, l->width, (rows + 1) / 2 - begin, to + (size_t)(c0 + c) * l->width, l->width,
+                    0);
+    }
+}
+
 static size_t words(const Layout *l) { return (size_t)l->columns * l->width / 2; } /* of one packed head */
 
 static void forward_block(const Layout *l, int s, int h, int r0, const bf16 *query, const uint32_t *keys,
                           const uint32_t *values, bf16 *out, float *normaliser, Scratch *m) {
-    const int rows = least(BLOCK_ROWS, l->length[s] - r0), width = l->width, pitch = padded(l, s);
-    const int from = low(l, s, r0) / PAD * PAD, to = high(l, s, r0 + rows - 1), token = l->first[s] + r0;
-    const uint32_t *asking = (const uint32_t *)(query + token * l->query_token + h * l->query_head);
+    const int rows = least(BLOCK_ROWS, l->length[s] - r0), width = l->width;
+    const int from = low(l, s, r0) / PANEL * PANEL, to = high(l, s, r0 + rows - 1), token = l->first[s] + r0;
+    const bf16 *asking = query + token * l->query_token + h * l->query_head;
     const __m512 scaling = _mm512_set1_ps(l->scaling);
     for (int r = 0; r < rows; r++)
         m->most[r] = -INFINITY, m->total[r] = 0;
     for (int c0 = from; c0 < to; c0 += BLOCK_COLUMNS) {
-        const int columns = least((to - c0 + PAD - 1) / PAD * PAD, BLOCK_COLUMNS);
-        product(rows, columns, asking, l->query_token / 2, 1, keys + c0, pitch, width / 2, m->scores, BLOCK_COLUMNS, 1);
+        const int columns = least((to - c0 + LANES - 1) / LANES * LANES, BLOCK_COLUMNS);
+        products_across(l, s, r0, rows, c0, columns, asking, l->query_token, keys, m->scores);
         for (int r = 0; r < rows; r++) {
             float *scores = m->scores + r * BLOCK_COLUMNS;
-            bf16 *weights = (bf16 *)m->weights + r * BLOCK_COLUMNS;
+            bf16 *weights = m->along + r * BLOCK_COLUMNS;
             const int first = low(l, s, r0 + r) - c0, last = high(l, s, r0 + r) - c0;
+            const int seen = reach(l, s, r0, r / TILE_ROWS * TILE_ROWS, rows, c0, columns);
             __m512 top = _mm512_set1_ps(-INFINITY);
-            for (int c = 0; c < columns; c += LANES)
+            for (int c = 0; c < seen; c += LANES)
                 top = _mm512_mask_max_ps(top, between(c, first, last), top, _mm512_loadu_ps(scores + c));
             const float most = fmaxf(m->most[r], _mm512_reduce_max_ps(top) * l->scaling);
             const __m512 shift = _mm512_set1_ps(most);
             __m512 total = _mm512_setzero_ps();
-            for (int c = 0; c < columns; c += LANES) {
+            for (int c = 0; c < seen; c += LANES) {
                 const __m512 scaled = _mm512_fmsub_ps(_mm512_loadu_ps(scores + c), scaling, shift);
                 const __m512 weight = _mm512_maskz_mov_ps(between(c, first, last), exponential(scaled));
                 total = _mm512_add_ps(total, weight);
@@ -126,8 +169,7 @@ static void forward_block(const Layout *l, int s, int h, int r0, const bf16 *que
             m->total[r] = m->total[r] * kept + _mm512_reduce_add_ps(total);
             m->most[r] = most;
         }
-        product(rows, width, m->weights, BLOCK_COLUMNS / 2, 1, values + (size_t)c0 / 2 * width, width, columns / 2,
-                m->sums, width, c0 == from);
+        products_along(l, s, r0, rows, c0, columns, m->along, values, m->sums, c0 == from);
     }
     for (int r = 0; r < rows; r++) {
         const __m512 share = _mm512_set1_ps(1 / m->total[r]);
@@ -141,8 +183,8 @@ static void forward_block(const Layout *l, int s, int h, int r0, const bf16 *que
 static void backward_block(const Layout *l, int s, int h, int r0, const bf16 *query, const uint32_t *keys,
                            const uint32_t *keys_along, const uint32_t *values, const bf16 *out, const float *normaliser,
                            const bf16 *gradient, bf16 *d_query, float *d_keys, float *d_values, Scratch *m) {
-    const int rows = least(BLOCK_ROWS, l->length[s] - r0), width = l->width, pitch = padded(l, s);
-    const int from = low(l, s, r0) / PAD * PAD, to = high(l, s, r0 + rows - 1), token = l->first[s] + r0;
+    const int rows = least(BLOCK_ROWS, l->length[s] - r0), width = l->width;
+    const int from = low(l, s, r0) / PANEL * PANEL, to = high(l, s, r0 + rows - 1), token = l->first[s] + r0;
     const int64_t dense = (int64_t)l->heads * width;
     const bf16 *asking = query + token * l->query_token + h * l->query_head;
     const bf16 *came = gradient + token * dense + h * width, *gave = out + token * dense + h * width;
@@ -157,13 +199,12 @@ static void backward_block(const Layout *l, int s, int h, int r0, const bf16 *qu
         m->most[r] = normaliser[(size_t)(token + r) * l->heads + h];
     }
     for (int c0 = from; c0 < to; c0 += BLOCK_COLUMNS) {
-        const int columns = least((to - c0 + PAD - 1) / PAD * PAD, BLOCK_COLUMNS);
-        product(rows, columns, (const uint32_t *)asking, l->query_token / 2, 1, keys + c0, pitch, width / 2, m->scores,
-                BLOCK_COLUMNS, 1);
-        product(rows, columns, (const uint32_t *)came, dense / 2, 1, values + c0, pitch, width / 2, m->slopes,
-                BLOCK_COLUMNS, 1);
-        for (int r = 0; r < rows; r += 2)
-            for (int c = 0; c < columns; c += LANES) {
+        const int columns = least((to - c0 + LANES - 1) / LANES * LANES, BLOCK_COLUMNS);
+        products_across(l, s, r0, rows, c0, columns, asking, l->query_token, keys, m->scores);
+        products_across(l, s, r0, rows, c0, columns, came, dense, values, m->slopes);
+        for (int r = 0; r < rows; r += 2) { /* a pair of rows lies in one tile */
+            const int seen = reach(l, s, r0, r / TILE_ROWS * TILE_ROWS, rows, c0, columns);
+            for (int c = 0; c < seen; c += LANES) {
                 __m256i weights[2], slopes[2];
                 for (int i = 0; i < 2; i++) {
                     if (r + i == rows) { /* the neighbour that is not there */
@@ -185,12 +226,14 @@ static void backward_block(const Layout *l, int s, int h, int r0, const bf16 *qu
                 _mm512_storeu_si512(m->weights + r / 2 * BLOCK_COLUMNS + c, paired(weights[0], weights[1]));
                 _mm512_storeu_si512(m->across + r / 2 * BLOCK_COLUMNS + c, paired(slopes[0], slopes[1]));
             }
-        product(rows, width, (const uint32_t *)m->along, BLOCK_COLUMNS / 2, 1, keys_along + (size_t)c0 / 2 * width, width,
-                columns / 2, m->sums, width, c0 == from);
-        product(columns, width, m->across, 1, BLOCK_COLUMNS, m->asking, width, (rows + 1) / 2,
-                d_keys + (size_t)c0 * width, width, 0);
-        product(columns, width, m->weights, 1, BLOCK_COLUMNS, m->out, width, (rows + 1) / 2,
-                d_values + (size_t)c0 * width, width, 0);
+            for (int c = seen; c < columns; c += LANES) {
+                _mm512_storeu_si512(m->weights + r / 2 * BLOCK_COLUMNS + c, _mm512_setzero_si512());
+                _mm512_storeu_si512(m->across + r / 2 * BLOCK_COLUMNS + c, _mm512_setzero_si512());
+            }
+        }
+        products_along(l, s, r0, rows, c0, columns, m->along, keys_along, m->sums, c0 == from);
+        products_down(l, s, r0, rows, c0, columns, m->across, m->asking, d_keys);
+        products_down(l, s, r0, rows, c0, columns, m->weights, m->out, d_values);
     }
     for (int r = 0; r < rows; r++)
         for (int k = 0; k < width; k += LANES)

@@ -1,4 +1,4 @@
-/* The parts between the products in bf16: gated activations, RMS norms, and the softmax of the loss head.
+/* The parts between the products in bf16: gated activations, RMS norms, rotary positions, the loss head's softmax.
  *
  * Each reads its operands once, computes in fp32 and rounds once. Rows and elements are independent, so that threads
  * change nothing in the bits.
@@ -126,6 +126,33 @@ void norm_backward(int64_t rows, int32_t width, int32_t exact, int32_t threads, 
                 shared = _mm512_set1_ps(_mm512_reduce_add_ps(shared) / width);
         }
     }
+}
+
+/* Rotary positions: of each head's halves (a, b), a cos - b sin and b cos + a sin, with the cosines and sines of the half
+   that is made; `back` is the transpose of that. The result is dense: (tokens, heads, width). Strides in elements. */
+void rotate(int64_t tokens, int32_t heads, int32_t width, int32_t back, int32_t threads, int64_t x_token, int64_t x_head,
+            int64_t cos_token, int64_t sin_token, const bf16 *x, const bf16 *cosine, const bf16 *sine, bf16 *y) {
+    const int half = width / 2;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t t = 0; t < tokens; t++)
+        for (int i = 0; i < half; i += LANES) {
+            const __mmask16 lanes = rest(half - i);
+            const bf16 *cos_row = cosine + t * cos_token + i, *sin_row = sine + t * sin_token + i;
+            const __m512 cos_a = take(cos_row, lanes), cos_b = take(cos_row + half, lanes);
+            __m512 sin_a = take(sin_row, lanes), sin_b = take(sin_row + half, lanes);
+            if (back) {
+                const __m512 kept = sin_a;
+                sin_a = _mm512_sub_ps(_mm512_setzero_ps(), sin_b);
+                sin_b = _mm512_sub_ps(_mm512_setzero_ps(), kept);
+            }
+            for (int h = 0; h < heads; h++) {
+                const bf16 *from = x + t * x_token + h * x_head + i;
+                bf16 *to = y + (t * heads + h) * width + i;
+                const __m512 a = take(from, lanes), b = take(from + half, lanes);
+                give(to, lanes, _mm512_fmsub_ps(a, cos_a, _mm512_mul_ps(b, sin_a)));
+                give(to + half, lanes, _mm512_fmadd_ps(b, cos_b, _mm512_mul_ps(a, sin_b)));
+            }
+        }
 }
 
 /* found[r] = log softmax(logits[r])[goal[r]]; with `turn` the gradient of that stands in place of the logits. */

@@ -1,6 +1,6 @@
-"""Norms, gated units and the loss head's softmax by the compiled kernels.
+"""Norms, gated units, rotary positions and the loss head's softmax by the compiled kernels.
 
-Place on the road: called by ``fused``, ``gated_mlp`` and ``training.losses.head`` from within their autograd functions,
+Place on the road: called by ``fused``, ``gated_mlp``, ``rotary`` and ``training.losses.head`` from within their autograd functions,
 where :func:`tuneward.modeling.kernels.library.fits` says yes. All take dense bf16 tensors.
 """
 
@@ -52,6 +52,26 @@ def norm_backward(gradient: Tensor, x: Tensor, factor: Tensor, inverse: Tensor) 
     sizes = c_int64(inverse.shape[0]), c_int32(x.shape[-1]), _exact(factor)
     _call("norm_backward", *sizes, _threads(), gradient, x, factor, inverse, d_x)
     return d_x
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
+    """Each head turned by its token's angles; with ``back`` the transpose of that, for gradients.
+
+    Args:
+        x: (heads, tokens, width).
+        cos: (tokens, width).
+        sin: (tokens, width).
+        back: as said.
+
+    Returns:
+        (heads, tokens, width), a view of (tokens, heads, width).
+    """
+    heads, tokens, width = x.shape
+    y = x.new_empty(tokens, heads, width)
+    sizes = c_int64(tokens), c_int32(heads), c_int32(width), c_int32(back), _threads()
+    strides = (c_int64(step) for step in (x.stride(1), x.stride(0), cos.stride(0), sin.stride(0)))
+    _call("rotate", *sizes, *strides, x, cos, sin, y)
+    return y.transpose(0, 1)
 
 
 def head_scores(logits: Tensor, goal: Tensor, *, turn: bool) -> Tensor:
