@@ -15,7 +15,6 @@ from tuneward.modeling.adapter_files import SCORE
 from tuneward.modeling.base_model import Precision, best_precision, load_base
 from tuneward.modeling.generate import Answering, context_tokens
 from tuneward.modeling.machine import threads
-from tuneward.modeling.quantised_ends import why_whole
 from tuneward.modeling.scoring import scoring_class
 from tuneward.modeling.whole_model import complete
 from tuneward.training.allocator import keep_freed_memory
@@ -42,7 +41,7 @@ from tuneward.training.reference import add_reference
 from tuneward.training.rows import Examples, Rows
 from tuneward.training.samples import Speaker
 from tuneward.training.sharding import Asked, States, states_of
-from tuneward.training.start import make_trainable, share_trainable
+from tuneward.training.start import make_trainable, remarks, share_trainable
 from tuneward.training.tokenising import read_rows
 from tuneward.training.tracking import Tracked, make_trackers
 from tuneward.training.trainable import Trainable
@@ -250,11 +249,8 @@ def train(
     if group.rank:
         emit = _silent
     emit({"event": "plan", **ready.plan.to_json()})
-    if (short := sum(sum(map(len, step.windows)) < group.size for step in ready.steps)) > 0:
-        told = f"{short} of {len(ready.steps)} steps have fewer rows than {group.size} processes: some wait meanwhile"
-        emit({"event": "note", "text": told})
-    if job.config.adapter.quantise_embeddings and (told := why_whole(ready.model)):
-        emit({"event": "note", "text": f"not kept in four bits: {told}"})
+    for text in remarks(ready.model, job.config, ready.steps, processes=group.size):
+        emit({"event": "note", "text": text})
     job.folder.mkdir(parents=True, exist_ok=True)
     emit = Estimating(emit, model=ready.model, rows=ready.rows, steps=ready.steps, config=job.config, group=group)
     tracked = Tracked(emit, [] if group.rank else make_trackers(job.config, job.folder))

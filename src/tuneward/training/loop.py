@@ -5,11 +5,10 @@ the model trained. Knows no method by name, no site, no database, no process pro
 ``stop``.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -21,7 +20,8 @@ from tuneward.modeling.base_model import OutputHead
 from tuneward.training.allocator import TRIM_STEPS, return_freed_memory
 from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.checkpoint import Checkpoints, State
-from tuneward.training.config import COMPUTED_BY, TrainingConfig
+from tuneward.training.config import TrainingConfig
+from tuneward.training.counters import Counters, course_of
 from tuneward.training.curve import Curve, Point
 from tuneward.training.distributed import ALONE, Group, Share
 from tuneward.training.interruption import Stopped, memory_explained
@@ -43,35 +43,6 @@ from tuneward.training.trainable import Trainable
 from tuneward.training.validation import Validation
 
 Emit = Callable[[dict[str, Any]], None]
-
-
-@dataclass
-class Counters:
-    """What a run counts, over all its interruptions.
-
-    Attributes:
-        tokens: that were passed.
-        seconds: that steps took.
-        resumed: how often it was gone on with.
-        processes: that train it now.
-        courses: from which step on (``after_step``) it was computed with which settings; see ``config.COMPUTED_BY``.
-    """
-
-    tokens: int = 0
-    seconds: float = 0.0
-    resumed: int = 0
-    processes: int = 1
-    courses: list[dict[str, Any]] = field(default_factory=list)
-
-    def settings_by_step(self) -> str | None:
-        """Which steps ran with which settings, in words; None where all ran with the same."""
-        if len(self.courses) < 2:
-            return None
-        ends = [*(str(course["after_step"]) for course in self.courses[1:]), "the last"]
-        return "; ".join(
-            f"steps {course['after_step'] + 1} to {end}: {_told(course)}"
-            for course, end in zip(self.courses, ends, strict=True)
-        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +97,7 @@ class Loop:
         self.parameters: dict[str, nn.Parameter] = {**trainable.parameters, **objective.parameters}
         self.held_whole = [p for name, p in self.parameters.items() if name not in trainable.shards]
         self.optimizer = make_optimizer(self.parameters, config, embeddings=embedding_names(model))
-        self.counters = Counters(processes=group.size, courses=[self._course(0)])
+        self.counters = Counters(processes=group.size, courses=[course_of(config, 0)])
         self.done = 0  # optimizer steps
         self.saved = -1  # the step of the newest checkpoint
 
@@ -336,35 +307,15 @@ class Loop:
         before, self.counters.processes = self.counters.processes, self.group.size
         self.counters.resumed += 1
         self.done = self.saved = state.step
-        self._change_course()
+        told = self.counters.change_course(self.config, self.done)
         self.emit({"event": "resumed", "step": self.done, "steps": len(self.steps)})
+        if told is not None:
+            self.emit({"event": "note", "text": told})
         if before != self.group.size:
             told = (
                 f"{before} processes trained up to step {self.done}, {self.group.size} go on: same losses, other bits"
             )
             self.emit({"event": "note", "text": told})
-
-    def _course(self, step: int) -> dict[str, Any]:
-        return {"after_step": step, **{name: getattr(self.config, name) for name in COMPUTED_BY}}
-
-    def _change_course(self) -> None:
-        """Note and say that from here on the run is computed otherwise, where it is."""
-        own = self._course(self.done)
-        courses = [course for course in self.counters.courses if course["after_step"] < self.done]  # others ran nothing
-        before = courses[-1] if courses else own
-        changed = {name: own[name] for name in COMPUTED_BY if before[name] != own[name]}
-        self.counters.courses = [*courses, own] if changed or not courses else courses
-        if not changed:
-            return
-        text = f"from step {self.done + 1} on with {_told(changed)}, up to there with "
-        text += f"{_told({name: before[name] for name in changed})}: same losses, other bits"
-        drawn = self.config.adapter.dropout or self.config.neftune_alpha
-        text += ", and other numbers that dropout and NEFTune draw" if drawn else ""
-        self.emit({"event": "note", "text": text})
-
-
-def _told(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {json.dumps(settings[name])}" for name in COMPUTED_BY if name in settings)
 
 
 def _added(parts: Sequence[tuple[float, Mapping[str, tuple[float, float]]]]) -> tuple[float, dict[str, float]]:

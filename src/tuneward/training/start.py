@@ -3,6 +3,7 @@
 Place on the road: after the base is loaded, before its steps are planned. Knows neither rows nor loss.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -12,6 +13,8 @@ from tuneward.modeling.adapter_files import load_adapter
 from tuneward.modeling.base_model import Precision, prove
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.lora import LoraLinear, add_lora, set_weights
+from tuneward.modeling.quantised_ends import why_whole
+from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import Workers
 from tuneward.training.sharding import Sharded, ShardedTrainable, place_small, shard_frozen, shard_trained
@@ -64,3 +67,11 @@ def share_trainable(
     root = shard_frozen(model, workers)
     root(prove)
     return LoraTrainable(layers, config.adapter), root
+
+
+def remarks(model: PreTrainedModel, config: TrainingConfig, steps: Sequence[Step], *, processes: int) -> Iterator[str]:
+    """What is not as it was asked for, or slower than it could be, though the run can be made."""
+    if (short := sum(sum(map(len, step.windows)) < processes for step in steps)) > 0:
+        yield f"{short} of {len(steps)} steps have fewer rows than {processes} processes: some wait meanwhile"
+    if config.adapter.quantise_embeddings and (told := why_whole(model)):
+        yield f"not kept in four bits: {told}"
