@@ -126,6 +126,8 @@ def test_threads_change_no_bit():
     for threads in (1, 3):
         torch.set_num_threads(threads)
         spent = logits.clone()
-        results.append([gated_forward(x, x, "gelu"), *norm_forward(x, factor, 1e-6), head_scores(spent, goal, turn=True), spent])
+        results.append(
+            [gated_forward(x, x, "gelu"), *norm_forward(x, factor, 1e-6), head_scores(spent, goal, turn=True), spent]
+        )
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
