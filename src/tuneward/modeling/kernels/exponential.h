@@ -1,11 +1,12 @@
-/* exp on sixteen floats: a power of two times a polynomial (degree 5 around 0; relative error below 3e-7). */
+/* exp on sixteen floats: a power of two times a polynomial (degree 5 around 0; relative error below 3e-7). Beyond the
+   range of floats it is 0 or infinity. */
 #ifndef TUNEWARD_EXPONENTIAL_H
 #define TUNEWARD_EXPONENTIAL_H
 
 #include "tile.h"
 
 INLINE __m512 exponential(__m512 x) {
-    x = _mm512_max_ps(_mm512_set1_ps(-104.0f), _mm512_min_ps(_mm512_set1_ps(88.72f), x)); /* x second: NaN stays */
+    x = _mm512_max_ps(_mm512_set1_ps(-104.0f), _mm512_min_ps(_mm512_set1_ps(104.0f), x)); /* x second: NaN stays */
     const __m512 power = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), 8);
     __m512 rest = _mm512_fnmadd_ps(power, _mm512_set1_ps(0.693359375f), x);
     rest = _mm512_fnmadd_ps(power, _mm512_set1_ps(-2.12194440e-4f), rest);

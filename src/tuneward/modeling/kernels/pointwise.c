@@ -21,16 +21,17 @@ INLINE void give(bf16 *to, __mmask16 lanes, __m512 values) {
 enum { SILU, GELU };
 
 INLINE void activate(const int kind, __m512 x, __m512 *active, __m512 *slope) {
-    const __m512 one = _mm512_set1_ps(1), square = _mm512_mul_ps(x, x), factor = _mm512_set1_ps(1.5957691216057308f);
+    const __m512 one = _mm512_set1_ps(1), factor = _mm512_set1_ps(1.5957691216057308f);
     __m512 inner = x, inner_slope = one;
-    if (kind == GELU) {
-        const __m512 bend = _mm512_mul_ps(square, _mm512_set1_ps(0.044715f));
-        inner = _mm512_mul_ps(factor, _mm512_fmadd_ps(bend, x, x));
+    if (kind == GELU) { /* beyond 30 the sigmoid has long been 0 or 1 */
+        const __m512 near = _mm512_max_ps(_mm512_set1_ps(-30), _mm512_min_ps(_mm512_set1_ps(30), x));
+        const __m512 bend = _mm512_mul_ps(_mm512_mul_ps(near, near), _mm512_set1_ps(0.044715f));
+        inner = _mm512_mul_ps(factor, _mm512_fmadd_ps(bend, near, near));
         inner_slope = _mm512_mul_ps(factor, _mm512_fmadd_ps(bend, _mm512_set1_ps(3), one));
     }
     const __m512 share = _mm512_div_ps(one, _mm512_add_ps(one, exponential(_mm512_sub_ps(_mm512_setzero_ps(), inner))));
     *active = _mm512_mul_ps(x, share);
-    *slope = _mm512_fmadd_ps(_mm512_mul_ps(*active, inner_slope), _mm512_sub_ps(one, share), share);
+    *slope = _mm512_fmadd_ps(_mm512_mul_ps(inner_slope, _mm512_sub_ps(one, share)), *active, share);
 }
 
 INLINE void gated(const int kind, int64_t from, int64_t to, const bf16 *gate, const bf16 *up, bf16 *out) {
