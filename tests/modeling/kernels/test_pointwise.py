@@ -119,6 +119,12 @@ def test_head_scores(rows, vocabulary):
     assert torch.equal(kept, logits)
 
 
+@pytest.mark.parametrize("goal", [-1, 7])
+def test_a_goal_outside_the_vocabulary_is_refused(goal):
+    with pytest.raises(IndexError, match="1 of 2 goals lie outside a vocabulary of 7"):
+        head_scores(draw(2, 7), torch.tensor([3, goal]), turn=True)
+
+
 def test_threads_change_no_bit():
     x, factor = draw(33, 200), torch.ones(200).bfloat16()
     logits, goal = draw(9, 513), torch.arange(9)
