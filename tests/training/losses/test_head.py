@@ -145,3 +145,22 @@ def test_slices_hold_no_more_than_they_may():
     held = kept.packed.numel()
     assert max(size for size in seen if size != held) <= room
     assert held < 4096 * 128
+
+
+def test_in_bf16_a_head_made_whole_gives_the_very_bits_of_the_plain_one():
+    torch.manual_seed(4)
+    kept = Nf4Matrix(torch.randn(500, 64).bfloat16())
+    targets, found = torch.arange(0, 500, 25), []
+    for weight in (kept, kept.dequantise()):
+        hidden = torch.randn(20, 64, generator=torch.Generator().manual_seed(1)).bfloat16().requires_grad_(True)
+        values = token_log_probs(hidden, targets, OutputHead(weight, None, 1.0, None), chunk_bytes=100_000)
+        values.sum().backward()
+        found.append((values.detach(), hidden.grad))
+    assert all(torch.equal(mine, plain) for mine, plain in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("goal", [-1, 500])
+def test_a_goal_outside_the_vocabulary_is_refused(goal):
+    head = OutputHead(Nf4Matrix(torch.randn(500, 64)), None, 1.0, None)
+    with pytest.raises(IndexError, match="1 of 2 goals lie outside a vocabulary of 500"):
+        token_log_probs(torch.randn(2, 64), torch.tensor([3, goal]), head, chunk_bytes=1000)

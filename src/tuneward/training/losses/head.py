@@ -138,6 +138,11 @@ class _SlicedHead(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: OutputHead, room: int) -> Tensor:
         assert isinstance(head.weight, Nf4Matrix), "a plain head goes by rows"
+        outside = int(((targets < 0) | (targets >= head.weight.out_features)).sum())
+        if outside:
+            raise IndexError(
+                f"{outside} of {len(targets)} goals lie outside a vocabulary of {head.weight.out_features}"
+            )
         found = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         of_row, of_token = hidden.element_size() + 8, head.weight.in_features * head.weight.dtype.itemsize
