@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.adapter_files import AdapterWeights, check_fits
 from tuneward.modeling.folder_check import AGAIN, INDEX, check_room, check_safetensors, read_config, weight_files
+from tuneward.modeling.experts import find_stacks, merged_stack
 from tuneward.modeling.low_rank import merged_weight
 from tuneward.storage.files import flush
 
@@ -89,7 +90,8 @@ class Merged:
         self.tensors = [tensor for name in weight_files(base) for tensor in _read_header(base, name)]
         names = _parameters(model, [tensor.key for tensor in self.tensors])
         self.tensors = [Stored(**vars(t) | {"parameter": names[t.key]}) for t in self.tensors]
-        updated = {} if weights is None else {f"{path}.weight": path for path in weights.pairs}
+        self._transposed = {path for path, stack in find_stacks(model) if stack.transposed}
+        updated = {} if weights is None else {_parameter(weights, path): path for path in weights.pairs}
         alone = {tensor.parameter: tensor for tensor in self.tensors}
         self.whole = any(name not in alone for name in updated)
         self._paths = {} if self.whole else {alone[name].key: path for name, path in updated.items()}
@@ -112,7 +114,12 @@ class Merged:
             value: Tensor = handle.get_tensor(tensor.key)
         if self._weights is None or not self.updated(tensor):
             return value
-        return merge(self._weights, self._paths[tensor.key], value)
+        return self._merge(self._paths[tensor.key], value)
+
+    def _merge(self, path: str, weight: Tensor) -> Tensor:
+        """The weight with its update, in fp32: (out, in) of a layer, or all of a stack of experts."""
+        assert self._weights is not None, "only what has an update is merged"
+        return merge(self._weights, path, weight, transposed=path in self._transposed)
 
     def save(self, into: Path, *, kept: Kept | None = None) -> None:
         """Write a folder that plain transformers loads: weights, configuration, tokenizer, template, licence.
@@ -182,9 +189,9 @@ class Merged:
         )
         with torch.no_grad():
             for path in self._weights.pairs if self._weights else ():
-                weight: Any = model.get_submodule(path).weight
                 assert self._weights is not None
-                weight.copy_(merge(self._weights, path, weight))
+                weight = model.get_parameter(_parameter(self._weights, path))
+                weight.copy_(self._merge(path, weight))
         model.save_pretrained(into)
         faults = [fault for name in weight_files(into) for fault in check_safetensors(into / name)]
         if faults:  # transformers' writer does not tell of a full disk
@@ -211,10 +218,24 @@ DTYPES: Mapping[str, torch.dtype] = {
 BYTES: Mapping[str, int] = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
 
-def merge(weights: AdapterWeights, path: str, weight: Tensor) -> Tensor:
-    """The weight of the layer at ``path`` with its update: (out, in) as the base has it → (out, in), fp32."""
+def merge(weights: AdapterWeights, path: str, weight: Tensor, *, transposed: bool = False) -> Tensor:
+    """The weight at ``path`` with its update, in fp32.
+
+    Args:
+        weights: the adapter.
+        path: of a layer, or of a projection of experts.
+        weight: (out, in) as the base has it; of experts (experts, out, in).
+        transposed: of experts: whether it is (experts, in, out) instead.
+    """
     a, b = weights.pairs[path]
+    if a.ndim == 3:
+        return merged_stack(weight.float(), a, b, scale=weights.scale, transposed=transposed)
     return merged_weight(weight.float(), a, b, scale=weights.scale, magnitude=weights.magnitudes.get(path))
+
+
+def _parameter(weights: AdapterWeights, path: str) -> str:
+    """Name of the parameter that an update changes."""
+    return path if weights.pairs[path][0].ndim == 3 else f"{path}.weight"
 
 
 def _skeleton(base: Path) -> PreTrainedModel:
@@ -274,7 +295,7 @@ def _tied(weights: AdapterWeights, model: PreTrainedModel) -> list[Fault]:
     return [
         Fault("TW-BASE-036", "embedding and output head share this weight", path, cure)
         for path in weights.pairs
-        if f"{path}.weight" in names
+        if _parameter(weights, path) in names
     ]
 
 

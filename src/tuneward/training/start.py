@@ -11,7 +11,7 @@ from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.adapter_files import load_adapter
 from tuneward.modeling.base_model import Precision, prove
 from tuneward.modeling.fused import fuse
-from tuneward.modeling.lora import LoraLinear, add_lora, set_weights
+from tuneward.modeling.lora import Update, add_lora, set_weights
 from tuneward.training.config import TrainingConfig
 from tuneward.training.distributed import Workers
 from tuneward.training.sharding import ShardedTrainable, States, place_small, shard_frozen, shard_trained
@@ -39,7 +39,7 @@ def make_trainable(model: PreTrainedModel, config: TrainingConfig, *, start: Pat
     return LoraTrainable(_add_adapter(model, config, start), config.adapter)
 
 
-def _add_adapter(model: PreTrainedModel, config: TrainingConfig, start: Path | None) -> dict[str, LoraLinear]:
+def _add_adapter(model: PreTrainedModel, config: TrainingConfig, start: Path | None) -> dict[str, Update]:
     layers = add_lora(model, config.adapter, seed=config.seed)
     if start is not None:
         weights = load_adapter(start)
