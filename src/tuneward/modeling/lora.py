@@ -292,7 +292,10 @@ def set_weights(layers: Mapping[str, Update], weights: AdapterWeights) -> None:
         told += f" {', '.join(map(str, sorted(ranks)))} and scale {', '.join(f'{scale:g}' for scale in sorted(scales))}"
         raise ModelError(Fault("TW-BASE-036", told, "training.adapter", cure))
     for path in sorted(layers.keys() ^ weights.pairs.keys()):
-        faults.append(Fault("TW-BASE-036", "is a target of the adapter or of the settings, not of both", path, cure))
+        told = "is a target of the adapter or of the settings, not of both"
+        bare = isinstance(layers.get(path), ExpertUpdate)  # all-linear has not always reached them
+        name = "the adapter leaves experts alone: name its linear layers in training.adapter.targets"
+        faults.append(Fault("TW-BASE-036", told, path, name if bare else cure))
     for path in layers.keys() & weights.pairs.keys():
         layer, (a, b) = layers[path], weights.pairs[path]
         if (layer.a.shape, layer.b.shape) != (a.shape, b.shape):
