@@ -27,6 +27,7 @@ from tuneward.modeling.generate import generate
 from tuneward.modeling.lora import ExpertUpdate, LoraExperts, add_lora, set_weights, weights_of
 from tuneward.modeling.merge import Merged
 from tuneward.modeling.packed import PackedDocuments
+from tuneward.modeling.stored_experts import StoredExperts
 from tuneward.modeling.targets import find_experts
 
 KINDS = ["qwen3_moe", "mixtral", *MIXTURES]
@@ -402,7 +403,9 @@ def test_unloading_leaves_the_library_as_it_was(mixture):
 def test_a_merged_copy_says_what_the_adapter_says(mixture, tmp_path):
     model, layers = adapted(mixture)
     weights = weights_of(layers, CONFIG)
-    Merged(mixture, weights).save(tmp_path)
+    merged = Merged(mixture, weights)
+    merged.save(tmp_path)
+    assert not merged.whole, "one tensor at a time"
     copy = plain(tmp_path)
     assert distance(copy(input_ids=IDS, use_cache=False).logits, logits(model)) < 2e-6
     untouched = dict(plain(mixture).named_parameters())
@@ -410,6 +413,25 @@ def test_a_merged_copy_says_what_the_adapter_says(mixture, tmp_path):
     assert changed == {path if pair[0].ndim == 3 else f"{path}.weight" for path, pair in weights.pairs.items()}
     before, after = (load_file(folder / "model.safetensors") for folder in (mixture, tmp_path))
     assert {k: v.shape for k, v in before.items()} == {k: v.shape for k, v in after.items()}
+
+
+def test_stacks_that_the_files_hold_otherwise_are_merged_in_the_loaded_model(tmp_path):
+    """The two ways write the same."""
+    base = make_tiny_base(tmp_path / "base", architecture="mixtral")
+    weights = weights_of(adapted(base)[1], CONFIG)
+    ways = []
+    for way in ("parts", "whole"):
+        merged = Merged(base, weights)
+        merged.whole = way == "whole"
+        (tmp_path / way).mkdir()
+        merged.save(tmp_path / way)
+        ways.append(load_file(tmp_path / way / "model.safetensors"))
+    assert ways[0].keys() == ways[1].keys()
+    for key, value in ways[0].items():
+        torch.testing.assert_close(value, ways[1][key], atol=1e-6, rtol=1e-6)
+    other = StoredExperts(load_base(base, precision="fp32"), weights, {key: (1,) for key in ways[0]})
+    assert other.elsewhere == {path for path in weights.pairs if "experts" in path}
+    assert not other.paths
 
 
 def test_merged_weights_equal_pefts(mixture):

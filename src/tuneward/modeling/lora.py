@@ -121,8 +121,11 @@ class ExpertUpdate(nn.Module):
         super().__init__()
         self.base, self.scale = base, config.scale
         bound, device = 1 / math.sqrt(base.in_features), base.weight.device
-        start = torch.empty(base.count, config.rank, base.in_features).uniform_(-bound, bound, generator=generator)
-        self.a = nn.Parameter(start.to(device))
+        size = (base.count, config.rank, base.in_features)
+        if base.weight.is_meta:  # there are many, and nothing would be kept of their values
+            self.a = nn.Parameter(torch.empty(size, device=device))
+        else:
+            self.a = nn.Parameter(torch.empty(size).uniform_(-bound, bound, generator=generator).to(device))
         self.b = nn.Parameter(torch.zeros(base.count, base.out_features, config.rank, device=device))
 
     def forward(self, x: Tensor, groups: Groups) -> Tensor:

@@ -6,7 +6,7 @@ keep their bytes; so tied weights stay tied. Knows no site and judges nothing: w
 says is ``agreement``'s to measure.
 
 Which stored tensor belongs to which layer is asked of transformers, which (5.23) renames and joins some keys on
-loading.
+loading; ``stored_experts`` asks it how a mixture's experts are joined.
 """
 
 import json
@@ -24,8 +24,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.adapter_files import AdapterWeights, check_fits
 from tuneward.modeling.folder_check import AGAIN, INDEX, check_room, check_safetensors, read_config, weight_files
-from tuneward.modeling.experts import find_stacks, merged_stack
 from tuneward.modeling.low_rank import merged_weight
+from tuneward.modeling.stored_experts import StoredExperts
 from tuneward.storage.files import flush
 
 Kept = Literal["bf16", "f16"]
@@ -90,11 +90,14 @@ class Merged:
         self.tensors = [tensor for name in weight_files(base) for tensor in _read_header(base, name)]
         names = _parameters(model, [tensor.key for tensor in self.tensors])
         self.tensors = [Stored(**vars(t) | {"parameter": names[t.key]}) for t in self.tensors]
-        self._transposed = {path for path, stack in find_stacks(model) if stack.transposed}
-        updated = {} if weights is None else {_parameter(weights, path): path for path in weights.pairs}
+        stored = {tensor.key: tensor.shape for tensor in self.tensors}
+        self._experts = StoredExperts(model, weights, stored)
+        layers = [] if weights is None else [path for path, (a, _) in weights.pairs.items() if a.ndim == 2]
+        updated = {f"{path}.weight": path for path in layers}
         alone = {tensor.parameter: tensor for tensor in self.tensors}
-        self.whole = any(name not in alone for name in updated)
+        self.whole = any(name not in alone for name in updated) or bool(self._experts.elsewhere)
         self._paths = {} if self.whole else {alone[name].key: path for name, path in updated.items()}
+        self._paths |= {} if self.whole else self._experts.paths
         wrong = [
             _quantised(tensor.key)
             for tensor in self.tensors
@@ -114,12 +117,9 @@ class Merged:
             value: Tensor = handle.get_tensor(tensor.key)
         if self._weights is None or not self.updated(tensor):
             return value
-        return self._merge(self._paths[tensor.key], value)
-
-    def _merge(self, path: str, weight: Tensor) -> Tensor:
-        """The weight with its update, in fp32: (out, in) of a layer, or all of a stack of experts."""
-        assert self._weights is not None, "only what has an update is merged"
-        return merge(self._weights, path, weight, transposed=path in self._transposed)
+        if tensor.key in self._experts.paths:
+            return self._experts.add(tensor.key, value)
+        return merge(self._weights, self._paths[tensor.key], value)
 
     def save(self, into: Path, *, kept: Kept | None = None) -> None:
         """Write a folder that plain transformers loads: weights, configuration, tokenizer, template, licence.
@@ -188,10 +188,14 @@ class Merged:
             self.base, dtype=TYPES[kept][2] if kept else "auto", local_files_only=True, use_safetensors=True
         )
         with torch.no_grad():
-            for path in self._weights.pairs if self._weights else ():
+            for path, (a, _) in self._weights.pairs.items() if self._weights else ():
                 assert self._weights is not None
-                weight = model.get_parameter(_parameter(self._weights, path))
-                weight.copy_(self._merge(path, weight))
+                if a.ndim == 3:
+                    stack = model.get_parameter(path)
+                    stack.copy_(stack.float() + self._experts.update(path))
+                    continue
+                weight: Any = model.get_submodule(path).weight
+                weight.copy_(merge(self._weights, path, weight))
         model.save_pretrained(into)
         faults = [fault for name in weight_files(into) for fault in check_safetensors(into / name)]
         if faults:  # transformers' writer does not tell of a full disk
@@ -218,24 +222,10 @@ DTYPES: Mapping[str, torch.dtype] = {
 BYTES: Mapping[str, int] = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
 
-def merge(weights: AdapterWeights, path: str, weight: Tensor, *, transposed: bool = False) -> Tensor:
-    """The weight at ``path`` with its update, in fp32.
-
-    Args:
-        weights: the adapter.
-        path: of a layer, or of a projection of experts.
-        weight: (out, in) as the base has it; of experts (experts, out, in).
-        transposed: of experts: whether it is (experts, in, out) instead.
-    """
+def merge(weights: AdapterWeights, path: str, weight: Tensor) -> Tensor:
+    """The weight of the layer at ``path`` with its update: (out, in) as the base has it → (out, in), fp32."""
     a, b = weights.pairs[path]
-    if a.ndim == 3:
-        return merged_stack(weight.float(), a, b, scale=weights.scale, transposed=transposed)
     return merged_weight(weight.float(), a, b, scale=weights.scale, magnitude=weights.magnitudes.get(path))
-
-
-def _parameter(weights: AdapterWeights, path: str) -> str:
-    """Name of the parameter that an update changes."""
-    return path if weights.pairs[path][0].ndim == 3 else f"{path}.weight"
 
 
 def _skeleton(base: Path) -> PreTrainedModel:
@@ -295,7 +285,7 @@ def _tied(weights: AdapterWeights, model: PreTrainedModel) -> list[Fault]:
     return [
         Fault("TW-BASE-036", "embedding and output head share this weight", path, cure)
         for path in weights.pairs
-        if _parameter(weights, path) in names
+        if f"{path}.weight" in names
     ]
 
 

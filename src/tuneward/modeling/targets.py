@@ -70,7 +70,7 @@ def require_plain_experts(experts: Mapping[str, Stack], config: AdapterConfig) -
     if not experts or not asked:
         return
     told = f"{' and '.join(asked)} cannot be had for the experts of a mixture"
-    cure = f"leave out {' and '.join(asked)}, or name linear layers as targets, such as q_proj, and the experts stay"
+    cure = f"leave out {' and '.join(asked)}, or name linear layers such as q_proj as targets"
     raise ModelError(Fault("TW-BASE-042", told, "training.adapter", cure))
 
 
