@@ -18,7 +18,7 @@ from tuneward.modeling.generate import Decoder, generate
 from tuneward.modeling.lora import add_lora, set_weights
 from tuneward.modeling.low_rank import merged_weight
 from tuneward.modeling.packed import PackedDocuments
-from tuneward.modeling.targets import find_experts, find_targets
+from tuneward.modeling.targets import find_targets
 
 
 def random_weights(model, *, seed, rank=4, strength=0.3, only="", **kind):

@@ -1,4 +1,4 @@
-"""Updates of a mixture's experts: equal to PEFT's in numbers and files, trained by the loop, served row by row, merged."""
+"""Updates of a mixture's experts: equal to PEFT's in numbers and files, served row by row, merged."""
 
 import json
 from pathlib import Path
@@ -93,7 +93,8 @@ def pefts(folder: Path, layers, config: AdapterConfig, *, dtype=torch.float32):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"rslora": True}, {"targets": ("experts.down_proj",)}, {"targets": ("experts.gate_up_proj", "q_proj")}]
+    "settings",
+    [{}, {"rslora": True}, {"targets": ("experts.down_proj",)}, {"targets": ("experts.gate_up_proj", "q_proj")}],
 )
 def test_logits_and_gradients_equal_pefts(mixture, settings):
     config = for_peft(mixture, **settings)
@@ -429,7 +430,7 @@ def test_stacks_that_the_files_hold_otherwise_are_merged_in_the_loaded_model(tmp
     assert ways[0].keys() == ways[1].keys()
     for key, value in ways[0].items():
         torch.testing.assert_close(value, ways[1][key], atol=1e-6, rtol=1e-6)
-    other = StoredExperts(load_base(base, precision="fp32"), weights, {key: (1,) for key in ways[0]})
+    other = StoredExperts(load_base(base, precision="fp32"), weights, dict.fromkeys(ways[0], (1,)))
     assert other.elsewhere == {path for path in weights.pairs if "experts" in path}
     assert not other.paths
 

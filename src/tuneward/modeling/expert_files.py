@@ -1,8 +1,8 @@
 """Updates of a mixture's experts as PEFT writes them down, and back.
 
 Place on the road: beneath ``adapter_files``. PEFT (0.21, ``ParamWrapper``) keeps the factors of all experts of a
-projection in two matrices: A (experts x rank, in), expert by expert, and B (out, rank x experts), rank by rank. It wraps
-a module once for each of its parameters, the last one outermost, and names a tensor by how deep its wrapper lies:
+projection in two matrices: A (experts x rank, in), expert by expert, and B (out, rank x experts), rank by rank. It
+wraps a module once for each of its parameters, the last one outermost, and names a tensor by how deep its wrapper lies:
 ``experts.lora_A`` is the last parameter's, ``experts.base_layer.lora_A`` that of the one before. Knows no model: which
 projections a module has, and in which order, is the library's interface (``experts``).
 """
@@ -75,7 +75,7 @@ def _misfit(a: Tensor | None, b: Tensor | None, *, rank: int) -> str | None:
 
 
 def _of_experts(path: str, parts: Mapping[str, Tensor], targets: Sequence[str], rank: int) -> bool:
-    """Whether the tensors at a path are of experts; ends of names, which PEFT allows, may mean linear layers as well."""
+    """Whether the tensors at a path are of experts; ends of names, which PEFT allows, may mean linear layers too."""
     mine = [f"{path.removesuffix(_DEEPER)}.{name}" for name in PROJECTIONS]
     if any(name in targets for name in mine):
         return True

@@ -45,9 +45,7 @@ def _find(model: nn.Module, config: AdapterConfig) -> tuple[dict[str, Frozen], d
     if config.targets != ALL_LINEAR:
         known = [*linear, *experts]
         faults = [
-            _no_target(name, known, heads)
-            for name in config.targets
-            if not any(_matches(path, name) for path in known)
+            _no_target(name, known, heads) for name in config.targets if not any(_matches(path, name) for path in known)
         ]
         if faults:
             raise ModelError(faults)
