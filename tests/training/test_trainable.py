@@ -65,6 +65,7 @@ def test_the_experts_of_a_mixture_learn(rows, tmp_path, kind):
     whole = job(base, rows, tmp_path / "whole", {"kind": kind})
     plan = prepare(whole, PlainChat(base)).plan
     assert plan.not_reached.startswith("less than 1% of")
+    assert plan.kept_whole == ("70% of the base are experts, which stay in fp32" if kind == "qlora" else "")
     outcome = train(whole, PlainChat(base), emit=lambda event: None)
     assert outcome.figures["final_loss"] < outcome.figures["first_loss"]
     weights = load_adapter(outcome.adapter)
