@@ -1,8 +1,8 @@
 """Experts: time and memory of one module of experts with its updates, forward and backward, against PEFT's.
 
-``python benchmarks/expert_layers.py`` takes 32 experts of width 512 between hidden states of 1,024, 4 chosen for each of
-1,024 tokens, rank 8, bf16, one thread, and runs the library's frozen module, ours and PEFT's in turn. Printed are the
-median seconds, and what the forward pass keeps for the backward pass beside weights and factors.
+``python -m benchmarks.expert_layers`` takes 32 experts of width 512 between hidden states of 1,024, 4 chosen for each
+of 1,024 tokens, rank 8, bf16, one thread, and runs the library's frozen module, ours and PEFT's in turn. Printed are
+the median seconds, and what the forward pass keeps for the backward pass beside weights and factors.
 """
 
 import time
@@ -22,10 +22,11 @@ from tuneward.modeling.lora import ExpertUpdate, LoraExperts
 EXPERTS, HIDDEN, WIDTH, CHOSEN, TOKENS, RANK, ROUNDS = 32, 1024, 512, 4, 1024, 8, 7
 
 
-def frozen() -> nn.Module:
+def frozen() -> MixtralExperts:
     config = MixtralConfig(hidden_size=HIDDEN, intermediate_size=WIDTH, num_local_experts=EXPERTS)
     config._experts_implementation = "grouped_mm"
-    module = MixtralExperts(config).to(torch.bfloat16).requires_grad_(False)
+    module = MixtralExperts(config)
+    module.to(torch.bfloat16).requires_grad_(False)
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.02)
     return module
@@ -39,7 +40,7 @@ def ours() -> nn.Module:
 
 
 def pefts() -> nn.Module:
-    module = frozen()
+    module: nn.Module = frozen()
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK)
     for name in ("gate_up_proj", "down_proj"):
         module = ParamWrapper(module, "default", name, config, r=RANK, lora_alpha=2 * RANK)

@@ -68,9 +68,18 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": False},
 }
 
-#: Further mixtures: stacks that are (in, out); experts behind a plain layer; both with an expert for every token.
+#: Further mixtures: stacks that are (in, out); an expert for every token, with a gate; a router that is a linear layer
+#: by class; experts behind a plain layer.
 MIXTURES: dict[str, dict[str, Any]] = {
     "aria_text": {"moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1},
+    "qwen2_moe": {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 48,
+        "decoder_sparse_step": 1,
+    },
+    "phimoe": {"num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": False},
     "glm4_moe": {
         "head_dim": 16,
         "n_routed_experts": 4,

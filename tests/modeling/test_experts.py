@@ -24,7 +24,7 @@ from tuneward.modeling.base_model import load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.experts import Groups, experts_product, grouped, grouped_outer, stacks_of
 from tuneward.modeling.generate import generate
-from tuneward.modeling.lora import ExpertUpdate, LoraExperts, add_lora, set_weights, weights_of
+from tuneward.modeling.lora import ExpertUpdate, LoraExperts, add_lora, set_weights, unreached, weights_of
 from tuneward.modeling.merge import Merged
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.stored_experts import StoredExperts
@@ -34,8 +34,10 @@ KINDS = ["qwen3_moe", "mixtral", *MIXTURES]
 IDS = torch.randint(0, 300, (1, 19), generator=torch.Generator().manual_seed(1))
 LAYOUT = PackedDocuments((19,))
 CONFIG = AdapterConfig(rank=4, alpha=6)
-#: PEFT 0.21 takes GLM's plain and shared ``gate_proj`` for experts of an older form, and drops them.
-FOR_PEFT = {"glm4_moe": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "experts.down_proj")}
+#: PEFT 0.21 takes plain and shared layers' ``gate_proj`` for experts of an older form, and drops them.
+FOR_PEFT = dict.fromkeys(
+    ("glm4_moe", "qwen2_moe"), ("q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "experts.down_proj")
+)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -244,6 +246,23 @@ def test_what_experts_cannot_have_is_refused_and_linear_layers_can(tmp_path, set
     assert fault.code == "TW-BASE-042"
     assert all(name in fault.message for name in settings)
     assert add_lora(load_base(folder, precision="fp32"), AdapterConfig(targets=("q_proj",), **settings), seed=0)
+
+
+def test_a_shared_experts_gate_and_a_router_by_class_are_left_alone(tmp_path):
+    """A gate of one output takes no rank above 1; a router that is a linear layer by class answers with choices."""
+    for name, left in (("qwen2_moe", "shared_expert_gate.weight"), ("phimoe", "router.weight")):
+        model = load_base(make_tiny_base(tmp_path / name, architecture=name), precision="fp32")
+        missed = unreached(model)
+        assert any(path.endswith(left) for path in missed.weights)
+        layers = add_lora(model, CONFIG, seed=0)
+        assert not any(path.endswith(left.removesuffix(".weight")) for path in layers)
+    gate = AdapterConfig(rank=1, targets=("shared_expert_gate",))
+    folder = tmp_path / "qwen2_moe"
+    assert len(add_lora(load_base(folder, precision="fp32"), gate, seed=0)) == 2, "named it is one"
+    router = "model.layers.0.mlp.router"
+    pairs = {router: (torch.zeros(2, 64), torch.zeros(4, 2))}
+    (fault,) = check_fits(AdapterWeights(2, 2.0, pairs), load_base(tmp_path / "phimoe", precision="fp32"))
+    assert (fault.code, fault.place) == ("TW-BASE-036", router)
 
 
 def test_a_rank_above_an_experts_size_is_refused(tmp_path):

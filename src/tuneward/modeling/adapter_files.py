@@ -22,6 +22,7 @@ from tuneward.errors import Fault, ModelError
 from tuneward.modeling.config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, update_scale
 from tuneward.modeling.expert_files import as_stacks, as_tensors
 from tuneward.modeling.experts import Stack, stacks_of
+from tuneward.modeling.targets import is_linear
 
 #: Name of the module that turns a hidden state into a score, as sequence classifiers of transformers have it.
 SCORE = "score"
@@ -223,7 +224,11 @@ def check_fits(weights: AdapterWeights, model: nn.Module) -> list[Fault]:
             faults.append(
                 Fault("TW-BASE-036", "an update of the output head is not computed", path, "train it without the head")
             )
-        elif not isinstance(weight, Tensor) or weight.ndim != 2:
+        elif (
+            not isinstance(weight, Tensor)
+            or weight.ndim != 2
+            or (isinstance(layer, nn.Linear) and not is_linear(layer))
+        ):
             faults.append(Fault("TW-BASE-036", "the base has no such linear layer", path, "use the adapter's own base"))
         elif (weight.shape[0], weight.shape[1]) != (b.shape[0], a.shape[1]):
             told = f"the adapter maps {a.shape[1]} to {b.shape[0]}, the base {weight.shape[1]} to {weight.shape[0]}"

@@ -31,13 +31,13 @@ class AdapterConfig(Section):
     """Numerator of the scaling ``alpha / rank`` of the update."""
 
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability with which an element of a target's input is dropped on the adapter's path while training. The experts
-    of a mixture have none (``TW-BASE-042``)."""
+    """Probability with which an element of a target's input is dropped on the adapter's path while training. The
+    experts of a mixture have none (``TW-BASE-042``)."""
 
     targets: Literal["all-linear"] | tuple[str, ...] = ALL_LINEAR
-    """What receives an update: ``all-linear`` (every linear layer but the output head, and every expert of a mixture), or
-    names such as ``q_proj`` or ``experts.down_proj``. Each expert gets an update of the full rank; a mixture's router
-    gets none."""
+    """What receives an update: ``all-linear`` (every linear layer but the output head, and every expert of a mixture),
+    or names such as ``q_proj`` or ``experts.down_proj``. Each expert gets an update of the full rank; a mixture's
+    router gets none."""
 
     rslora: bool = False
     """Scale the update by ``alpha / sqrt(rank)`` (rsLoRA), which keeps high ranks learning; lower ``alpha`` with it."""

@@ -29,7 +29,7 @@ from tuneward.modeling.experts import (
 )
 from tuneward.modeling.low_rank import Frozen, dense, dora_product, lora_product, merged_weight, row_squares
 from tuneward.modeling.quantisation import Nf4Linear
-from tuneward.modeling.targets import find_experts, find_targets, require_plain_experts
+from tuneward.modeling.targets import find_experts, find_targets, is_gate, is_linear, require_plain_experts
 
 
 class LoraLinear(nn.Module):
@@ -246,10 +246,12 @@ def unreached(model: nn.Module) -> Unreached | None:
     """What ``all-linear`` does not reach in ``model``; None where it reaches every matrix.
 
     In transformers 5 the router of a mixture is a parameter of no linear layer, and so are the experts of the few
-    architectures that do not follow the library's interface of experts. They stay as they are.
+    architectures that do not follow the library's interface of experts. They stay as they are, and so do gates of one
+    output.
     """
     head = cast(Any, model).get_output_embeddings()
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear | Nf4Linear) and m is not head]
+    linear = [cast(Frozen, m) for m in model.modules() if is_linear(m) and m is not head]
+    linear = [m for m in linear if not is_gate(m)]
     embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
     inside = {id(p) for m in (head, *embeddings, *linear) for p in m.parameters()}
     updates = [m for m in model.modules() if isinstance(m, LoraLinear | ExpertUpdate)]

@@ -27,6 +27,18 @@ def find_targets(model: nn.Module, config: AdapterConfig) -> Iterator[tuple[str,
     yield from _find(model, config)[0].items()
 
 
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module computes what a linear layer does; some routers are one by class, and choose experts."""
+    return isinstance(module, Nf4Linear) or (
+        isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+    )
+
+
+def is_gate(layer: Frozen) -> bool:
+    """Whether a layer answers with one number, as the gate of a shared expert: too little for any rank but 1."""
+    return layer.out_features == 1
+
+
 def find_experts(model: nn.Module, config: AdapterConfig) -> dict[str, Stack]:
     """Projections of experts that ``config.targets`` means, by path, in the model's order.
 
@@ -38,7 +50,7 @@ def find_experts(model: nn.Module, config: AdapterConfig) -> dict[str, Stack]:
 
 def _find(model: nn.Module, config: AdapterConfig) -> tuple[dict[str, Frozen], dict[str, Stack]]:
     head = cast(Any, model).get_output_embeddings()
-    every = {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear | Nf4Linear)}
+    every = {path: cast(Frozen, module) for path, module in model.named_modules() if is_linear(module)}
     heads = {path for path, module in every.items() if module is head}
     linear = {path: module for path, module in every.items() if path not in heads}
     experts = dict(find_stacks(model))
@@ -51,6 +63,8 @@ def _find(model: nn.Module, config: AdapterConfig) -> tuple[dict[str, Frozen], d
             raise ModelError(faults)
         linear = {path: m for path, m in linear.items() if any(_matches(path, name) for name in config.targets)}
         experts = {path: m for path, m in experts.items() if any(_matches(path, name) for name in config.targets)}
+    else:
+        linear = {path: m for path, m in linear.items() if not is_gate(m)}
     if not linear and not experts:
         raise ModelError(
             Fault("TW-BASE-033", "the model has no linear layer", "training.adapter.targets", "choose another base")
