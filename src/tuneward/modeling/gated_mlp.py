@@ -82,7 +82,7 @@ class _Gated(torch.autograd.Function):
 
 
 def _product(gate: Tensor, up: Tensor, activation: str) -> Tensor:
-    """``act(gate) ∘ up``"""
+    """``act(gate) ∘ up``."""
     if _is_dense(gate, up):
         return gated_forward(gate, up, activation)
     return ACTIVATIONS[activation][0](gate).mul_(up)

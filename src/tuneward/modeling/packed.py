@@ -1,9 +1,9 @@
 """Packed documents: many conversations in one sequence, no padding, and none sees another.
 
 Place on the road: the attention layout of training. A sequence is made of *segments*; a segment may *continue* an
-earlier one, so that the two answers of a preference pair share one pass over their prompt (arXiv 2410.20305). On a CPU
-that multiplies bf16 the compiled kernels compute it (``kernels.attention``), on any other scores are made block by block
-with plain matrix products, on CUDA by PyTorch's fused kernels document by document.
+earlier one, so that the two answers of a preference pair share one pass over their prompt (arXiv 2410.20305). In bf16
+on a CPU that multiplies it the compiled kernels compute it (``kernels.attention``), otherwise scores are made block by
+block with plain matrix products; on CUDA PyTorch's fused kernels do it document by document.
 Knows no model, no labels and no loss.
 """
 

@@ -25,7 +25,7 @@ Rotation = Callable[..., tuple[Tensor, Tensor]]
 
 
 def fuse_rotary(module: nn.Module) -> bool:
-    """Give ``module`` a forward method that rotates in one pass, if it is attention that rotates halves; says whether."""
+    """Let ``module`` rotate in one pass, if it is attention that rotates halves; says whether."""
     forward = type(module).forward
     theirs = getattr(sys.modules[type(module).__module__], NAME, None)
     if not isinstance(forward, FunctionType) or NAME not in forward.__code__.co_names or theirs is None:

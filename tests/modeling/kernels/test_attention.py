@@ -12,7 +12,7 @@ from tuneward.modeling.packed import PackedDocuments
 
 pytestmark = needs_kernels
 
-#: Relative length of an error that rounding weights and results to bf16 explains; the blocks of ``packed`` come to 0.005.
+#: Relative length of an error that rounding weights and results to bf16 explains; ``packed``'s blocks come to 0.005.
 ROUNDING = 0.0045
 
 #: (lengths, after, heads, kv_heads, width, window): shorter and longer than blocks, tiles and panels, and one token.

@@ -119,6 +119,12 @@ def test_head_scores(rows, vocabulary):
     assert torch.equal(kept, logits)
 
 
+@pytest.mark.parametrize("goal", [-1, 7])
+def test_a_goal_outside_the_vocabulary_is_refused(goal):
+    with pytest.raises(IndexError, match="1 of 2 goals lie outside a vocabulary of 7"):
+        head_scores(draw(2, 7), torch.tensor([3, goal]), turn=True)
+
+
 def test_threads_change_no_bit():
     x, factor = draw(33, 200), torch.ones(200).bfloat16()
     logits, goal = draw(9, 513), torch.arange(9)
@@ -126,6 +132,8 @@ def test_threads_change_no_bit():
     for threads in (1, 3):
         torch.set_num_threads(threads)
         spent = logits.clone()
-        results.append([gated_forward(x, x, "gelu"), *norm_forward(x, factor, 1e-6), head_scores(spent, goal, turn=True), spent])
+        results.append(
+            [gated_forward(x, x, "gelu"), *norm_forward(x, factor, 1e-6), head_scores(spent, goal, turn=True), spent]
+        )
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -47,7 +47,9 @@ class Places:
     def __init__(self, spans: Sequence[Span], contexts: Sequence[Sequence[Span]], *, shared: bool) -> None:
         self.shared = shared
         self.tokens = sum(end - first for first, end in spans)
-        at, places, before = [], [], []
+        at: list[int] = []
+        places: list[int] = []
+        before: list[int] = []
         for (first, end), context in zip(spans, contexts, strict=True):
             seen = [token for a, b in context for token in range(a, b)]
             at.append(len(places))

@@ -9,11 +9,16 @@ import ctypes
 import functools
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch  # first, so that the kernels share torch's threads (one OpenMP library a process)
 from torch import Tensor
 
 MODULE = "tuneward.modeling.kernels._compiled"
+
+#: One entry per :func:`left_out` that is entered.
+_left_out: list[None] = []
 
 
 @functools.cache
@@ -34,8 +39,19 @@ def fits(*tensors: Tensor) -> bool:
     """Whether kernels take all of these: bf16 in this machine's memory, the last dimension dense."""
     return (
         all(t.dtype is torch.bfloat16 and t.device.type == "cpu" and t.stride(-1) == 1 for t in tensors)
+        and not _left_out
         and compiled() is not None
     )
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Within it nothing fits, so that everything computes with PyTorch's operations; for who compares."""
+    _left_out.append(None)
+    try:
+        yield
+    finally:
+        _left_out.pop()
 
 
 def address(tensor: Tensor) -> ctypes.c_void_p:

@@ -156,12 +156,18 @@ void rotate(int64_t tokens, int32_t heads, int32_t width, int32_t back, int32_t 
         }
 }
 
-/* found[r] = log softmax(logits[r])[goal[r]]; with `turn` the gradient of that stands in place of the logits. */
-void head_scores(int64_t rows, int64_t vocabulary, int32_t turn, int32_t threads, bf16 *logits, const int64_t *goal,
-                 float *found) {
-#pragma omp parallel for num_threads(threads) schedule(static)
+/* found[r] = log softmax(logits[r])[goal[r]]; with `turn` the gradient of that stands in place of the logits. Returns how
+   many goals lie outside the vocabulary; their rows are left as they are. */
+int head_scores(int64_t rows, int64_t vocabulary, int32_t turn, int32_t threads, bf16 *logits, const int64_t *goal,
+                float *found) {
+    int outside = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : outside)
     for (int64_t r = 0; r < rows; r++) {
         bf16 *row = logits + r * vocabulary;
+        if (goal[r] < 0 || goal[r] >= vocabulary) {
+            outside++;
+            continue;
+        }
         __m512 top = _mm512_set1_ps(-INFINITY), total = _mm512_setzero_ps();
         for (int64_t i = 0; i < vocabulary; i += LANES) {
             const __mmask16 lanes = rest(vocabulary - i);
@@ -185,4 +191,5 @@ void head_scores(int64_t rows, int64_t vocabulary, int32_t turn, int32_t threads
         }
         give(row + goal[r], 1, _mm512_set1_ps(1 - expf(own)));
     }
+    return outside;
 }

@@ -1,7 +1,7 @@
 """Norms, gated units, rotary positions and the loss head's softmax by the compiled kernels.
 
-Place on the road: called by ``fused``, ``gated_mlp``, ``rotary`` and ``training.losses.head`` from within their autograd functions,
-where :func:`tuneward.modeling.kernels.library.fits` says yes. All take dense bf16 tensors.
+Place on the road: called by ``fused``, ``gated_mlp``, ``rotary`` and ``training.losses.head`` from within their
+autograd functions, where :func:`tuneward.modeling.kernels.library.fits` says yes. All take dense bf16 tensors.
 """
 
 from ctypes import c_float, c_int32, c_int64, c_void_p
@@ -81,10 +81,15 @@ def head_scores(logits: Tensor, goal: Tensor, *, turn: bool) -> Tensor:
         logits: (rows, vocabulary).
         goal: (rows,) int64, each below ``vocabulary``.
         turn: whether the gradient is wanted.
+
+    Raises:
+        IndexError: a goal lies outside the vocabulary.
     """
     found = logits.new_empty(logits.shape[0], dtype=torch.float32)
     rows, vocabulary = map(c_int64, logits.shape)
-    _call("head_scores", rows, vocabulary, c_int32(turn), _threads(), logits, goal, found)
+    outside = _call("head_scores", rows, vocabulary, c_int32(turn), _threads(), logits, goal, found)
+    if outside:
+        raise IndexError(f"{outside} of {goal.shape[0]} goals lie outside a vocabulary of {logits.shape[1]}")
     return found
 
 
@@ -96,7 +101,7 @@ def _threads() -> c_int32:
     return c_int32(torch.get_num_threads())
 
 
-def _call(name: str, *arguments: Tensor | c_int32 | c_int64 | c_float | c_void_p) -> None:
+def _call(name: str, *arguments: Tensor | c_int32 | c_int64 | c_float | c_void_p) -> int:
     library = compiled()
     assert library is not None, "asked before: fits"
-    getattr(library, name)(*(address(a) if isinstance(a, Tensor) else a for a in arguments))
+    return int(getattr(library, name)(*(address(a) if isinstance(a, Tensor) else a for a in arguments)))
