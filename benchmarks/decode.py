@@ -23,7 +23,7 @@ from tuneward.modeling.adapter_files import AdapterWeights, load_adapter, save_a
 from tuneward.modeling.base_model import DTYPES, best_precision, load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.generate import generate
-from tuneward.modeling.lora import find_targets
+from tuneward.modeling.targets import find_targets
 
 
 def random_adapter(model, *, rank=16, seed=0):

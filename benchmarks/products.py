@@ -23,7 +23,7 @@ def products(seat: Seat, *, course: Course, window_tokens: int) -> None:
 
     from tuneward.modeling.base_model import load_base
     from tuneward.modeling.config import AdapterConfig
-    from tuneward.modeling.lora import find_targets
+    from tuneward.modeling.targets import find_targets
     from tuneward.training.allocator import keep_freed_memory
     from tuneward.training.batches import Window, learned_tokens
     from tuneward.training.rows import Rows

@@ -68,6 +68,30 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": False},
 }
 
+#: Further mixtures: stacks that are (in, out); an expert for every token, with a gate; a router that is a linear layer
+#: by class; experts behind a plain layer.
+MIXTURES: dict[str, dict[str, Any]] = {
+    "aria_text": {"moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1},
+    "qwen2_moe": {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 48,
+        "decoder_sparse_step": 1,
+    },
+    "phimoe": {"num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": False},
+    "glm4_moe": {
+        "head_dim": 16,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "n_shared_experts": 1,
+        "first_k_dense_replace": 1,
+        "n_group": 1,
+        "topk_group": 1,
+    },
+}
+
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with ChatML's special tokens: every text has ids and comes back unchanged."""
@@ -103,12 +127,12 @@ def make_tiny_base(folder: Path, *, architecture: str = "llama", seed: int = 0, 
 
     Args:
         folder: created if missing; receives config, safetensors (fp32), tokenizer files and ``chat_template.jinja``.
-        architecture: a key of ``ARCHITECTURES`` (a ``model_type`` of transformers).
+        architecture: a key of ``ARCHITECTURES`` or ``MIXTURES`` (a ``model_type`` of transformers).
         seed: of the random weights; the same seed gives the same bytes.
         **overrides: settings of the architecture's config.
     """
     tokenizer = make_tokenizer()
-    settings = COMMON | ARCHITECTURES[architecture] | {"vocab_size": 304} | overrides
+    settings = COMMON | (ARCHITECTURES | MIXTURES)[architecture] | {"vocab_size": 304} | overrides
     config = AutoConfig.for_model(architecture, **settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -4,14 +4,16 @@ import bitsandbytes.functional
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, MixtralConfig
+from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 
 from tests.modeling.test_lora import distance, fill, pefts
 from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.modeling.base_model import hidden_states, load_base, prove
 from tuneward.modeling.config import AdapterConfig
+from tuneward.modeling.experts import stacks_of
 from tuneward.modeling.fused import fuse
-from tuneward.modeling.lora import add_lora
+from tuneward.modeling.lora import ExpertUpdate, LoraExperts, add_lora
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.quantisation import Nf4Linear
 
@@ -99,6 +101,36 @@ def test_logits_and_gradients_of_an_adapter_equal_pefts(bases, variant, precisio
     for path, module in wrapped.items():
         assert distance(layers[path].a.grad, module.lora_A.default.weight.grad) < 5 * near
         assert distance(layers[path].b.grad, module.lora_B.default.weight.grad) < 5 * near
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("rank", [4, 8])  # rows of 8 and 16 bytes in bf16: expert by expert, and all in one call
+def test_experts_are_computed_as_on_a_cpu(rank, precision, device):
+    """Given tokens, because a router may send some elsewhere after rounding; one expert has none."""
+    config = MixtralConfig(hidden_size=64, intermediate_size=96, num_local_experts=4)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 64, generator=generator)
+    index, weights = torch.randint(0, 3, (40, 2), generator=generator), torch.rand(40, 2, generator=generator)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    results = []
+    for place, kind in (("cpu", torch.float32), (device, dtype)):
+        experts = MixtralExperts(config).requires_grad_(False)
+        start = torch.Generator().manual_seed(1)
+        for parameter in experts.parameters():
+            nn.init.normal_(parameter, std=0.1, generator=start)
+        experts.to(device=place, dtype=kind)
+        updates = {
+            name: ExpertUpdate(stack, AdapterConfig(rank=rank), start) for name, stack in stacks_of(experts).items()
+        }
+        fill(updates)
+        given = x.clone().to(device=place, dtype=kind).requires_grad_()
+        y = LoraExperts(experts, updates)(given, index.to(place), weights.to(device=place, dtype=kind))
+        y.float().square().sum().backward()
+        factors = [factor for update in updates.values() for factor in (update.a, update.b)]
+        assert not any(factor.grad[3].any() for factor in factors)
+        results.append([y, given.grad, *(factor.grad for factor in factors)])
+    for cpu, there in zip(*results, strict=True):
+        assert distance(there.cpu(), cpu) < (1e-5 if precision == "fp32" else 0.03)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -15,9 +15,10 @@ from tuneward.modeling.adapter_files import AdapterWeights, load_adapter, save_a
 from tuneward.modeling.base_model import load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.generate import Decoder, generate
-from tuneward.modeling.lora import add_lora, find_targets, set_weights
+from tuneward.modeling.lora import add_lora, set_weights
 from tuneward.modeling.low_rank import merged_weight
 from tuneward.modeling.packed import PackedDocuments
+from tuneward.modeling.targets import find_targets
 
 
 def random_weights(model, *, seed, rank=4, strength=0.3, only="", **kind):

@@ -11,8 +11,9 @@ from tuneward.errors import ModelError
 from tuneward.modeling import lora
 from tuneward.modeling.base_model import hidden_states, load_base
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.lora import LoraLinear, add_lora, set_weights, unreached, weights_of
+from tuneward.modeling.lora import LoraLinear, Unreached, add_lora, set_weights, unreached, weights_of
 from tuneward.modeling.packed import PackedDocuments
+from tuneward.modeling.targets import find_experts
 
 VARIANTS = {
     "plain": {},
@@ -66,8 +67,6 @@ def pefts(folder, layers, config, *, dtype):
     """The same adapter in PEFT, with fp32 factors as PEFT keeps them, and the layers in it by path."""
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
     targets = "all-linear" if config.targets == "all-linear" else list(config.targets)
-    if unreached(plain):  # PEFT's all-linear takes a mixture's experts and router in, which are no linear layers
-        targets = sorted(layers)
     theirs = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
@@ -131,9 +130,15 @@ def distance(left, right):
     return float((left - right).pow(2).mean().sqrt() / right.pow(2).mean().sqrt())
 
 
+def targets_of(architecture):
+    """Of a mixture the linear layers: its experts have neither DoRA nor dropout, and tests of their own."""
+    mixture = find_experts(load_base(architecture, precision="fp32"), AdapterConfig())
+    return {"targets": ("q_proj", "k_proj", "v_proj", "o_proj")} if mixture else {}
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_logits_and_gradients_equal_pefts_on_every_architecture(architecture, variant):
-    config = AdapterConfig(rank=4, alpha=6, **VARIANTS[variant])
+    config = AdapterConfig(rank=4, alpha=6, **targets_of(architecture), **VARIANTS[variant])
     mine, theirs, gradients = both(architecture, config, "fp32")
     assert distance(mine, theirs) < 2e-6
     for grad, expected in gradients:
@@ -316,16 +321,37 @@ def test_what_no_adapter_reaches_is_told(architecture):
     if "experts" not in "".join(name for name, _ in model.named_parameters()):
         assert missed is None
         return
-    assert sorted(name.rpartition(".mlp.")[2] for name in missed.weights) == [
-        "experts.down_proj",
-        "experts.gate_up_proj",
-        "gate.weight",
-    ]
+    assert [name.rpartition(".mlp.")[2] for name in missed.weights] == ["gate.weight"]
     inner = [p.numel() for name, p in model.named_parameters() if p.ndim > 1 and "layers" in name]
     assert missed.share == pytest.approx(sum(missed.weights.values()) / sum(inner))
-    assert "experts" in str(missed)
+    assert "layers.*.mlp.gate.weight" in str(missed)
+    assert str(Unreached({}, 0.004)).startswith("less than 1% of")
+    assert str(Unreached({}, 0.3)).startswith("30% of")
     add_lora(model, AdapterConfig(rank=4), seed=0)
     assert unreached(model) == missed
+
+
+def test_experts_that_follow_no_interface_are_not_reached_and_told(tmp_path):
+    """JetMoE's and Llama 4's experts are stacks as well; what is done with them only their own code says."""
+    model = load_base(make_tiny_base(tmp_path / "base", architecture="mixtral"), precision="fp32")
+    for module in model.modules():
+        if hasattr(module, "has_gate"):
+            del module.has_gate
+    missed = unreached(model)
+    assert missed.share > 0.5
+    assert "model.layers.*.mlp.experts.down_proj" in missed.weights
+    assert not any("experts" in path for path in add_lora(model, AdapterConfig(rank=4), seed=0))
+
+
+def test_an_adapter_from_before_experts_were_reached_is_told_how_to_go_on(tmp_path):
+    folder = make_tiny_base(tmp_path / "base", architecture="mixtral")
+    config = AdapterConfig(rank=4, targets=("q_proj",))
+    weights = weights_of(add_lora(load_base(folder, precision="fp32"), config, seed=0), config)
+    with pytest.raises(ModelError) as caught:
+        set_weights(add_lora(load_base(folder, precision="fp32"), AdapterConfig(rank=4), seed=0), weights)
+    cures = {fault.place.rpartition(".")[2]: fault.cure for fault in caught.value.faults}
+    assert "training.adapter.targets" in cures["gate_up_proj"]
+    assert "from the run" in cures["k_proj"]
 
 
 @pytest.mark.parametrize("grad", [True, False])

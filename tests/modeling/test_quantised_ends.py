@@ -4,8 +4,11 @@ from torch import nn
 
 from tests.modeling.test_lora import distance
 from tests.tiny import make_tiny_base
+from tuneward.errors import ModelError
 from tuneward.modeling.base_model import OutputHead, hidden_states, load_base, prove
+from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.generate import generate
+from tuneward.modeling.lora import add_lora
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.quantisation import Nf4Matrix, quantise, weight_bytes, weight_count
 from tuneward.modeling.quantised_ends import (
@@ -185,3 +188,10 @@ def test_layers_alone_leave_the_ends_as_they_are(base):
     model = load_base(base[0], precision="fp32")
     assert quantise(model) > 0
     assert type(model.get_output_embeddings()) is nn.Linear
+
+
+def test_the_head_is_no_target_and_is_told_so(base):
+    model = load_base(base[0], precision="fp32", quantisation="nf4-all")
+    with pytest.raises(ModelError, match="TW-BASE-038"):
+        add_lora(model, AdapterConfig(kind="qlora", rank=2, targets=("lm_head",)), seed=0)
+    assert "lm_head" not in add_lora(model, AdapterConfig(kind="qlora", rank=2), seed=0)

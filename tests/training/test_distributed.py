@@ -47,6 +47,7 @@ RUNS = {
     "reward, lora": ("pair", "llama", {"method": "reward"}),
     "reward, full": ("pair", "untied", {"method": "reward", "learning_rate": 1e-4} | FULL),
     "experts, full": ("sft", "qwen3_moe", FULL),
+    "experts, lora": ("sft", "qwen3_moe", {}),
     "fewer rows than processes": ("sft", "llama", {"batch_rows": 1, "epochs": 0.3} | FULL),
     "watched, lora": ("sft", "llama", WATCHED),
     "watched, full": ("sft", "untied", WATCHED | FULL),

@@ -51,6 +51,8 @@ def one_pass(base, rows, folder, **settings):
 @pytest.mark.parametrize("adapter", [{"rank": 4, "dropout": 0.2}, {"kind": "full"}])
 def test_gradients_are_the_same_bits_and_less_is_kept(wide, tmp_path, adapter):
     base, rows = wide
+    if "dropout" in adapter and base.parent.name.startswith("qwen3_moe"):  # experts have none
+        adapter = {"rank": 4}
     plain, most, after = one_pass(base, rows, tmp_path, adapter=adapter)
     sizes = {}
     for setting in (True, 2):

@@ -59,6 +59,29 @@ def test_every_adapter_learns_and_goes_on_after_a_stop_bit_for_bit(base, rows, t
     torch.testing.assert_close(mine, theirs, atol=5e-5, rtol=5e-5)
 
 
+@pytest.mark.parametrize("kind", ["lora", "qlora"])
+def test_the_experts_of_a_mixture_learn(rows, tmp_path, kind):
+    """Every expert that tokens are sent to moves; a run that was stopped ends at the same bytes; the plan counts it."""
+    base = make_tiny_base(tmp_path / "base", architecture="mixtral")
+    whole = job(base, rows, tmp_path / "whole", {"kind": kind})
+    plan = prepare(whole, PlainChat(base)).plan
+    assert plan.not_reached.startswith("less than 1% of")
+    assert plan.kept_whole == ("70% of the base are experts, which stay in fp32" if kind == "qlora" else "")
+    outcome = train(whole, PlainChat(base), emit=lambda event: None)
+    assert outcome.figures["final_loss"] < outcome.figures["first_loss"]
+    weights = load_adapter(outcome.adapter)
+    experts = {path: b for path, (_, b) in weights.pairs.items() if b.ndim == 3}
+    assert len(experts) == 4
+    assert all(b[number].any() for b in experts.values() for number in range(4))
+    assert weights.parameters == plan.trained_parameters == outcome.figures["trained_parameters"]
+    windows = iter(range(4))
+    stopped = job(base, rows, tmp_path / "stopped", {"kind": kind})
+    train(stopped, PlainChat(base), emit=lambda event: None, stop=lambda: next(windows, None) is None)
+    again = train(stopped, PlainChat(base), emit=lambda event: None)
+    file = "adapter_model.safetensors"
+    assert (again.adapter / file).read_bytes() == (outcome.adapter / file).read_bytes()
+
+
 @pytest.mark.parametrize("ends", [False, True])
 def test_the_plan_counts_packed_weights(base, rows, tmp_path, ends):
     plain = prepare(job(base, rows, tmp_path / "a", {"kind": "lora"}), PlainChat(base))

@@ -14,6 +14,8 @@ def show_plan(result: PlanResult) -> None:
     rows.add_row("trains", f"{plan['trained_parameters']:,} of {whole:,} ({plan['trained_parameters'] / whole:.2%})")
     if plan["not_reached"]:
         rows.add_row("not reached", plan["not_reached"])
+    if plan["kept_whole"]:
+        rows.add_row("not in four bits", plan["kept_whole"])
     rows.add_row("method", f"{plan['method']}, {plan['precision']} on {plan['device']}")
     rows.add_row("rows", f"{plan['rows']:,}, the longest of {plan['longest_row']:,} tokens")
     rows.add_row("tokens", f"{plan['tokens']:,}, of which {plan['trained_tokens']:,} are learned")

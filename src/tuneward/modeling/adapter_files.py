@@ -1,7 +1,8 @@
 """Adapters on disk, in PEFT's format: the only file that knows PEFT's names (``r``, ``lora_A``, ``base_model.model``).
 
 Place on the road: training leaves such a folder; evaluation, registry and engine read it; plain ``peft`` loads it.
-Reads safetensors only, never a pickle. Knows no model beyond module paths and sizes.
+Reads safetensors only, never a pickle. Knows no model beyond module paths and sizes. How PEFT writes down updates of a
+mixture's experts is ``expert_files``' to know.
 """
 
 import json
@@ -19,6 +20,9 @@ from torch import Tensor, nn
 
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, update_scale
+from tuneward.modeling.expert_files import as_stacks, as_tensors
+from tuneward.modeling.experts import Stack, stacks_of
+from tuneward.modeling.targets import is_linear
 
 #: Name of the module that turns a hidden state into a score, as sequence classifiers of transformers have it.
 SCORE = "score"
@@ -36,7 +40,6 @@ _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "layer_replication": (None, []),
     "trainable_token_indices": (None, [], {}),
     "lora_bias": (False, None),
-    "target_parameters": (None, []),
     # variants of PEFT 0.21 whose tensors have plain LoRA's names
     "alora_invocation_tokens": (None,),
     "use_qalora": (False, None),
@@ -54,7 +57,8 @@ class AdapterWeights:
     Attributes:
         rank: rank of every pair.
         alpha: numerator of the scaling.
-        pairs: module path → A (rank, in) and B (out, rank), fp32.
+        pairs: module path → A (rank, in) and B (out, rank), fp32; of a mixture's experts parameter path → A (experts,
+            rank, in) and B (experts, out, rank).
         dropout: as trained; says nothing about use.
         rslora: whether the scaling is ``alpha / sqrt(rank)`` instead of ``alpha / rank``.
         magnitudes: module path → length of each row (out,), fp32; all paths with DoRA, empty without.
@@ -91,6 +95,7 @@ def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> No
         base_name: how the adapter names its base; a name or digest, never a path of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    experts = {path: pair for path, pair in weights.pairs.items() if pair[0].ndim == 3}
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -99,7 +104,7 @@ def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> No
         "lora_alpha": weights.alpha,
         "lora_dropout": weights.dropout,
         # exact module paths: "q_proj" alone could match more than was trained
-        "target_modules": sorted(weights.pairs),
+        "target_modules": sorted(weights.pairs.keys() - experts.keys()),
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
@@ -107,8 +112,11 @@ def save_adapter(weights: AdapterWeights, folder: Path, *, base_name: str) -> No
         "use_dora": bool(weights.magnitudes),
         "use_rslora": weights.rslora,
     }
+    if experts:
+        config["target_parameters"] = sorted(experts)
     tensors = {}
-    for path, (a, b) in weights.pairs.items():
+    flat = {path: pair for path, pair in weights.pairs.items() if path not in experts} | as_tensors(experts)
+    for path, (a, b) in flat.items():
         tensors[f"base_model.model.{path}.lora_A.weight"] = a.detach().float().cpu().contiguous()
         tensors[f"base_model.model.{path}.lora_B.weight"] = b.detach().float().cpu().contiguous()
     for path, magnitude in weights.magnitudes.items():
@@ -154,17 +162,21 @@ def load_adapter(folder: Path) -> AdapterWeights:
             faults.append(Fault("TW-BASE-035", f"unknown tensor {name}", place, "train a LoRA or DoRA adapter"))
         else:
             found.setdefault(match["path"], {})[match["side"] or "m"] = tensor.float()
+    named = config.get("target_parameters") or []
+    named = [str(name) for name in named] if isinstance(named, list) else [str(named)]
+    experts, told_of = as_stacks(found, named, rank=rank)
+    faults += [Fault("TW-BASE-035", told, place, "train linear layers and experts only") for told in told_of]
     for path, parts in found.items():
         if (told := _misfit(parts, rank=rank, dora=dora)) is not None:
             faults.append(Fault("TW-BASE-035", f"{path} {told}", place, "train it again"))
-    if not found:
+    if not found and not experts:
         faults.append(Fault("TW-BASE-035", "the adapter is empty", place, "train it again"))
     if faults:
         raise ModelError(faults)
     return AdapterWeights(
         rank=rank,
         alpha=float(alpha),
-        pairs={path: (parts["A"], parts["B"]) for path, parts in found.items()},
+        pairs={path: (parts["A"], parts["B"]) for path, parts in found.items()} | experts,
         dropout=float(config.get("lora_dropout") or 0.0),
         rslora=rslora,
         magnitudes={path: parts["m"] for path, parts in found.items()} if dora else {},
@@ -203,13 +215,20 @@ def check_fits(weights: AdapterWeights, model: nn.Module) -> list[Fault]:
     modules = dict(model.named_modules())
     head = cast(Any, model).get_output_embeddings()
     for path, (a, b) in weights.pairs.items():
+        if a.ndim == 3:
+            faults += _experts_misfit(path, a, b, modules)
+            continue
         layer = modules.get(path)
         weight = getattr(layer, "weight", None)
         if layer is not None and layer is head:  # it sees the last tokens only, not the call's
             faults.append(
                 Fault("TW-BASE-036", "an update of the output head is not computed", path, "train it without the head")
             )
-        elif not isinstance(weight, Tensor) or weight.ndim != 2:
+        elif (
+            not isinstance(weight, Tensor)
+            or weight.ndim != 2
+            or (isinstance(layer, nn.Linear) and not is_linear(layer))
+        ):
             faults.append(Fault("TW-BASE-036", "the base has no such linear layer", path, "use the adapter's own base"))
         elif (weight.shape[0], weight.shape[1]) != (b.shape[0], a.shape[1]):
             told = f"the adapter maps {a.shape[1]} to {b.shape[0]}, the base {weight.shape[1]} to {weight.shape[0]}"
@@ -220,3 +239,17 @@ def check_fits(weights: AdapterWeights, model: nn.Module) -> list[Fault]:
     if not math.isfinite(weights.alpha):
         faults.append(Fault("TW-BASE-036", "alpha is no finite number", "lora_alpha", "train it again"))
     return faults
+
+
+def _experts_misfit(path: str, a: Tensor, b: Tensor, modules: Mapping[str, nn.Module]) -> list[Fault]:
+    owner, _, name = path.rpartition(".")
+    stack: Stack | None = stacks_of(modules[owner]).get(name) if owner in modules else None
+    cure = "use the adapter's own base"
+    if stack is None:
+        return [Fault("TW-BASE-036", "the base has no such experts", path, cure)]
+    has = (stack.count, stack.in_features, stack.out_features)
+    asks = (a.shape[0], a.shape[2], b.shape[1])
+    if has == asks:
+        return []
+    told = "the adapter has {} experts that map {} to {}".format(*asks) + ", the base {} that map {} to {}".format(*has)
+    return [Fault("TW-BASE-036", told, path, cure)]

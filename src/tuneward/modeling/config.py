@@ -34,18 +34,21 @@ class AdapterConfig(Section):
     """Numerator of the scaling ``alpha / rank`` of the update."""
 
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability with which an element of a target's input is dropped on the adapter's path while training."""
+    """Probability with which an element of a target's input is dropped on the adapter's path while training. The
+    experts of a mixture have none (``TW-BASE-042``)."""
 
     targets: Literal["all-linear"] | tuple[str, ...] = ALL_LINEAR
-    """Linear layers that receive an update: ``all-linear`` (all but the output head), or names such as ``q_proj``. The
-    experts of a mixture are no linear layers in transformers and receive none; the plan tells their share."""
+    """What receives an update: ``all-linear`` (every linear layer but the output head, and every expert of a mixture),
+    or names such as ``q_proj`` or ``experts.down_proj``. Each expert gets an update of the full rank; a mixture's
+    router gets none."""
 
     rslora: bool = False
     """Scale the update by ``alpha / sqrt(rank)`` (rsLoRA), which keeps high ranks learning; lower ``alpha`` with it."""
 
     dora: bool = False
     """Train the length of each row of a target's weight apart from its direction (DoRA); slower, often better at low
-    ranks. With ``dropout`` the frozen product is made twice, as in the paper's code."""
+    ranks. With ``dropout`` the frozen product is made twice, as in the paper's code. The experts of a mixture have none
+    (``TW-BASE-042``)."""
 
     quantise_embeddings: bool = False
     """With ``qlora``: keep the embedding and the output head in 4 bits too, where a row of them is whole blocks of 64

@@ -6,7 +6,7 @@ keep their bytes; so tied weights stay tied. Knows no site and judges nothing: w
 says is ``agreement``'s to measure.
 
 Which stored tensor belongs to which layer is asked of transformers, which (5.23) renames and joins some keys on
-loading.
+loading; ``stored_experts`` asks it how a mixture's experts are joined.
 """
 
 import json
@@ -25,6 +25,7 @@ from tuneward.errors import Fault, ModelError
 from tuneward.modeling.adapter_files import AdapterWeights, check_fits
 from tuneward.modeling.folder_check import AGAIN, INDEX, check_room, check_safetensors, read_config, weight_files
 from tuneward.modeling.low_rank import merged_weight
+from tuneward.modeling.stored_experts import StoredExperts
 from tuneward.storage.files import flush
 
 Kept = Literal["bf16", "f16"]
@@ -89,10 +90,14 @@ class Merged:
         self.tensors = [tensor for name in weight_files(base) for tensor in _read_header(base, name)]
         names = _parameters(model, [tensor.key for tensor in self.tensors])
         self.tensors = [Stored(**vars(t) | {"parameter": names[t.key]}) for t in self.tensors]
-        updated = {} if weights is None else {f"{path}.weight": path for path in weights.pairs}
+        stored = {tensor.key: tensor.shape for tensor in self.tensors}
+        self._experts = StoredExperts(model, weights, stored)
+        layers = [] if weights is None else [path for path, (a, _) in weights.pairs.items() if a.ndim == 2]
+        updated = {f"{path}.weight": path for path in layers}
         alone = {tensor.parameter: tensor for tensor in self.tensors}
-        self.whole = any(name not in alone for name in updated)
+        self.whole = any(name not in alone for name in updated) or bool(self._experts.elsewhere)
         self._paths = {} if self.whole else {alone[name].key: path for name, path in updated.items()}
+        self._paths |= {} if self.whole else self._experts.paths
         wrong = [
             _quantised(tensor.key)
             for tensor in self.tensors
@@ -112,6 +117,8 @@ class Merged:
             value: Tensor = handle.get_tensor(tensor.key)
         if self._weights is None or not self.updated(tensor):
             return value
+        if tensor.key in self._experts.paths:
+            return self._experts.add(tensor.key, value)
         return merge(self._weights, self._paths[tensor.key], value)
 
     def save(self, into: Path, *, kept: Kept | None = None) -> None:
@@ -181,9 +188,13 @@ class Merged:
             self.base, dtype=TYPES[kept][2] if kept else "auto", local_files_only=True, use_safetensors=True
         )
         with torch.no_grad():
-            for path in self._weights.pairs if self._weights else ():
-                weight: Any = model.get_submodule(path).weight
+            for path, (a, _) in self._weights.pairs.items() if self._weights else ():
                 assert self._weights is not None
+                if a.ndim == 3:
+                    stack = model.get_parameter(path)
+                    stack.copy_(stack.float() + self._experts.update(path))
+                    continue
+                weight: Any = model.get_submodule(path).weight
                 weight.copy_(merge(self._weights, path, weight))
         model.save_pretrained(into)
         faults = [fault for name in weight_files(into) for fault in check_safetensors(into / name)]

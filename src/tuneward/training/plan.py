@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tuneward.modeling.base_model import OutputHead
+from tuneward.modeling.experts import find_stacks
 from tuneward.modeling.layers import decoder_layers
 from tuneward.modeling.lora import unreached
 from tuneward.modeling.machine import available_memory_bytes
@@ -71,6 +72,7 @@ class Plan:
         memory: part → bytes at the peak.
         reached: highest memory so far, in bytes; loading may have taken more than training will.
         not_reached: weights of the base that no update reaches, in words; empty where it reaches all.
+        kept_whole: weights that four bits leave as they are, of a mixture, in words; empty where there are none.
     """
 
     method: str
@@ -91,6 +93,7 @@ class Plan:
     memory: dict[str, int]
     reached: int = 0
     not_reached: str = ""
+    kept_whole: str = ""
 
     @property
     def needed_bytes(self) -> int:
@@ -172,7 +175,13 @@ def make_plan(
         },
         reached=reached,
         not_reached="" if missed is None else str(missed),
+        kept_whole=_kept_whole(model, frozen, precision) if config.adapter.kind == "qlora" else "",
     )
+
+
+def _kept_whole(model: PreTrainedModel, frozen: int, precision: str) -> str:
+    experts = sum(stack.weight.numel() for _, stack in find_stacks(model))
+    return f"{experts / frozen:.0%} of the base are experts, which stay in {precision}" if experts else ""
 
 
 def _held(model: PreTrainedModel, masters: Mapping[str, Tensor], precision: str, processes: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.adapter_files import load_adapter
 from tuneward.modeling.base_model import Precision, prove
 from tuneward.modeling.fused import fuse
-from tuneward.modeling.lora import LoraLinear, add_lora, set_weights
+from tuneward.modeling.lora import Update, add_lora, set_weights
 from tuneward.modeling.quantised_ends import why_whole
 from tuneward.training.batches import Step
 from tuneward.training.config import TrainingConfig
@@ -42,7 +42,7 @@ def make_trainable(model: PreTrainedModel, config: TrainingConfig, *, start: Pat
     return LoraTrainable(_add_adapter(model, config, start), config.adapter)
 
 
-def _add_adapter(model: PreTrainedModel, config: TrainingConfig, start: Path | None) -> dict[str, LoraLinear]:
+def _add_adapter(model: PreTrainedModel, config: TrainingConfig, start: Path | None) -> dict[str, Update]:
     layers = add_lora(model, config.adapter, seed=config.seed)
     if start is not None:
         weights = load_adapter(start)

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from tuneward.errors import Fault, TrainingError
 from tuneward.modeling.adapter_files import save_adapter
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.lora import LoraLinear, weights_of
+from tuneward.modeling.lora import Update, weights_of
 from tuneward.modeling.scoring import scoring_model
 
 
@@ -85,11 +85,11 @@ class LoraTrainable(_HeldWhole):
     """The factors of an adapter; see :class:`Trainable`.
 
     Args:
-        layers: module path → layer, as ``add_lora`` returns them.
+        layers: path → layer or update of experts, as ``add_lora`` returns them.
         config: what they were made from.
     """
 
-    def __init__(self, layers: Mapping[str, LoraLinear], config: AdapterConfig) -> None:
+    def __init__(self, layers: Mapping[str, Update], config: AdapterConfig) -> None:
         self.layers, self.config = dict(layers), config
         self.parameters: dict[str, nn.Parameter] = {
             f"{path}.{name}": parameter

@@ -10,13 +10,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from tuneward.errors import MachineError, ModelError
 from tuneward.modeling.adapter_files import load_adapter
 from tuneward.modeling.base_model import OutputHead, hidden_states, load_base
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.lora import LoraLinear, set_weights, weights_of
+from tuneward.modeling.lora import ExpertUpdate, LoraExperts, LoraLinear, Update, set_weights, weights_of
 from tuneward.modeling.merge import Merged
 from tuneward.modeling.quantisation import BLOCK, Nf4Linear, Nf4Matrix
 from tuneward.modeling.quantised_ends import Nf4Embedding
@@ -50,7 +52,7 @@ def lora(subject: Subject) -> Measured:
     window = Window.pack(subject.short_rows())
     results = []
     for plain in (False, True):
-        hooks = [x.register_forward_hook(_dense(adapted.config)) for x in adapted.layers.values()] if plain else []
+        hooks = _dense(adapted) if plain else []
         try:
             states = hidden_states(adapted.model, window.ids, window.layout)[0][window.places]
         finally:
@@ -61,20 +63,33 @@ def lora(subject: Subject) -> Measured:
     return worst((logits, VALUES, "logits"), (gradients, GRADIENTS, "gradients"), on=adapted.on)
 
 
-def _dense(config: AdapterConfig) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-    """A hook that puts ``x (W + s B A)ᵀ + bias`` in the place of a layer's output, computed by autograd alone."""
+def _dense(adapted: Adapted) -> list[RemovableHandle]:
+    """Hooks that put ``x (W + s B A)ᵀ + bias`` in the place of a layer's output, computed by autograd alone.
 
-    def computed(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    Experts are computed by the library, from such weights.
+    """
+
+    def linear(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         layer = cast(LoraLinear, module)
-        return nn.functional.linear(inputs[0], formula(layer, config), layer.base.bias)
+        return nn.functional.linear(inputs[0], formula(layer, adapted.config), layer.base.bias)
 
-    return computed
+    def experts(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        updates = {name: part for name, part in module.named_children() if isinstance(part, ExpertUpdate)}
+        weights = {name: formula(update, adapted.config) for name, update in updates.items()}
+        return cast(Tensor, functional_call(cast(LoraExperts, module).base, weights, inputs))
+
+    known = {LoraLinear: linear, LoraExperts: experts}
+    modules = [module for module in adapted.model.modules() if type(module) in known]
+    return [module.register_forward_hook(known[type(module)]) for module in modules]
 
 
-def formula(layer: LoraLinear, config: AdapterConfig) -> Tensor:
-    """``W + s B A``; with DoRA each row brought to its magnitude, with no gradient through its length."""
+def formula(layer: Update, config: AdapterConfig) -> Tensor:
+    """``W + s B A`` of a layer or of every expert; with DoRA each row brought to its magnitude, its length held."""
     scale = config.alpha / (math.sqrt(config.rank) if config.rslora else config.rank)
-    weight = layer.base.weight + scale * (layer.b @ layer.a)
+    change = scale * (layer.b @ layer.a)
+    if isinstance(layer, ExpertUpdate):
+        return layer.base.weight + (change.mT if layer.base.transposed else change)
+    weight = layer.base.weight + change
     if layer.magnitude is None:
         return weight
     return weight * (layer.magnitude / weight.detach().norm(dim=1)).unsqueeze(1)
@@ -85,11 +100,12 @@ def merged(subject: Subject) -> Measured:
     adapted, window = subject.fresh(), Window.pack(subject.short_rows())
     with torch.no_grad():
         ours = hidden_states(adapted.model, window.ids, window.layout)
-        for path, layer in adapted.layers.items():
-            parent, _, name = path.rpartition(".")
-            base = cast(nn.Linear, layer.base)
-            base.weight.copy_(layer.merged())
-            setattr(adapted.model.get_submodule(parent), name, base)
+        for layer in adapted.layers.values():
+            layer.base.weight.copy_(layer.merged())
+        for path, module in list(adapted.model.named_modules()):
+            if isinstance(module, LoraLinear | LoraExperts):
+                parent, _, name = path.rpartition(".")
+                setattr(adapted.model.get_submodule(parent), name, module.base)
         theirs = hidden_states(adapted.model, window.ids, window.layout)
     return Measured(distance(ours, theirs), adapted.on, VALUES)
 
@@ -98,7 +114,7 @@ def copy(subject: Subject) -> Measured:
     """Each weight of a written copy, read back, against base plus update, rounded once to the type of the files."""
     adapted = subject.few
     written, stored = _merged_copy(subject, adapted)
-    names = {f"{path}.weight": layer for path, layer in adapted.layers.items()}
+    names = {p if isinstance(x, ExpertUpdate) else f"{p}.weight": x for p, x in adapted.layers.items()}
     base = dict(load_base(subject.cut.folder, precision="fp32").named_parameters())
     found, parameters = 0.0, dict(written.named_parameters())
     if set(parameters) != set(base):
@@ -129,7 +145,9 @@ def refused(subject: Subject) -> Measured:
 
 def four_bits(subject: Subject) -> Measured:
     """A layer in four bits against a plain layer with its dequantised weight: output and the input's gradient."""
-    layer = _four_bits(subject)
+    first, layer = _first(subject), _four_bits(subject)
+    if first is None:
+        raise NotApplicableError("the adapter changes experts only, which are not kept in four bits")
     if layer is None:
         raise NotApplicableError("bitsandbytes is not installed, so no base is kept in four bits")
     plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
@@ -146,7 +164,6 @@ def four_bits(subject: Subject) -> Measured:
         y.square().sum().backward()
         grads = (x.grad, one.a.grad, one.b.grad)
         results.append({"y": y.detach(), **{str(i): g for i, g in enumerate(grads) if g is not None}})
-    first = next(iter(subject.few.layers.values()))
     lost = (layer.dequantise() - first.base.weight).norm() / first.base.weight.norm()
     if not 0.01 < lost < 0.2:  # NF4 on a bell curve: about a tenth
         return Measured(float(lost), subject.few.on, 0.2, detail="the weight in four bits is not the base's")
@@ -244,11 +261,16 @@ def _same_states(subject: Subject, one: PreTrainedModel, two: PreTrainedModel) -
 
 
 def _four_bits(subject: Subject) -> Nf4Linear | None:
-    """The adapter's first layer in four bits; None where that is not to be had."""
+    """The adapter's first linear layer in four bits; None where that is not to be had."""
+    first = _first(subject)
     try:
-        return Nf4Linear(cast(nn.Linear, next(iter(subject.few.layers.values())).base))
+        return None if first is None else Nf4Linear(cast(nn.Linear, first.base))
     except MachineError:
         return None
+
+
+def _first(subject: Subject) -> LoraLinear | None:
+    return next((layer for layer in subject.few.layers.values() if isinstance(layer, LoraLinear)), None)
 
 
 def _allowed(merge: Callable[[], object]) -> bool:
@@ -263,7 +285,7 @@ def _allowed(merge: Callable[[], object]) -> bool:
 STATEMENTS: dict[str, Statement] = {
     "lora": Statement(
         "The adapter computes its formula.",
-        "logits and the adapter's gradients, against the dense weight W + s B A in each layer",
+        "logits and the adapter's gradients, against the dense weight W + s B A in each layer and expert",
         lora,
     ),
     "four bits": Statement(

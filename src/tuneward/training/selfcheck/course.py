@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tuneward.errors import TrainingError
+from tuneward.modeling.lora import LoraLinear
 from tuneward.training.checkpoint import Checkpoints
 from tuneward.training.curve import Curve
 from tuneward.training.loop import Loop
@@ -35,12 +36,15 @@ def resumed(subject: Subject) -> Measured:
 
 def _run(subject: Subject, folder: Path, *, stop_after: int | None, begun: bool = False) -> dict[str, Tensor]:
     """What a run ends with; ``stop_after`` windows it is asked to stop."""
-    config = subject.adapter.model_copy(update={"dropout": DROPOUT})
+    adapted = subject.fresh(filled=False)
+    for layer in adapted.layers.values():
+        if isinstance(layer, LoraLinear):  # experts have none
+            layer.dropout = DROPOUT
     if not begun:
         torch.manual_seed(0)
     asked = iter([False] * (10**6 if stop_after is None else stop_after))
     loop = subject.loop(
-        subject.fresh(config, filled=False),
+        adapted,
         subject.rows("conversation"),
         folder=folder,
         stop=lambda: next(asked, True),

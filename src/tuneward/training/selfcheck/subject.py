@@ -22,7 +22,7 @@ from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.folder_check import weight_files
 from tuneward.modeling.fused import fuse
 from tuneward.modeling.generate import context_tokens
-from tuneward.modeling.lora import LoraLinear, add_lora
+from tuneward.modeling.lora import Update, add_lora
 from tuneward.modeling.machine import available_memory_bytes
 from tuneward.training.batches import Step, plan_steps
 from tuneward.training.checkpoint import Checkpoints
@@ -49,13 +49,13 @@ class Adapted:
 
     Attributes:
         model: the base with its adapter, in evaluation mode.
-        layers: the adapter's layers by module path.
+        layers: the adapter's layers and updates of experts by path.
         config: what they were made from.
         on: which of the base's layers it has.
     """
 
     model: PreTrainedModel
-    layers: Mapping[str, LoraLinear]
+    layers: Mapping[str, Update]
     config: AdapterConfig
     on: str
 
@@ -122,15 +122,14 @@ class Subject:
             return self.few
         return self._adapted(self.base, self.adapter, "whole model")
 
-    def fresh(self, config: AdapterConfig | None = None, *, filled: bool = True, seed: int = 0) -> Adapted:
+    def fresh(self, *, filled: bool = True, seed: int = 0) -> Adapted:
         """Few layers with an adapter of one's own.
 
         Args:
-            config: of the adapter; the subject's when None.
             filled: whether it changes the model; else it begins as training begins.
             seed: of its start values.
         """
-        return self._adapted(self.cut.folder, config or self.adapter, self.cut.told, filled=filled, seed=seed)
+        return self._adapted(self.cut.folder, self.adapter, self.cut.told, filled=filled, seed=seed)
 
     def _adapted(self, folder: Path, config: AdapterConfig, on: str, *, filled: bool = True, seed: int = 0) -> Adapted:
         model = load_base(folder, precision="fp32")
@@ -239,7 +238,7 @@ def course(rows: Rows, config: TrainingConfig, weigh: Callable[[Row], float]) ->
 
 
 @torch.no_grad()
-def fill(layers: Iterable[LoraLinear]) -> None:
+def fill(layers: Iterable[Update]) -> None:
     """Give an adapter values that change its base, the same at each call."""
     generator = torch.Generator().manual_seed(11)
     for layer in layers:
