@@ -29,7 +29,7 @@ def test_a_site_of_before_opens_and_its_adapters_are_lora(site):
         insert_many(c, nouns.ALL)
         c.execute(text("ALTER TABLE adapter DROP COLUMN kind"))
         c.execute(text("ALTER TABLE run DROP COLUMN start"))
-        for table in ("affected", "licence_decision", "terms", "withdrawal"):
+        for table in ("entering", "affected", "licence_decision", "terms", "withdrawal"):
             c.execute(text(f"DROP TABLE {table}"))
         c.execute(text("ALTER TABLE record DROP COLUMN terms"))
         c.execute(text("ALTER TABLE dataset DROP COLUMN terms"))

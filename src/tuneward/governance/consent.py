@@ -45,7 +45,12 @@ def reached(connection: Connection, pseudonym: str, *, dataset: str | None = Non
         wanted = terms.c.consent == pseudonym
     else:
         wanted = (record.c.subject == pseudonym) & or_(terms.c.id.is_(None), terms.c.rests_on_consent.is_(True))
-    query = select(record.c.dataset, func.count()).select_from(joined).where(wanted).group_by(record.c.dataset)
+    query = (
+        select(record.c.dataset, func.count())
+        .select_from(joined)
+        .where(wanted, repository.there(record.c.dataset))
+        .group_by(record.c.dataset)
+    )
     if dataset is not None:
         query = query.where(record.c.dataset == dataset)
     return {name: int(rows) for name, rows in sorted(tuple(row) for row in connection.execute(query))}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from tuneward.errors import Fault, ModelError
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.governance.consent import mark, withdrawals
+from tuneward.governance.entering import enter, sweep
 from tuneward.ids import new_id
 from tuneward.inspection.identity import inspector_digest
 from tuneward.inspection.inspector import make_inspector
@@ -60,7 +62,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
     """Read, inspect, clean, check and fingerprint the project's rows.
 
     When it is killed, the next call takes what was inspected from a journal (:mod:`data.inspection_journal`) and makes
-    the same dataset, to the byte.
+    the same dataset, to the byte; rows that it had begun to enter into the register are removed first.
 
     Args:
         workspace: the project.
@@ -76,6 +78,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
     office, project = workspace.office, workspace.project
     permit(office, "dataset.prepare")
     with workspace.site.lock("prepare"):
+        sweep(office)
         road = survey(workspace)
         base = require_base(workspace, road)
         refuse_undecided(office, base)
@@ -137,11 +140,14 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
             created_at=now(),
             terms=prepared.ledger.digest,
         )
+        rows, found = prepared.entries(dataset.id), prepared.finding_entries(dataset.id)
+        terms = prepared.terms_entries(dataset.id)
+        total = len(prepared.digests) + len(prepared.findings) + len(terms)
+        progress.begin("entering rows and findings", total=total, unit="entries")
+        entered = enter(office, dataset, chain(rows, found, terms), progress=progress)
+        progress.end()
         with change(office, "dataset.prepare", dataset.id) as c:
-            c.put(dataset)
-            c.put_many(prepared.entries(dataset.id))
-            c.put_many(prepared.finding_entries(dataset.id))
-            c.put_many(prepared.terms_entries(dataset.id))
+            c.put_entered(entered)
             c.link(base, dataset)
             for late in withdrawals(c.connection):  # recorded while the rows were read
                 if late.id not in withdrawn:
