@@ -97,8 +97,8 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
         chat = Chat.load(base_folder)
         with (
             workspace.site.scratch() as scratch,
-            _inspecting(workspace, scratch, count) as inspecting,
-            _measuring(base_folder, chat, count) as measuring,
+            _inspecting(workspace, scratch, count, progress) as inspecting,
+            _measuring(base_folder, chat, count, progress) as measuring,
         ):
             prepared = build(
                 project.data,
@@ -158,7 +158,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
 
 
 @contextmanager
-def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Inspecting]:
+def _inspecting(workspace: Workspace, scratch: Path, count: int, progress: Progress) -> Iterator[Inspecting]:
     """What finds in rows what the policy rules on: an inspector, processes beside it, and what was found before."""
     settings, folder, office = workspace.project.inspection, workspace.folder, workspace.office
     inspector = make_inspector(settings, folder=folder)
@@ -169,7 +169,7 @@ def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Ins
         key=office.keys.secret("records"),
         scratch=scratch,
     )
-    workers = make_workers(settings, folder, count=count, inspector=inspector) if count > 1 else None
+    workers = make_workers(settings, folder, count=count, inspector=inspector, told=progress.say) if count > 1 else None
     try:
         yield Inspecting(inspector, workers, journal)
         journal.finish()
@@ -180,9 +180,9 @@ def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Ins
 
 
 @contextmanager
-def _measuring(folder: Path, chat: Chat, count: int) -> Iterator[Measuring]:
+def _measuring(folder: Path, chat: Chat, count: int, progress: Progress) -> Iterator[Measuring]:
     """What counts the tokens of rows: the base's template and tokenizer, here and in processes beside this one."""
-    processes = make_processes(folder, count=count, chat=chat) if count > 1 else None
+    processes = make_processes(folder, count=count, chat=chat, told=progress.say) if count > 1 else None
     try:
         yield Measuring(chat, processes)
     finally:
