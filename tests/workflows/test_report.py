@@ -74,6 +74,13 @@ def test_page_says_everything_of_a_good_run(values: dict[str, Any]) -> None:
         assert part in text, part
 
 
+def test_times_of_a_walk_that_went_on_are_said_to_be_those_of_the_last_call(values: dict[str, Any]) -> None:
+    values["steps"][0]["state"] = "kept"
+    text = text_of(render_report(values))
+    assert "7 min 51 s in this call" in text
+    assert "in all" not in text
+
+
 def test_held_out_rows_are_shown_where_there_were_some(values: dict[str, Any]) -> None:
     assert "held-out loss" not in render_report(values)
     values["training"] |= {

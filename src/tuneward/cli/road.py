@@ -21,7 +21,7 @@ from tuneward.workflows.prepare import PrepareResult
 from tuneward.workflows.prepare import prepare as make_dataset
 from tuneward.workflows.register import RegisterResult
 from tuneward.workflows.register import register as enter
-from tuneward.workflows.run import RunResult, StepDone
+from tuneward.workflows.run import RunResult, StepDone, gone_on_with
 from tuneward.workflows.run import run as walk
 from tuneward.workflows.status import StatusResult
 from tuneward.workflows.status import status as look
@@ -51,7 +51,7 @@ def show_prepared(result: PrepareResult) -> None:
     )
     for line in said(dataset.counts):
         stdout.print(f"  {line}")
-    stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}")
+    stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}", soft_wrap=True)
 
 
 #: Why rows were left out, and what was done about findings, in words.
@@ -202,7 +202,8 @@ def show_registered(result: RegisterResult) -> None:
     version = result.version
     stdout.print(
         f"{version.id}: {version.project} version {version.number}, signed with key {short(version.key_id)}"
-        f"{_again(result.reused)}\npapers  {result.papers}\nadapter {result.adapter}"
+        f"{_again(result.reused)}\npapers  {result.papers}\nadapter {result.adapter}",
+        soft_wrap=True,
     )
 
 
@@ -234,6 +235,7 @@ SHOW: dict[str, Any] = {
 def told(done: StepDone) -> None:
     """One line per step of a walk, on stderr."""
     how = "nothing changed" if done.reused else duration(done.seconds)
+    how += ", the rest of a run that had begun" if gone_on_with(done) else ""
     stderr.print(Text.assemble((f"{done.step:<9}", "bold"), f" done ({how})"))
 
 

@@ -91,6 +91,7 @@ def render_report(summary: Mapping[str, Any]) -> str:
         curve=Markup(training["curve_svg"].partition("<svg")[1] + training["curve_svg"].partition("<svg")[2])  # noqa: S704
         if training
         else None,
+        took="in this call" if any(step["state"] == "kept" for step in summary["steps"]) else "in all",
         slowest=max((step["seconds"] or 0.0 for step in summary["steps"]), default=0.0) or 1.0,
     )
 

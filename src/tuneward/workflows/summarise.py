@@ -16,7 +16,7 @@ from tuneward.modeling.machine import available_memory_bytes
 from tuneward.storage.database import now
 from tuneward.workflows.chat import ChatResult
 from tuneward.workflows.links import Link
-from tuneward.workflows.run import StepDone
+from tuneward.workflows.run import StepDone, gone_on_with
 from tuneward.workflows.status import affected_in
 from tuneward.workflows.summary import LinkSummary, StepSummary, Summary
 from tuneward.workflows.verify import VerifyResult
@@ -113,7 +113,8 @@ def _came_to(done: StepDone) -> str:
         case "approve":
             return "granted by the requester" if result.approval.self_granted else "granted"
         case "train":
-            return f"{result.run.figures['steps']} steps, {result.run.figures['tokens']:,} tokens"
+            rest = ", the last of them in this call" if gone_on_with(done) else ""
+            return f"{result.run.figures['steps']} steps, {result.run.figures['tokens']:,} tokens{rest}"
         case "evaluate":
             return "gate passed" if result.evaluation.passed else "gate says no"
         case "register":

@@ -125,7 +125,7 @@ class Summary(TypedDict):
         made_at: UTC, ISO 8601.
         tuneward: version of Tuneward.
         machine: the machine in words (cores, memory, device).
-        seconds: of all steps.
+        seconds: of all steps, in this call.
         headline: name of the figure in the opening sentence, such as ``task.exact_match``.
         figures: figure → values, in the order shown.
         fields: field → its F1, in the order shown; empty for text tasks.
