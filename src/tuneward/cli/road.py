@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tuneward.amounts import counted
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
 from tuneward.cli.plan import show_plan
 from tuneward.cli.progress_bar import duration, progress_on_stderr
@@ -46,9 +47,8 @@ def prepare(project: ProjectFolder = HERE, as_json: Json = False) -> None:
 def show_prepared(result: PrepareResult) -> None:
     """What came in, what left and why."""
     dataset = result.dataset
-    stdout.print(
-        f"{dataset.id}: {dataset.train_rows} rows to train on, {dataset.test_rows} held out{_again(result.reused)}"
-    )
+    rows = f"{counted(dataset.train_rows, 'row')} to train on, {dataset.test_rows:,} held out"
+    stdout.print(f"{dataset.id}: {rows}{_again(result.reused)}")
     for line in said(dataset.counts):
         stdout.print(f"  {line}")
     stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}", soft_wrap=True)
@@ -81,19 +81,19 @@ def said(counts: Mapping[str, Any]) -> list[str]:
     for split in ("train", "test"):
         part = counts[split]
         left = [f"{number} {LEFT_OUT[reason]}" for reason, number in part["dropped"].items() if number]
-        line = f"{split}: {part['read']} read, {part['kept']} kept"
+        line = f"{split}: {part['read']:,} read, {part['kept']:,} kept"
         lines.append(f"{line}; left out: {', '.join(left)}" if left else line)
     for kind, actions in counts["findings"].items():
         done = ", ".join(f"{number} {DONE[action]}" for action, number in actions.items())
         lines.append(f"found {kind.replace('_', ' ')}: {done}")
     seen = {
-        "contradictions": "prompts with contradicting answers, kept",
-        "near_duplicates": "near-duplicates in train, kept",
-        "near_test": "training rows close to a test row, kept",
-        "test_duplicates": "test rows that stand twice, kept",
-        "outside_schema": "answers that break the task's schema",
+        "contradictions": ("prompt with contradicting answers, kept", "prompts with contradicting answers, kept"),
+        "near_duplicates": ("near-duplicate in train, kept", "near-duplicates in train, kept"),
+        "near_test": ("training row close to a test row, kept", "training rows close to a test row, kept"),
+        "test_duplicates": ("test row that stands twice, kept", "test rows that stand twice, kept"),
+        "outside_schema": ("answer that breaks the task's schema", "answers that break the task's schema"),
     }
-    lines += [f"{counts[name]} {what}" for name, what in seen.items() if counts.get(name)]
+    lines += [counted(counts[name], *what) for name, what in seen.items() if counts.get(name)]
     lines += said_of_law(counts.get("law") or {})
     return lines
 
@@ -145,8 +145,8 @@ def show_trained(result: TrainResult) -> None:
     """The finished run."""
     figures = result.run.figures
     stdout.print(
-        f"{result.run.id}: loss {figures['first_loss']:.3f} → {figures['final_loss']:.3f} over {figures['steps']} "
-        f"steps, {figures['tokens']:,} tokens in {duration(figures['seconds'])} "
+        f"{result.run.id}: loss {figures['first_loss']:.3f} → {figures['final_loss']:.3f} over "
+        f"{counted(figures['steps'], 'step')}, {counted(figures['tokens'], 'token')} in {duration(figures['seconds'])} "
         f"({figures['tokens_per_second']:,.0f} tokens/s), peak memory {figures['peak_bytes'] / 1e9:.1f} GB"
         + _again(result.reused)
     )
@@ -154,8 +154,9 @@ def show_trained(result: TrainResult) -> None:
         best, last = figures["validation_best_loss"], figures["validation_final_loss"]
         early = ", which ended early" if figures["stopped_early"] else ""
         stdout.print(
-            f"held-out loss over {figures['validation_rows']} rows: {figures['validation_first_loss']:.3f} → {last:.3f}"
-            f"{early}; lowest {best:.3f} after step {figures['best_step']}; kept: step {figures['kept_step']}"
+            f"held-out loss over {counted(figures['validation_rows'], 'row')}: "
+            f"{figures['validation_first_loss']:.3f} → {last:.3f}{early}; "
+            f"lowest {best:.3f} after step {figures['best_step']}; kept: step {figures['kept_step']}"
         )
     stdout.print(f"adapter {short(result.adapter.id)}: {result.adapter.parameters:,} parameters")
     if "held_out_pairs" in figures:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneward import __version__
+from tuneward.amounts import counted
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Run
@@ -109,12 +110,13 @@ def _came_to(done: StepDone) -> str:
         case "pull":
             return f"{result.base.name}, {result.base.parameters / 1e6:.0f}M parameters, {result.base.licence}"
         case "prepare":
-            return f"{result.dataset.train_rows} rows to train on, {result.dataset.test_rows} held out"
+            return f"{counted(result.dataset.train_rows, 'row')} to train on, {result.dataset.test_rows:,} held out"
         case "approve":
             return "granted by the requester" if result.approval.self_granted else "granted"
         case "train":
             rest = ", the last of them in this call" if gone_on_with(done) else ""
-            return f"{result.run.figures['steps']} steps, {result.run.figures['tokens']:,} tokens{rest}"
+            figures = result.run.figures
+            return f"{counted(figures['steps'], 'step')}, {counted(figures['tokens'], 'token')}{rest}"
         case "evaluate":
             return "gate passed" if result.evaluation.passed else "gate says no"
         case "register":
@@ -122,7 +124,7 @@ def _came_to(done: StepDone) -> str:
         case "deploy":
             return f"as {result.deployment.alias}"
         case "serve":
-            return f"{result.answer_tokens} tokens answered through the gateway"
+            return f"{counted(result.answer_tokens, 'token')} answered through the gateway"
         case _:
             return "verified" if result.verified else "not verified"
 

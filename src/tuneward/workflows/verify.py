@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tuneward.amounts import counted
 from tuneward.data.prepared import fingerprint_of_folder
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
@@ -197,7 +198,7 @@ class _Chain:
         if run.start:
             yield self._start(run.start, base)
         rows = found(lambda: self._rows(dataset), "dataset", dataset.id)
-        yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", rows)
+        yield self._link("dataset", dataset, counted(dataset.train_rows, "training row"), rows)
         yield self._link("base", base, base.licence, self._bytes("base", base.id))
 
     def _start(self, digest: str, base: Base) -> Link:
@@ -296,8 +297,8 @@ class _Chain:
 
     def _log(self) -> Link:
         check = check_log(self._office.site, self._office.keys.public, kept=self._kept)
-        many = "signed checkpoint that covers" if check.checkpoints == 1 else "signed checkpoints that cover"
-        says = f"{check.size} events, {check.checkpoints} {many} {check.covered} of them"
+        signed = counted(check.checkpoints, "signed checkpoint that covers", "signed checkpoints that cover")
+        says = f"{counted(check.size, 'event')}, {signed} {check.covered:,} of them"
         return Link("log", check.root, says, check.faults)
 
     # what every link shares --------------------------------------------------------------------------------------
