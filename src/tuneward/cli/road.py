@@ -185,6 +185,14 @@ def show_evaluated(result: EvaluateResult) -> None:
     stdout.print(rows)
     for missing in result.report.get("not_measured", ()):
         stdout.print(f"not measured: {missing['name']} ({missing['reason']})")
+    if cut := result.report.get("cut"):
+        many = ", ".join(f"{counted(cut[model], f'{model} answer')}" for model in ("base", "tuned") if cut[model])
+        stdout.print(
+            f"cut at {counted(cut['max_tokens'], 'token')} before the model had ended: {many}; raise "
+            "`evaluation.task.max_tokens` if a right answer needs more",
+            style="yellow",
+            soft_wrap=True,
+        )
     for reason in result.evaluation.reasons:
         stdout.print(f"  {reason}")
     verdict = ("gate passed", "green") if result.evaluation.passed else ("gate says no", "red")

@@ -3,7 +3,7 @@
 A reward model answers nothing: its report is made of what the training process measured on the held-out pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,9 +160,16 @@ def _compare(
         samples=config.samples,
         suites=config.suites,
         quantisation=both.quantisation,
+        cut={"base": _cut(both.base[0]), "tuned": _cut(both.tuned[0])},
+        max_tokens=config.task.max_tokens,
     )
     canary = {"base": both.base[1], "tuned": both.tuned[1], "precision": both.precision}
     return report, canary | ({"quantisation": both.quantisation} if both.quantisation != "none" else {})
+
+
+def _cut(answers: Sequence[Answer]) -> frozenset[int]:
+    """Places of the answers that had the length which was asked for before the model had ended them."""
+    return frozenset(place for place, answer in enumerate(answers) if answer.finish_reason == "length")
 
 
 def _store(workspace: Workspace, report: Report | RewardReport) -> str:

@@ -24,13 +24,17 @@ class FigureSummary(TypedDict):
 
 
 class AnswerSummary(TypedDict):
-    """One held-out item with both answers; ``outcome`` says how they compare (``improved``, ``worse``…)."""
+    """One held-out item with both answers; ``outcome`` says how they compare (``improved``, ``worse``…).
+
+    ``cut`` is there where an answer had not ended at its longest length: model → tokens.
+    """
 
     outcome: str
     prompt: str
     reference: str
     base: str
     tuned: str
+    cut: NotRequired[Mapping[str, int]]
 
 
 class StepSummary(TypedDict):
