@@ -79,6 +79,7 @@ dataset = Table(
     _json("counts"),
     _text("created_at"),
     _text("terms", optional=True),
+    _text("inspector", optional=True),
 )
 
 #: Datasets whose rows are on their way in: they and their rows are not there for any reader yet; see

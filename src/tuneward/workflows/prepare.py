@@ -23,7 +23,7 @@ from tuneward.governance.change import change, permit
 from tuneward.governance.consent import mark, withdrawals
 from tuneward.governance.entering import enter, sweep
 from tuneward.ids import new_id
-from tuneward.inspection.identity import inspector_digest
+from tuneward.inspection.identity import inspector_digest, rules_digest
 from tuneward.inspection.inspector import make_inspector
 from tuneward.inspection.workers import make_workers
 from tuneward.modeling.chat import Chat
@@ -88,6 +88,8 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
         artifacts = workspace.site.artifacts
         if road.dataset and not artifacts.check(road.dataset.tree):
             return _result(workspace, road.dataset, reused=True)
+        if road.reason:
+            progress.say(f"{road.reason}; they are inspected again")
         inputs = dataset_inputs(workspace, base)
         with workspace.site.database.read() as connection:
             withdrawn = {known.id for known in withdrawals(connection)}
@@ -139,6 +141,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
             counts=prepared.counts,
             created_at=now(),
             terms=prepared.ledger.digest,
+            inspector=rules_digest(),
         )
         rows, found = prepared.entries(dataset.id), prepared.finding_entries(dataset.id)
         terms = prepared.terms_entries(dataset.id)

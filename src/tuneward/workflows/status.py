@@ -114,6 +114,8 @@ def _says(step: str, road: Road, training: bool) -> str:
         case "prepare" if road.dataset:
             rows = f"{counted(road.dataset.train_rows, 'row')} to train on, {road.dataset.test_rows:,} held out"
             return f"{road.dataset.id}: {rows}"
+        case "prepare" if road.reason:
+            return road.reason
         case "approve" if road.approval:
             own = " (own request)" if road.approval.self_granted else ""
             return f"{road.approval.id}: granted by {road.approval.decided_by}{own}"

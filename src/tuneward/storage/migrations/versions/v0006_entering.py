@@ -1,4 +1,4 @@
-"""Datasets that are being entered are marked, so that nobody reads half of one."""
+"""Datasets that are being entered are marked, so that nobody reads half of one; each says what inspected it."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,8 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the table; every dataset of before is whole."""
+    """Add table and column; every dataset of before is whole, and it is not known by what it was inspected."""
+    op.add_column("dataset", sa.Column("inspector", sa.Text(), nullable=True))
     op.create_table(
         "entering",
         sa.Column("dataset", sa.Text(), nullable=False),
