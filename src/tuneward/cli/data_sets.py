@@ -134,8 +134,11 @@ def _print_diff(result: DiffResult) -> None:
         f"{counted(rows.same, 'row')} the same, {rows.added:,} added, {rows.removed:,} removed, {rows.changed:,} "
         f"changed at their place, {rows.moved:,} moved to the other split"
     )
+    if rows.reassigned:
+        whose = counted(rows.reassigned, "of the same rows has", "of the same rows have")
+        stdout.print(f"{whose} another data subject than before, or one where there was none, or none any more")
     for row in rows.rows:
-        stdout.print(f"  {row.kind:<8} {row.split:<5} {row.source}  {row.record}", soft_wrap=True)
+        stdout.print(f"  {row.kind:<10} {row.split:<5} {row.source}  {row.record}", soft_wrap=True)
     _print_changes("settings, policy, files and base", result.settings)
     _print_changes("counts", result.counts)
 
