@@ -6,6 +6,7 @@ import torch
 
 from tuneward.errors import MachineError
 from tuneward.modeling import machine
+from tuneward.workflows.doctor import doctor
 
 GIB = 2**30
 
@@ -97,3 +98,18 @@ def test_threads_keep_to_a_containers_share(tmp_path, monkeypatch, quota, expect
 def test_the_users_number_of_threads_comes_first(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert machine.threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("listed", "built", "told"), [("avx512_bf16", True, True), ("avx512_bf16", False, False), ("avx2", True, None)]
+)
+def test_kernels_are_asked_for_where_the_processor_could_run_them(tmp_path, monkeypatch, listed, built, told):
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {listed}\n", encoding="ascii")
+    monkeypatch.setattr(machine, "PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("tuneward.modeling.kernels.library.compiled", lambda: object() if built else None)
+    assert machine.look(tmp_path).kernels is told
+    lines = doctor(tmp_path).checks
+    verdicts = {check.verdict: check for check in lines if check.name == "kernels"}
+    assert set(verdicts) == {None: set(), True: {"ok"}, False: {"note"}}[told]
+    assert all(check.cure for verdict, check in verdicts.items() if verdict == "note")

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from tuneward.modeling.gated_mlp import activation_of, gated_mlp
+from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.pointwise import norm_backward, norm_forward
 from tuneward.modeling.low_rank import Frozen, dense
+from tuneward.modeling.rotary import fuse_rotary
 
 #: Largest difference, against the result's spread, at which a fused part counts as equal: a rounding more or less.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -24,10 +27,11 @@ def fuse(model: nn.Module) -> dict[str, int]:
     Returns:
         Kind of part → how many were replaced.
     """
-    counts = {"rms_norm": 0, "gated_mlp": 0}
+    counts = {"rms_norm": 0, "gated_mlp": 0, "rotary": 0}
     for module in model.modules():
         counts["rms_norm"] += _fuse_norm(module)
         counts["gated_mlp"] += _fuse_mlp(module)
+        counts["rotary"] += fuse_rotary(module)
     return counts
 
 
@@ -113,6 +117,11 @@ def rms_norm(x: Tensor, factor: Tensor, eps: float) -> Tensor:
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: Tensor, eps: float) -> Tensor:
+        ctx.compiled = fits(x) and x.is_contiguous()
+        if ctx.compiled:
+            y, inverse = norm_forward(x, factor, eps)
+            ctx.save_for_backward(x, factor, inverse)
+            return y
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()  # (..., 1)
         normal = x * inverse
@@ -124,6 +133,8 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         x, factor, inverse = ctx.saved_tensors
+        if ctx.compiled:
+            return norm_backward(gradients[0].contiguous(), x, factor, inverse), None, None
         g = gradients[0] * factor
         normal = x * inverse
         mean = (g * normal).mean(-1, keepdim=True)

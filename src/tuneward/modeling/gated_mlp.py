@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.pointwise import gated_backward, gated_forward
 from tuneward.modeling.lora import LoraLinear
 from tuneward.modeling.low_rank import dense
 
@@ -70,20 +72,42 @@ class _Gated(torch.autograd.Function):
     def forward(ctx: Any, gate: Tensor, up: Tensor, activation: str) -> Tensor:
         ctx.save_for_backward(gate, up)
         ctx.activation = activation
-        return ACTIVATIONS[activation][0](gate).mul_(up)
+        return _product(gate, up, activation)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         gate, up = ctx.saved_tensors
-        d_gate, d_up, _ = _split(gradients[0], gate, up, ctx.activation)
+        d_gate, d_up = _split(gradients[0], gate, up, ctx.activation)
         return d_gate, d_up, None
 
 
-def _split(gradient: Tensor, gate: Tensor, up: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of gate and up, and ``act(gate)``."""
+def _product(gate: Tensor, up: Tensor, activation: str) -> Tensor:
+    """``act(gate) ∘ up``."""
+    if _is_dense(gate, up):
+        return gated_forward(gate, up, activation)
+    return ACTIVATIONS[activation][0](gate).mul_(up)
+
+
+def _is_dense(*tensors: Tensor) -> bool:
+    return fits(*tensors) and all(t.is_contiguous() for t in tensors)
+
+
+def _split(gradient: Tensor, gate: Tensor, up: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+    """Gradients of gate and up."""
+    if _is_dense(gradient, gate, up):
+        return gated_backward(gradient, gate, up, activation)
     act, slope = ACTIVATIONS[activation]
     active = act(gate)
-    return slope(gradient * up, gate), gradient * active, active
+    return slope(gradient * up, gate), active.mul_(gradient)
+
+
+def _split_all(gradient: Tensor, gate: Tensor, up: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of gate and up, and ``act(gate) ∘ up``, which may take the memory of ``gradient``."""
+    if _is_dense(gradient, gate, up):
+        return *gated_backward(gradient, gate, up, activation, product=gradient), gradient
+    act, slope = ACTIVATIONS[activation]
+    active = act(gate)
+    return slope(gradient * up, gate), gradient * active, active.mul_(up)
 
 
 class _LoraMlp(torch.autograd.Function):
@@ -97,7 +121,7 @@ class _LoraMlp(torch.autograd.Function):
             low += [a.to(x.dtype), (b * layer.scale).to(x.dtype)]
         gate, narrow_gate = _layer(flat, layers[0], low[0], low[1])
         up, narrow_up = _layer(flat, layers[1], low[2], low[3])
-        product = ACTIVATIONS[activation][0](gate).mul_(up)
+        product = _product(gate, up, activation)
         y, narrow_down = _layer(product, layers[2], low[4], low[5])
         ctx.save_for_backward(flat, gate, up, narrow_gate, narrow_up, narrow_down, *low)
         ctx.layers, ctx.activation, ctx.shape = layers, activation, x.shape
@@ -110,9 +134,9 @@ class _LoraMlp(torch.autograd.Function):
         g = gradients[0].reshape(-1, gradients[0].shape[-1])  # (tokens, hidden)
         d_narrow = torch.mm(g, low[5])
         d_product = torch.mm(g, dense(layers[2].base)).addmm_(d_narrow, low[4])  # (tokens, width)
-        d_gate, d_up, active = _split(d_product, gate, up, ctx.activation)
-        down = _factors(active.mul_(up), g, d_narrow, narrow_down, layers[2].scale)
-        del active, d_product
+        d_gate, d_up, product = _split_all(d_product, gate, up, ctx.activation)
+        down = _factors(product, g, d_narrow, narrow_down, layers[2].scale)
+        del product, d_product
         into_gate, into_up = torch.mm(d_gate, low[1]), torch.mm(d_up, low[3])  # (tokens, rank)
         gates = _factors(flat, d_gate, into_gate, narrow_gate, layers[0].scale)
         ups = _factors(flat, d_up, into_up, narrow_up, layers[1].scale)

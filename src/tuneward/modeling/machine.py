@@ -49,6 +49,7 @@ class Machine:
         device: name of the first CUDA device, or ``cpu``.
         threads: threads that training and engine run on.
         native_bf16: whether the processor or device multiplies bf16 itself (AVX512-BF16, AMX, Arm bf16, CUDA ≥ 8.0).
+        kernels: whether the compiled kernels run here; None where training would not use them.
         memory_bytes: memory that new processes can have now.
         disk_bytes: free bytes where the site lies.
     """
@@ -57,6 +58,7 @@ class Machine:
     device: str
     threads: int
     native_bf16: bool
+    kernels: bool | None
     memory_bytes: int
     disk_bytes: int
 
@@ -116,13 +118,16 @@ def look(folder: Path) -> Machine:
     try:
         import torch
     except ImportError:
-        return Machine(None, "cpu", threads(), False, memory, disk)
+        return Machine(None, "cpu", threads(), False, None, memory, disk)
+    from tuneward.modeling.kernels.library import compiled
+
     cuda = torch.cuda.is_available()
     return Machine(
         torch=importlib.metadata.version("torch"),
         device=torch.cuda.get_device_name(0) if cuda else "cpu",
         threads=threads(),
         native_bf16=torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_multiplies_bf16(),
+        kernels=compiled() is not None if not cuda and "avx512_bf16" in _instructions() else None,
         memory_bytes=memory,
         disk_bytes=disk,
     )
@@ -162,12 +167,15 @@ def cpu_multiplies_bf16() -> bool:
 
     The one answer for ``doctor``, training and the engine.
     """
+    return bool(_instructions() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _instructions() -> set[str]:
+    """Words of the processor's description (Linux), its instruction sets among them."""
     try:
-        listed = PROCESSOR.read_text(encoding="ascii", errors="replace")
+        return set(PROCESSOR.read_text(encoding="ascii", errors="replace").split())
     except OSError:
-        return False
-    words = set(listed.split())
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+        return set()
 
 
 def available_memory_bytes() -> int:

@@ -1,8 +1,9 @@
 """Packed documents: many conversations in one sequence, no padding, and none sees another.
 
 Place on the road: the attention layout of training. A sequence is made of *segments*; a segment may *continue* an
-earlier one, so that the two answers of a preference pair share one pass over their prompt (arXiv 2410.20305). On a CPU
-scores are computed block by block with plain matrix products, on CUDA by PyTorch's fused kernels document by document.
+earlier one, so that the two answers of a preference pair share one pass over their prompt (arXiv 2410.20305). In bf16
+on a CPU that multiplies it the compiled kernels compute it (``kernels.attention``), otherwise scores are made block by
+block with plain matrix products; on CUDA PyTorch's fused kernels do it document by document.
 Knows no model, no labels and no loss.
 """
 
@@ -16,6 +17,7 @@ from torch.nn.attention.bias import causal_lower_right
 
 from tuneward.modeling.attention import Scoring
 from tuneward.modeling.hidden import Hidden
+from tuneward.modeling.kernels.attention import Places, attend, can_attend
 
 #: Rows of queries per block of scores: a block stays small, and most of the hidden half of the square is never made.
 BLOCK_ROWS = 128
@@ -60,17 +62,25 @@ class PackedDocuments:
         assert query.shape[0::2] == (1, sum(self.lengths)), "one packed sequence per call"
         if query.is_cuda and scoring.softcap is None and scoring.window is None:
             return self.attend_fused(query, key, value, scoring)
+        if self.is_compiled(query, key, value, scoring):
+            states, window = (query[0], key[0], value[0]), scoring.window
+            return attend(*states, self._places, scaling=scoring.scaling, window=window).unsqueeze(0)
         plan = self._plan(query.shape[1], key.shape[1], scoring.window, query.device)
         return cast(Tensor, _CausalAttention.apply(query[0], key[0], value[0], plan, scoring)).unsqueeze(0)
 
+    @staticmethod
+    def is_compiled(query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> bool:
+        """Whether :meth:`attend` leaves these to the compiled kernels; it then makes no blocks and keeps no weights."""
+        return scoring.softcap is None and can_attend(query[0], key[0], value[0])
+
     def kept_values(self, heads: int, kv_heads: int, scoring: Scoring) -> int:
-        """How many attention weights :meth:`attend` keeps for the backward pass of one layer on a CPU."""
+        """How many attention weights :meth:`attend` keeps for the backward pass of one layer where it makes blocks."""
         plan = self._plan(heads, kv_heads, scoring.window, torch.device("cpu"))
         kept = [block for blocks in plan.segments for block in blocks if _is_kept(block, scoring)]
         return sum(heads * block.rows * (block.columns[1] - block.columns[0]) for block in kept)
 
     def block_shapes(self, heads: int, kv_heads: int, scoring: Scoring) -> set[tuple[int, int]]:
-        """Rows and columns of the blocks of scores that :meth:`attend` makes on a CPU."""
+        """Rows and columns of the blocks of scores that :meth:`attend` makes where it makes blocks."""
         plan = self._plan(heads, kv_heads, scoring.window, torch.device("cpu"))
         return {(block.rows, block.columns[1] - block.columns[0]) for blocks in plan.segments for block in blocks}
 
@@ -118,6 +128,10 @@ class PackedDocuments:
             else:
                 contexts.append((*seen, own))
         return tuple(contexts)
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.spans, self.contexts, shared=any(at is not None for at in self.after))
 
     @cached_property
     def _plans(self) -> dict[tuple[object, ...], "_Plan"]:

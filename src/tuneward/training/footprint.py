@@ -49,16 +49,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Attention:
-    """Sizes of one layer's attention, as the model asked for it."""
+    """Sizes of one layer's attention, as the model asked for it.
+
+    Attributes:
+        bytes: of one value.
+        compiled: whether kernels compute it, which keep no weights.
+    """
 
     heads: int
     kv_heads: int
     scoring: Scoring
     bytes: int
+    compiled: bool
 
     def kept(self, layout: PackedDocuments) -> int:
         """Bytes of the attention weights that are kept for a window of this layout on a CPU."""
-        return self.bytes * layout.kept_values(self.heads, self.kv_heads, self.scoring)
+        return 0 if self.compiled else self.bytes * layout.kept_values(self.heads, self.kv_heads, self.scoring)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ class _Watching:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See :class:`tuneward.modeling.attention.Layout`."""
-        self.asked[layer] = Attention(query.shape[1], key.shape[1], scoring, query.element_size())
+        compiled = self.layout.is_compiled(query, key, value, scoring)
+        self.asked[layer] = Attention(query.shape[1], key.shape[1], scoring, query.element_size(), compiled)
         return self.layout.attend(layer, query, key, value, scoring)
 
     def position_ids(self, device: torch.device | str = "cpu") -> Tensor:

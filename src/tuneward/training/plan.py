@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tuneward.modeling.base_model import OutputHead
 from tuneward.modeling.layers import decoder_layers
 from tuneward.modeling.lora import unreached
 from tuneward.modeling.machine import available_memory_bytes
@@ -21,6 +22,7 @@ from tuneward.modeling.quantisation import weight_bytes, weight_count
 from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.config import TrainingConfig
 from tuneward.training.footprint import Footprint
+from tuneward.training.losses.head import logit_bytes
 from tuneward.training.optimizer import STATE_BYTES
 from tuneward.training.rows import Row
 
@@ -194,16 +196,16 @@ def passing(
     footprint: Footprint,
 ) -> dict[str, int]:
     """Part → bytes of what comes and goes with a window, of the window that takes most."""
-    head: Any = model.get_output_embeddings()
+    head = OutputHead.of(model)
     vocabulary, hidden = head.weight.shape
-    itemsize = model.dtype.itemsize
+    itemsize, logit = model.dtype.itemsize, logit_bytes(head, model.dtype)
     most: dict[str, int] = {}
     sizes = {i: rows[i].size for window in windows for i in window}
     for window in _largest(windows, sizes):
         packed = Window.pack([rows[i] for i in window], round_to=ROUND_TOKENS)
         learned = packed.places.shape[0]
         saved = footprint.saved(packed.layout, config.recompute)
-        logits = min(config.head_memory_mib * MIB, learned * vocabulary * (itemsize + 8))
+        logits = min(config.head_memory_mib * MIB, learned * vocabulary * logit)
         states = 2 * learned * hidden * itemsize  # of the learned places: themselves, and their gradient
         working = footprint.working.at(packed.ids.shape[1])
         # logits are gone when the backward pass begins: the larger of the two counts, the head's part is whole
@@ -224,7 +226,7 @@ def code_bytes(rows: Sequence[Row], steps: Sequence[Step], footprint: Footprint)
         row = rows[number]
         lengths = (row.ids.size, *(branch.size for branch in row.branches))
         layout = PackedDocuments(lengths, (None, *(0 for _ in row.branches)))
-        for attention in set(footprint.attention):
+        for attention in {a for a in footprint.attention if not a.compiled}:
             blocks |= layout.block_shapes(attention.heads, attention.kv_heads, attention.scoring)
     widths = {-(-sum(rows[i].size for i in window) // ROUND_TOKENS) for window in windows}
     learned = {sum(rows[i].trained for i in window) for window in windows}

@@ -58,6 +58,7 @@ def doctor(folder: Path) -> DoctorResult:
         _python(),
         _torch(machine),
         _processor(machine),
+        *_kernels(machine),
         _amount("memory", machine.memory_bytes, MEMORY_WANTED_BYTES, "close other programs or take a smaller base"),
         _amount("disk", machine.disk_bytes, DISK_WANTED_BYTES, "free some space or point TUNEWARD_SITE elsewhere"),
         _packages(),
@@ -90,6 +91,17 @@ def _processor(machine: Machine) -> Check:
     if machine.native_bf16:
         return Check("processor", "ok", says)
     return Check("processor", "note", says, "everything runs in fp32, two to five times slower than with bf16")
+
+
+def _kernels(machine: Machine) -> tuple[Check, ...]:
+    if machine.kernels is None:
+        return ()
+    if machine.kernels:
+        return (Check("kernels", "ok", "compiled for this processor"),)
+    cure = (
+        "install a C compiler (gcc or clang) and Tuneward once more: training here is about a quarter faster with them"
+    )
+    return (Check("kernels", "note", "none: there was no C compiler when Tuneward was installed", cure),)
 
 
 def _amount(name: str, found: int, wanted: int, cure: str) -> Check:

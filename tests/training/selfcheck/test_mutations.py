@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from tuneward.modeling import attention, lora, merge
+from tuneward.modeling import attention, lora, merge, packed
 from tuneward.modeling.chat import Chat, Example
 from tuneward.modeling.config import AdapterConfig
+from tuneward.modeling.kernels.library import compiled
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.quantisation import Nf4Linear
 from tuneward.training import batches, loop
@@ -369,9 +370,21 @@ def anything_is_finite(patch):
     patch.setattr(loop, "math", SimpleNamespace(isfinite=lambda value: True))
 
 
+@mutation("kernels")
+def kernels_gain_a_tenth(patch):
+    scaled(patch, packed, "attend", 1.1)
+
+
+@mutation("kernels")
+def kernel_of_the_head_is_off(patch):
+    scaled(patch, head, "head_scores", 1.01)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_exactly_these_lines_fail(name, base, tmp_path, monkeypatch):
     found = MUTATIONS[name]
+    if found.fails == {"kernels"} and compiled() is None:
+        pytest.skip("needs a C compiler at installation, and a CPU with AVX-512 and its bf16 products")
     with monkeypatch.context() as patch:
         found.breaks(patch)
         measured = list(lines(subject.Subject(base, draw(None), AdapterConfig(rank=8, alpha=16), tmp_path)))

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from tuneward.modeling.base_model import OutputHead
+from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.pointwise import head_scores
 
 
 def token_log_probs(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk_bytes: int) -> Tensor:
@@ -36,8 +38,18 @@ def token_log_probs(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk_
 
 
 def chunk_rows(head: OutputHead, dtype: torch.dtype, chunk_bytes: int) -> int:
-    """Rows whose logits, in their own type and twice in fp32, fit into ``chunk_bytes``; at least one."""
-    return max(1, chunk_bytes // (head.weight.shape[0] * (dtype.itemsize + 8)))
+    """Rows whose logits fit into ``chunk_bytes``; at least one."""
+    return max(1, chunk_bytes // (head.weight.shape[0] * logit_bytes(head, dtype)))
+
+
+def logit_bytes(head: OutputHead, dtype: torch.dtype) -> int:
+    """What one logit takes: kernels work in its place; without them it stands there twice in fp32 as well."""
+    return dtype.itemsize if _is_compiled(head, dtype) else dtype.itemsize + 8
+
+
+def _is_compiled(head: OutputHead, dtype: torch.dtype) -> bool:
+    plain = head.softcap is None and head.multiplier == 1.0
+    return plain and dtype is head.weight.dtype and head.weight.is_contiguous() and fits(head.weight)
 
 
 def _scores(part: Tensor, head: OutputHead) -> tuple[Tensor, Tensor | float]:
@@ -66,6 +78,12 @@ class _FrozenHead(torch.autograd.Function):
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for start in range(0, hidden.shape[0], rows):
             at = slice(start, start + rows)
+            if _is_compiled(head, hidden.dtype):
+                logits = torch.nn.functional.linear(hidden[at], head.weight, head.bias)
+                found[at] = head_scores(logits, targets[at], turn=gradient is not None)
+                if gradient is not None:
+                    torch.mm(logits, head.weight, out=gradient[at])
+                continue
             goal = targets[at, None]
             scores, slope = _scores(hidden[at], head)
             found[at] = scores.gather(1, goal)[:, 0]

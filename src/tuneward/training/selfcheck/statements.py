@@ -5,7 +5,7 @@ Place on the road: between the groups and the process.
 
 from collections.abc import Iterator, Mapping
 
-from tuneward.training.selfcheck import adapter, course, head, packing, preferences, tokens
+from tuneward.training.selfcheck import adapter, course, head, kernels, packing, preferences, tokens
 from tuneward.training.selfcheck.line import Line
 from tuneward.training.selfcheck.statement import Statement, judge
 from tuneward.training.selfcheck.subject import Subject
@@ -16,6 +16,7 @@ STATEMENTS: Mapping[str, Statement] = {
     **head.STATEMENTS,
     **preferences.STATEMENTS,
     **adapter.STATEMENTS,
+    **kernels.STATEMENTS,
     **course.STATEMENTS,
 }
 
