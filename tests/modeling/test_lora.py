@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import ARCHITECTURES, make_tiny_base
 from tuneward.errors import ModelError
+from tuneward.modeling import lora
 from tuneward.modeling.base_model import hidden_states, load_base
 from tuneward.modeling.config import AdapterConfig
 from tuneward.modeling.lora import LoraLinear, add_lora, set_weights, unreached, weights_of
@@ -325,3 +326,21 @@ def test_what_no_adapter_reaches_is_told(architecture):
     assert "experts" in str(missed)
     add_lora(model, AdapterConfig(rank=4), seed=0)
     assert unreached(model) == missed
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_an_update_of_zero_is_passed_by_where_nothing_learns(monkeypatch, grad):
+    layer = LoraLinear(
+        nn.Linear(8, 6, bias=True).requires_grad_(False), AdapterConfig(rank=2, alpha=4), torch.Generator()
+    )
+    asked = []
+    whole = lora.lora_product
+    monkeypatch.setattr(lora, "lora_product", lambda *a, **k: asked.append(1) or whole(*a, **k))
+    x = torch.randn(3, 8)
+    with torch.set_grad_enabled(grad):
+        assert torch.equal(layer(x), layer.base(x))
+        assert len(asked) == grad
+        with torch.no_grad():
+            layer.b[5, 1] = 1e-6
+        layer(x)
+    assert len(asked) == 1 + grad

@@ -64,7 +64,7 @@ def gated_mlp(x: Tensor, gate: nn.Module, up: nn.Module, down: nn.Module, activa
 
 
 def _is_plain(layer: LoraLinear) -> bool:
-    return layer.magnitude is None and not (layer.training and layer.dropout)
+    return layer.magnitude is None and not (layer.training and layer.dropout) and not layer.is_idle
 
 
 class _Gated(torch.autograd.Function):

@@ -54,12 +54,24 @@ class LoraLinear(nn.Module):
         """The frozen weight; some architectures look at a layer's weight for its type."""
         return dense(self.base)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the update adds nothing and learns nothing now: before training, in passes without gradient.
+
+        Asked on a CPU only; a GPU would have to stop for the answer.
+        """
+        if torch.is_grad_enabled() or self.magnitude is not None or self.b.device.type != "cpu":
+            return False
+        return not bool(self.b.any())
+
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out) in the type of ``x``."""
         keep, dropout = None, 0.0
         if self.training and self.dropout:
             keep, dropout = self.draw(x), self.dropout
         base, a, b, scale = self.base, self.a, self.b, self.scale
+        if self.is_idle:
+            return base(x)
         if self.magnitude is None:
             return lora_product(x, base, a, b, scale=scale, keep=keep, dropout=dropout)
         squares = cast(Tensor, self.squares)
