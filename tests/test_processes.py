@@ -1,6 +1,7 @@
 """Processes: answers come in the order of the questions, by whomever; no module comes from the caller's folder."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -16,6 +17,8 @@ def begin(settings):
             raise SystemExit(1)
         if question == "babble":
             return ["no", "number"]
+        if isinstance(question, list):
+            return 0
         time.sleep(0.01 * (question % 3))
         return question * settings
     return answer
@@ -60,6 +63,46 @@ def test_a_child_that_ends_or_answers_nonsense_is_done_without(module, word):
         assert [answer.result() for answer in answers] == [3 * number for number in range(12)]
         assert some.lost == 1
         assert sum(child._process.poll() is None for child in some._children) == 1
+    finally:
+        some.end()
+
+
+@pytest.mark.parametrize("length", [1, 200_000], ids=["while it reads", "while it is written to"])
+def test_a_child_that_is_stopped_is_ended_in_time_and_done_without(module, length):
+    said = []
+    some = Processes(
+        module,
+        3,
+        count=1,
+        written=lambda n: [n] * length if n == 9 else n,
+        read=number,
+        here=lambda n: 3 * n,
+        answer_seconds=60.0,
+        told=said.append,
+    )
+    try:
+        assert some.submit(1).result() == 3  # it has started
+        (child,) = some._children
+        child._answer_seconds = 0.3 - 1e-4 * 3 * length  # whatever the length, about a third of a second
+        os.kill(child.pid, signal.SIGSTOP)
+        assert [some.submit(n).result(timeout=60) for n in (9, 2, 3)] == [27, 6, 9]
+        assert some.lost == 1
+        assert child._process.poll() == -signal.SIGKILL
+        (line,) = said
+        assert line.startswith(f"process {child.pid} (multiplying) did not answer in ")
+    finally:
+        some.end()
+
+
+def test_a_long_question_may_take_longer(module):
+    some = Processes(module, 3, count=1, written=lambda n: [n], read=lambda n, a: 1, here=len, answer_seconds=5.0)
+    try:
+        some.submit(1).result()
+        (child,) = some._children
+        began, child._give_up = [], lambda seconds: began.append(seconds)
+        child._answer_seconds = -0.5
+        child.ask([7] * 10_000)  # 30,000 characters: three seconds more
+        assert began == []
     finally:
         some.end()
 

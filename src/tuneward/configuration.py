@@ -42,6 +42,20 @@ class Section(BaseModel):
         return self.model_dump(mode="json")
 
 
+class SettingError(ValueError):
+    """What a validator raises that knows more than its section: which setting below it is wrong, and the cure.
+
+    Args:
+        message: what is wrong.
+        at: path of the setting, from the section on.
+        cure: what to do.
+    """
+
+    def __init__(self, message: str, *, at: tuple[str | int, ...] = (), cure: str) -> None:
+        super().__init__(message)
+        self.at, self.cure = at, cure
+
+
 S = TypeVar("S", bound=Section)
 Path_ = tuple[str | int, ...]
 _QUOTED = re.compile(r"'([^']*)'")
@@ -175,7 +189,9 @@ def _faults(
     grouped: dict[tuple[Path_, str], list[Any]] = {}
     for item in items:
         code = kinds.get(item["type"], "TW-CONF-004")
-        grouped.setdefault((_location(item, values), code), []).append(item)
+        known = item.get("ctx", {}).get("error")
+        below = known.at if isinstance(known, SettingError) else ()
+        grouped.setdefault(((*_location(item, values), *below), code), []).append(item)
     return [
         _fault(location, code, found, model=model, file=file, lines=lines)
         for (location, code), found in grouped.items()
@@ -204,6 +220,7 @@ def _fault(
     wrong = str(contexts[0].get("tag", given))
     near = difflib.get_close_matches(wrong, _QUOTED.findall(named), n=1, cutoff=0.6)
     cure = f"did you mean `{near[0]}`?" if near else "see docs/settings.md"
+    cure = next((known["error"].cure for known in contexts if isinstance(known.get("error"), SettingError)), cure)
     return Fault(code, f"{f'`{dotted}`: ' if dotted else ''}{message}{shown}", place, cure)
 
 

@@ -10,13 +10,16 @@ from typing import Any
 
 import jinja2
 
+from tuneward.amounts import counted
+
 
 def page(path: Path, **filters: Callable[..., Any]) -> jinja2.Template:
     """The template in a file, UTF-8.
 
     Args:
         path: the file.
-        filters: functions that the template may use, beside ``thousands`` (1,234).
+        filters: functions that the template may use, beside ``thousands`` (1,234) and
+            ``counted`` (1,234 rows; see :mod:`tuneward.amounts`).
 
     Raises:
         OSError: it cannot be read.
@@ -25,5 +28,5 @@ def page(path: Path, **filters: Callable[..., Any]) -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(thousands=lambda number: f"{number:,}", **filters)
+    environment.filters.update(thousands=lambda number: f"{number:,}", counted=counted, **filters)
     return environment.from_string(path.read_text(encoding="utf-8"))

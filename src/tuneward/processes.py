@@ -3,22 +3,28 @@
 Place on the road: beneath whatever asks many small questions in order, such as inspecting or measuring rows. A child is
 a module that reads lines: first its settings, then questions, and writes a line for each (:func:`answer_lines`). What
 they answer is what this process would answer; which of them is asked, and in which order they answer, changes nothing.
-One that dies, or answers what no child of ours would, is done without: its questions, and all later ones of its share,
-are answered here.
+One that dies, or answers what no child of ours would, or nothing within its time, is done without: its questions, and
+all later ones of its share, are answered here.
 """
 
 import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, Final, Generic, TypeVar
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
+
+#: How long a child may take for an answer, and how much longer for each of its question's characters: far beyond what
+#: any machine needs, so that only one that was stopped or hangs is ended.
+ANSWER_SECONDS: Final = 300.0
+_SECONDS_PER_CHARACTER: Final = 1e-4
 
 
 class Processes(Generic[Question, Answer]):
@@ -26,7 +32,7 @@ class Processes(Generic[Question, Answer]):
 
     Attributes:
         count: how many there are.
-        lost: how many of them have died, could not be started, or answered nonsense.
+        lost: how many of them have died, could not be started, answered nonsense, or nothing in time.
 
     Args:
         module: what ``python -m`` starts.
@@ -36,6 +42,8 @@ class Processes(Generic[Question, Answer]):
         read: an answer from the question and the JSON value that a child wrote; raises ValueError, TypeError or
             KeyError where it is none.
         here: answers in this process; must agree with the children.
+        answer_seconds: how long one may take for a short question.
+        told: takes a line about a child that was ended because it did not answer; called in a thread of ours.
     """
 
     def __init__(
@@ -47,10 +55,13 @@ class Processes(Generic[Question, Answer]):
         written: Callable[[Question], object],
         read: Callable[[Question, Any], Answer],
         here: Callable[[Question], Answer],
+        answer_seconds: float = ANSWER_SECONDS,
+        told: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.count, self.lost = count, 0
         self._module, self._settings = module, settings
         self._written, self._read, self._here = written, read, here
+        self._answer_seconds, self._told = answer_seconds, told
         self._begun = self._ending = False
         self._children: list[_Child] = []
         self._idle: SimpleQueue[_Child | None] = SimpleQueue()
@@ -73,7 +84,7 @@ class Processes(Generic[Question, Answer]):
 
     def _started(self) -> "_Child | None":
         try:
-            child = _Child(self._module, self._settings)
+            child = _Child(self._module, self._settings, answer_seconds=self._answer_seconds)
         except (OSError, _LostError):  # no process can be had: then without
             self.lost += 1
             return None
@@ -89,6 +100,8 @@ class Processes(Generic[Question, Answer]):
         except (_LostError, ValueError, TypeError, KeyError):
             if child is not None:
                 child.end()
+                if child.late:
+                    self._told(self._late(child))
             child = None
             self.lost += 1
         finally:
@@ -97,15 +110,27 @@ class Processes(Generic[Question, Answer]):
             raise _LostError
         return self._here(question)
 
+    def _late(self, child: "_Child") -> str:
+        name = self._module.removeprefix("tuneward.")
+        return (
+            f"process {child.pid} ({name}) did not answer in {child.late:,.0f} s and was ended; this one does its work"
+        )
+
 
 class _LostError(Exception):
     """A child does not answer any more."""
 
 
 class _Child:
-    """One process: asked by one thread at a time, so that neither side ever waits for the other to read."""
+    """One process: asked by one thread at a time, so that neither side ever waits for the other to read.
 
-    def __init__(self, module: str, settings: object) -> None:
+    Attributes:
+        late: the seconds that it had for the question that it did not answer in time; None where there is none.
+    """
+
+    def __init__(self, module: str, settings: object, *, answer_seconds: float) -> None:
+        self.late: float | None = None
+        self._answer_seconds = answer_seconds
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],  # -P: no module is taken from the folder we were called in
             stdin=subprocess.PIPE,
@@ -114,7 +139,7 @@ class _Child:
             encoding="ascii",
             start_new_session=True,  # Ctrl-C in the terminal is this process's business
         )
-        self._write(settings)
+        self._send(json.dumps(settings))
 
     @property
     def pid(self) -> int:
@@ -124,13 +149,20 @@ class _Child:
         """The answer.
 
         Raises:
-            _LostError: the process has ended.
+            _LostError: the process has ended, or did not answer in time and was ended.
         """
-        self._write(question)
+        line = json.dumps(question)
+        seconds = self._answer_seconds + len(line) * _SECONDS_PER_CHARACTER
+        watch = threading.Timer(seconds, self._give_up, [seconds])  # a stopped process neither reads nor writes
+        watch.daemon = True
+        watch.start()
         try:
+            self._send(line)
             return json.loads(self._pipe(self._process.stdout).readline())
         except (OSError, ValueError):
             raise _LostError from None
+        finally:
+            watch.cancel()
 
     def end(self) -> None:
         """End the process, whatever it does; returns when it has ended."""
@@ -140,10 +172,14 @@ class _Child:
             with suppress(OSError):  # what was still to be written
                 self._pipe(pipe).close()
 
-    def _write(self, value: object) -> None:
+    def _give_up(self, seconds: float) -> None:
+        self.late = seconds
+        self._process.kill()
+
+    def _send(self, line: str) -> None:
         pipe = self._pipe(self._process.stdin)
         try:
-            pipe.write(json.dumps(value) + "\n")
+            pipe.write(line + "\n")
             pipe.flush()
         except (OSError, ValueError):
             raise _LostError from None

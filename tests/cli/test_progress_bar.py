@@ -1,6 +1,7 @@
 """The bar: a curve of the loss beside it in a terminal that can show one, plain lines elsewhere."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -8,7 +9,19 @@ from rich.progress import Progress as RichProgress
 from rich.progress import TextColumn
 
 from tuneward.cli import progress_bar
-from tuneward.cli.progress_bar import Bar, Lines, Sparkline, apart, progress_on_stderr
+from tuneward.cli.progress_bar import (
+    LEAST_BAR,
+    MOST_BAR,
+    Bar,
+    Lines,
+    Sparkline,
+    WholeLine,
+    amount_text,
+    apart,
+    duration,
+    fitted,
+    progress_on_stderr,
+)
 
 
 def line(values, cells=8):
@@ -78,6 +91,79 @@ def test_a_terminal_that_cannot_shows_the_figures_alone():
     curve, figures = drawn("ascii")
     assert curve == ""
     assert figures.startswith("loss 1.000")
+
+
+TRAINING = {
+    "elapsed": "12:01",
+    "curve": "█▇▆▅▄▄▃▃▃▂▂▂▂▂▁▁▁▁▁▁▁▁▁▁",
+    "figures": ["loss 0.512", "1,234 tokens/s", "1:06:40 left"],
+    "share": 0.25,
+}
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (50, "training 301/1,250 steps loss 0.512, 1:06:40 left"),
+        (60, "training BAR 301/1,250 steps loss 0.512, 1:06:40 left"),
+        (80, "training BAR 301/1,250 steps 12:01 loss 0.512, 1,234 tokens/s, 1:06:40 left"),
+        (100, "training BAR 301/1,250 steps 12:01 loss 0.512, 1,234 tokens/s, 1:06:40 left"),
+        (120, "training BAR 301/1,250 steps 12:01 CURVE loss 0.512, 1,234 tokens/s, 1:06:40 left"),
+        (200, "training BAR 301/1,250 steps 12:01 CURVE loss 0.512, 1,234 tokens/s, 1:06:40 left"),
+    ],
+)
+def test_a_line_holds_what_matters_most_in_every_width(width, line):
+    plain = fitted("training", "301/1,250 steps", width=width, **TRAINING).plain
+    assert len(plain) <= width
+    assert re.sub("[━─]+", "BAR", plain.replace(TRAINING["curve"], "CURVE")) == line
+    if "BAR" in line:
+        (bar,) = re.findall("[━─]+", plain)
+        assert LEAST_BAR <= len(bar) == min(MOST_BAR, width - len(plain) + len(bar))
+        assert bar.count("━") == round(len(bar) / 4)
+
+
+@pytest.mark.parametrize("width", range(20, 201))
+@pytest.mark.parametrize("title", ["training", "downloading model.safetensors of HuggingFaceTB/SmolLM2-135M-Instruct"])
+def test_no_line_is_squeezed_below_what_it_says(width, title):
+    plain = fitted(title, "301/1,250 steps", width=width, **TRAINING).plain
+    assert "301/1,250 steps" in plain
+    assert len(plain) <= max(width, 12 + 1 + 15)
+    assert plain.startswith("training" if title == "training" else title[: max(width // 3, 12) - 1])
+
+
+def test_what_is_done_becomes_a_line_and_the_next_part_has_the_width():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, legacy_windows=False, color_system=None)
+    with RichProgress(console=console) as bars:
+        bars.columns = (WholeLine(bars),)
+        bar = Bar(bars)
+        bar.begin("measuring rows", total=2000, unit="rows")
+        bar.advance(2000)
+        bar.end()
+        bar.begin("training", total=4, unit="steps")
+        assert [task.description for task in bars.tasks] == ["training"]
+        bar.begin("copying base", total=4_000_000, unit="B")
+        assert [task.description for task in bars.tasks] == ["copying base"], "an end that nobody told"
+    assert "measuring rows: 2,000 rows in 0:00\n" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "unit", "text"),
+    [
+        (301, 1250, "steps", "301/1,250 steps"),
+        (1_000_000, None, "rows", "1,000,000 rows"),
+        (123_400_000, 269_060_552, "B", "123/269 MB"),
+        (400, 900, "B", "400/900 B"),
+        (3, 4, "", "3/4"),
+    ],
+)
+def test_an_amount_is_said_with_its_unit(done, total, unit, text):
+    assert amount_text(done, total, unit) == text
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(7, "0:07"), (187.9, "3:07"), (3599, "59:59"), (4000, "1:06:40")])
+def test_a_time_has_hours_where_there_are_any(seconds, said):
+    assert duration(seconds) == said
 
 
 def test_where_no_terminal_is_there_are_lines(monkeypatch):

@@ -1,6 +1,7 @@
 """What differs between two datasets, however their files were cut, named and shuffled."""
 
 import random
+from dataclasses import replace
 
 from data_cases import prepare, row, write_rows
 from hypothesis import given, settings
@@ -38,6 +39,28 @@ def test_the_same_rows_in_another_file_and_order_are_the_same(tmp_path):
     write_rows(tmp_path / "other.jsonl", random.Random(1).sample(rows, 50))
     found = differ(prepare(tmp_path).train, prepare(tmp_path, train=["other.jsonl"]).train)
     assert counts(found) == (50, 0, 0, 0, 0)
+
+
+def test_the_same_words_of_another_subject_are_told():
+    def of(subject, line):
+        return replace(record("a", line), subject=subject)
+
+    before = [of("sub_1", 1), of("sub_2", 2), of(None, 3), of("sub_4", 4)]
+    after = [of("sub_2", 1), of("sub_1", 2), of("sub_3", 3), of(None, 4)]
+    found = differ(before, after)
+    assert counts(found) == (4, 0, 0, 0, 0)
+    assert found.reassigned == 1, "equal rows are matched by their subject first: one has sub_3 where sub_4 was"
+    assert [(row.kind, row.source) for row in found.rows] == [("reassigned", "a.jsonl:3")]
+    assert differ(before, [of("sub_9", line) for line in range(1, 5)]).reassigned == 4
+    assert differ(before, before).reassigned == 0
+
+
+def test_a_subject_that_another_column_names_now_is_told(tmp_path):
+    rows = [{**row(f"q{n}"), "customer": f"c{n}", "agent": f"a{n % 3}"} for n in range(6)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    one, other = (prepare(tmp_path, subject=name).train for name in ("customer", "agent"))
+    found = differ(one, other)
+    assert (found.same, found.reassigned) == (6, 6)
 
 
 def test_only_the_first_of_each_kind_are_listed():

@@ -38,6 +38,26 @@ def test_figures_flips_outcomes_and_failures(tmp_path) -> None:
     assert shown["fields"]["category"]["f1"]["tuned"] == pytest.approx(2 * 28 / (38 + 40), abs=1e-6)
 
 
+def test_an_answer_that_was_cut_is_told_from_one_that_is_no_json(tmp_path) -> None:
+    made = report(tmp_path, cut={"base": {0, 7, 8}, "tuned": {1}}, max_tokens=24)
+    shown = made.to_json()
+    assert shown["cut"] == {"max_tokens": 24, "base": 3, "tuned": 1}
+    assert shown["failures"]["base"] == {"cut at max_tokens": 2, "text around the object": 32}
+    assert shown["failures"]["tuned"] == {"cut at max_tokens": 1, "cut off or broken JSON": 1}
+    assert shown["figures"] == report(tmp_path).to_json()["figures"]
+    made.write(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
+    assert [rows[place].get("cut") for place in (0, 1, 2)] == [{"base": 24}, {"tuned": 24}, None]
+    assert read_report(tmp_path)["cut"]["tuned"] == 1
+    assert len(read_side_by_side(tmp_path)) == 4
+    assert read_items(tmp_path)[1] == BASE
+
+
+def test_where_no_answer_was_cut_a_report_says_nothing_of_it(tmp_path) -> None:
+    made = report(tmp_path, cut={"base": set(), "tuned": set()}, max_tokens=24)
+    assert made.to_json() == report(tmp_path).to_json()
+
+
 def test_every_figure_has_n_interval_and_a_named_test(tmp_path) -> None:
     shown = report(tmp_path).to_json()
     singles = [shown["fields"][field][m] for field in shown["fields"] for m in ("precision", "recall", "f1")]

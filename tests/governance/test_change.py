@@ -18,6 +18,7 @@ from tuneward.domain.run import Run
 from tuneward.errors import DataError, Fault, GovernanceError, StorageError
 from tuneward.governance import api_keys, audit
 from tuneward.governance.change import change, permit
+from tuneward.governance.entering import enter
 from tuneward.governance.policies import label
 from tuneward.governance.row_check import check_rows
 from tuneward.storage import repository
@@ -34,11 +35,17 @@ def rows(office, noun_type):
         return repository.find(c, noun_type)
 
 
+def with_base(office):
+    with office.site.database.write() as c:
+        repository.insert(c, nouns.BASE)
+    return office
+
+
 def test_rows_and_event_together(solo):
+    entered = enter(with_base(solo), nouns.DATASET, [*nouns.RECORDS, nouns.FINDING])
     with change(solo, "dataset.prepare", "dat_1") as made:
         made.put(nouns.BASE)
-        made.put(nouns.DATASET)
-        made.put_many([*nouns.RECORDS, nouns.FINDING])
+        made.put_entered(entered)
         made.link(nouns.BASE, nouns.DATASET)
         made.note(seconds=3, files={"a.jsonl": "f" * 64})
     event = made.event
@@ -189,6 +196,7 @@ from tests.storage import nouns
 from dataclasses import replace
 from tuneward.governance import audit
 from tuneward.governance.change import change
+from tuneward.governance.entering import enter
 from tuneward.governance.keys import Keys
 from tuneward.governance.office import Office
 from tuneward.governance.policies import load_policy
@@ -199,10 +207,11 @@ site = Site.open(Path(sys.argv[1]))
 office = Office(site, Keys.open(site.keys_folder), "ann", load_policy("solo"))
 for n in range(100_000):
     dataset = replace(nouns.DATASET, id=new_id("dat"))
+    rows = [replace(nouns.RECORDS[0], dataset=dataset.id, id=f"rec_{m}", position=m) for m in range(50)]
+    entered = enter(office, dataset, rows)
     with change(office, "dataset.prepare", dataset.id) as made:
         made.put(nouns.BASE)
-        made.put(dataset)
-        made.put_many([replace(nouns.RECORDS[0], dataset=dataset.id, id=f"rec_{m}", position=m) for m in range(50)])
+        made.put_entered(entered)
         made.link(nouns.BASE, dataset)
     if n % 5 == 0:
         audit.checkpoint(office)
@@ -212,6 +221,7 @@ for n in range(100_000):
 
 def test_kill_9_at_any_moment_leaves_a_whole_log(solo):
     acknowledged, chance = [], random.Random(9)
+    with_base(solo)
     for _ in range(4):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(solo.site.folder)],

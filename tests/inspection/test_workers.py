@@ -1,6 +1,7 @@
 """Workers: they find what this process finds; one that dies is done without; none outlives the block or its parent."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tuneward import processes
+from tuneward.inspection import identity
 from tuneward.inspection.config import InspectionConfig
-from tuneward.inspection.identity import inspector_digest
+from tuneward.inspection.identity import inspector_digest, rules_digest
 from tuneward.inspection.inspector import make_inspector
 from tuneward.inspection.workers import make_workers
 
@@ -152,3 +154,23 @@ def test_a_worker_that_leaves_a_text_out_is_done_without(folder, monkeypatch):
     with working(SETTINGS, folder, count=1, inspector=inspector) as workers:
         assert workers.submit(TEXTS).result() == [inspector.inspect(text) for text in TEXTS]
         assert workers.lost == 1
+
+
+def test_the_rules_are_every_file_of_the_room_and_no_machine(monkeypatch, tmp_path):
+    rules_digest.cache_clear()
+    one = rules_digest()
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    rules_digest.cache_clear()
+    assert rules_digest() == one, "the same rules on another machine make no dataset stale"
+    room = tmp_path / "inspection"
+    shutil.copytree(Path(identity.__file__).parent, room, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(identity, "__file__", str(room / "identity.py"))
+    rules_digest.cache_clear()
+    assert rules_digest() == one
+    with (room / "quality" / "toxicity.py").open("a", encoding="utf-8") as file:
+        file.write("# mended\n")
+    assert rules_digest() == one, "read once in a process"
+    rules_digest.cache_clear()
+    assert rules_digest() != one
+    monkeypatch.undo()
+    rules_digest.cache_clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneward.data import inspecting, measuring
+from tuneward.governance import entering
 from tuneward.workflows.prepare import prepare
 from tuneward.workflows.workspace import open_workspace
 
@@ -37,5 +38,6 @@ def _kill_at(where: str, times: int) -> None:
 
 if __name__ == "__main__":
     inspecting._TEXTS_ALONE = measuring._ROWS_ALONE = 0  # type: ignore[misc]
+    entering.ROWS_AT_ONCE = 500  # type: ignore[misc]
     _kill_at(sys.argv[2], int(sys.argv[3]))
     prepare(open_workspace(Path(sys.argv[1]), actor="ada"), workers=2)

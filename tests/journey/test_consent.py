@@ -83,7 +83,9 @@ def test_everything_downstream_is_affected_and_says_so(project: Path):
     assert next(state for state in after.steps if state.step == "prepare").state == "stale"
     chain = verify(workspace.office, version)
     assert chain.verified, "the chain is whole; what it proves is that the model learned from these rows"
-    assert next(link.says for link in chain.links if link.name == "consent").startswith("AFFECTED: 1 consent")
+    (link,) = [link for link in chain.links if link.affected]
+    assert link.name == "consent"
+    assert link.says.startswith("AFFECTED: 1 consent")
     said = Said()
     heed_deployed(workspace.office, said.say)
     assert "WARNING" in said[0]

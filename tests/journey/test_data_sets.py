@@ -74,7 +74,7 @@ def test_findings_are_counted_and_named_without_their_text(
     assert [(c["kind"], c["action"], c["findings"], c["rows"]) for c in found["counts"]] == [("email", "redact", 2, 1)]
     assert {place["source"] for place in found["places"]} == {"train.jsonl:8"}
     out = command(capsys, "data", "findings", "--kind", "email", "--limit", "1", "-p", str(twice.folder))
-    assert "2 findings in 1 rows" in out
+    assert "2 findings in 1 row of" in out
     assert "example.org" not in out
     for nothing in ({"kind": "iban"}, {"file": "test.jsonl"}, {"action": "drop"}):
         assert data_findings(twice, **nothing).of == 0  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def test_one_dataset_is_not_compared(tmp_path: Path) -> None:
 
 def test_rows_are_filtered(twice: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     out = command(capsys, "data", "show", "--finding", "email", "-p", str(twice.folder))
-    assert "1 of 1 such train rows" in out
+    assert "1 of 1 such train row of" in out
     assert "[EMAIL]" in out
     assert show_rows(twice, rows=50, only=RowFilter(containing="PURPLE Rain")).of == 1
     assert show_rows(twice, only=RowFilter(containing="no such words")).rows == ()

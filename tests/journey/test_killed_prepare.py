@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.journey.tiny_project import ANSWER, COLOURS, make_project
-from tuneward.domain.dataset import RecordEntry
+from tuneward.domain.dataset import Dataset, RecordEntry
 from tuneward.domain.finding import FindingEntry
 from tuneward.errors import StorageError
 from tuneward.governance.row_check import check_rows
@@ -28,6 +29,7 @@ from tuneward.workflows.workspace import Workspace, open_workspace
 pytestmark = pytest.mark.journey
 
 ROWS = 1400
+TABLES = ("record", "finding", "terms", "entering")
 
 
 class Heard(Silent):
@@ -89,7 +91,8 @@ def undisturbed(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> object:
         ("tuneward.data.screening:Screening.screen", 700, True),
         ("tuneward.data.dataset:find_overlap", 1, True),
         ("tuneward.data.prepared:render_card", 1, True),
-        ("tuneward.governance.change:Change.put_many", 2, True),
+        ("tuneward.storage.repository:Ready.insert", 3, True),
+        ("tuneward.governance.change:Change.put_entered", 1, True),
     ],
 )
 def test_what_was_killed_goes_on_and_ends_in_the_same_bytes(
@@ -101,15 +104,19 @@ def test_what_was_killed_goes_on_and_ends_in_the_same_bytes(
     assert done.returncode == -signal.SIGKILL, done.stderr
     workspace, heard = open_workspace(folder, actor="ada"), Heard()
     with workspace.site.database.read() as c:
-        assert find(c, RecordEntry) == []
+        assert find(c, RecordEntry) == find(c, FindingEntry) == find(c, Dataset) == []
+    assert check_rows(workspace.site) == (), "nobody sees half a dataset"
     result = prepare(workspace, progress=heard)
     assert not result.reused
     assert content(workspace, result) == undisturbed
-    said = [text for text in heard.said if "had been inspected before" in text]
+    said = [line for line in heard.said if "had been inspected before" in line]
     assert len(said) == (1 if known else len(said))
     if known:
         assert int(said[0].split()[0].replace(",", "")) >= 256
     assert check_rows(workspace.site) == ()
+    with workspace.site.database.read() as c:
+        counted = {table: c.execute(text(f"SELECT count(DISTINCT dataset) FROM {table}")).scalar() for table in TABLES}
+    assert counted == {"record": 1, "finding": 1, "terms": 1, "entering": 0}, "what was half entered is swept"
     assert list((workspace.site.folder / "runs").iterdir()) == [], "nothing of the rows is left"
     assert [path.suffix for path in workspace.site.inspection_folder.iterdir()] == [".journal"]
 
@@ -136,7 +143,7 @@ def test_a_disk_that_fills_among_the_rows_loses_nothing(
     assert list((workspace.site.folder / "runs").iterdir()) == []
     monkeypatch.undo()
     assert content(workspace, prepare(workspace, progress=heard)) == undisturbed
-    assert any("had been inspected before" in text for text in heard.said)
+    assert any("had been inspected before" in line for line in heard.said)
 
 
 def test_another_policy_or_more_rows_inspect_only_what_is_new(copied: Callable[[str], Path]) -> None:

@@ -10,7 +10,10 @@ import pytest
 
 from tests.journey.conftest import ACTOR
 from tests.journey.tiny_project import SETTINGS, make_project
+from tuneward.cli.output import stdout
+from tuneward.cli.quickstart import _end
 from tuneward.errors import ConfigError
+from tuneward.workflows.quickstart import QuickstartResult
 
 pytestmark = pytest.mark.journey
 
@@ -44,6 +47,32 @@ def test_the_quickstart_walks_the_road_and_goes_on_where_it_stood(tmp_path: Path
     assert again.returncode == 0, again.stderr
     states = {step["name"]: step["state"] for step in json.loads(again.stdout)["summary"]["steps"]}
     assert states["train"] == states["deploy"] == "kept"
+    assert result["earlier"] == []
+    assert json.loads(again.stdout)["earlier"] == [
+        "pull", "prepare", "approve", "train", "evaluate", "register", "deploy",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("earlier", "said"),
+    [
+        ((), "the road took 11:26 (the base's download and conversion 0:30 of it); largest"),
+        (
+            ("train",),
+            "this call took 11:26; an earlier one had done or begun train, whose time is not in it; "
+            "the base's download and conversion 0:30 of it; largest",
+        ),
+        (
+            ("pull", "prepare"),
+            "this call took 11:26; an earlier one had done or begun pull, prepare, whose time is not in it; largest",
+        ),
+    ],
+)
+def test_what_the_time_counts_is_said(earlier: tuple[str, ...], said: str) -> None:
+    result = QuickstartResult("quick", "report.html", 686.4, 30.2, 10**9, {}, "chatcmpl-1", True, "", earlier)
+    with stdout.capture() as captured:
+        _end(result)
+    assert captured.get().startswith(f"\n{said}")
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

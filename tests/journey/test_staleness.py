@@ -4,10 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.journey.conftest import ACTOR, Walked
+from tuneward.domain.dataset import Dataset
 from tuneward.domain.version import Deployment
+from tuneward.inspection.identity import rules_digest
+from tuneward.progress import Silent
 from tuneward.storage.repository import find
+from tuneward.workflows.prepare import prepare
 from tuneward.workflows.run import run
 from tuneward.workflows.status import status
 from tuneward.workflows.verify import verify
@@ -95,6 +100,44 @@ def test_a_changed_file_leaves_exactly_the_right_steps_undone(walked: Walked, na
     finally:
         path.write_bytes(before)
     assert undone(walked.folder) == set()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_other_rules_of_inspection_make_the_dataset_stale_and_say_so(
+    copied, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    project = copied()
+    (dataset,) = datasets(project)
+    assert dataset.inspector == rules_digest()
+    monkeypatch.setattr("tuneward.workflows.road.rules_digest", lambda: "f" * 64)
+    monkeypatch.setattr("tuneward.workflows.prepare.rules_digest", lambda: "f" * 64)
+    if not known:  # as in a site of before
+        with project.workspace().site.database.write() as c:
+            c.execute(text("UPDATE dataset SET inspector = NULL"))
+    assert undone(project.folder) == PREPARED
+    says = next(state.says for state in status(project.workspace()).steps if state.step == "prepare")
+    assert dataset.id in says
+    assert ("other rules" if known else "not known") in says
+    heard = Heard()
+    made = prepare(project.workspace(), progress=heard)
+    assert f"{says}; they are inspected again" in heard.said
+    assert not made.reused
+    assert undone(project.folder) == set(), "the same rows came out: what trained on them stands"
+    assert sorted(str(made.inspector) for made in datasets(project))[1:] == ["f" * 64]
+    assert prepare(project.workspace()).reused
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def datasets(project: Walked) -> list[Dataset]:
+    with project.workspace().site.database.read() as c:
+        return find(c, Dataset)
 
 
 def test_run_does_exactly_what_a_change_asks_for(copied) -> None:

@@ -215,7 +215,7 @@ def summary() -> Summary:
         ],
         "verified": True,
         "steps": [
-            {"name": "pull", "result": "smollm2-135m-instruct, 135 M parameters", "seconds": 9.2, "state": "kept"},
+            {"name": "pull", "result": "smollm2-135m-instruct, 135 M parameters", "seconds": 9.2, "state": "done"},
             {"name": "prepare", "result": "625 train and 200 test rows", "seconds": 6.1, "state": "done"},
             {"name": "approve", "result": "self-granted under policy solo", "seconds": 0.1, "state": "done"},
             {"name": "train", "result": "120 steps, loss 0.163", "seconds": 214.6, "state": "done"},

@@ -206,6 +206,7 @@ from pathlib import Path
 from tuneward.governance.keys import Keys
 from tuneward.governance.office import Office
 from tuneward.governance.policies import load_policy
+from tuneward.progress import Silent
 from tuneward.serving.config import ServingConfig
 from tuneward.storage.site import Site
 from tuneward.workflows.gateway import serve_until_stopped
@@ -216,8 +217,14 @@ office = Office(site, Keys.open(site.keys_folder), "ada", load_policy("solo"))
 def ready(g):
     print(g.url, g._engines[0].pid, flush=True)
 
-serve_until_stopped(office, ServingConfig(port=0), check=lambda *_: [], ready=ready, engine_command=sys.argv[2:])
-print("ended", flush=True)
+class Heard(Silent):
+    def say(self, text):
+        if "ended" in text:
+            print(text, flush=True)
+
+settings = {"check": lambda *_: [], "ready": ready, "engine_command": sys.argv[2:], "progress": Heard()}
+serve_until_stopped(office, ServingConfig(port=0), **settings)
+print("over", flush=True)
 """
 
 
@@ -240,13 +247,13 @@ def served_elsewhere(served):
         process.stdout.close()
 
 
-@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_cleanly(served, served_elsewhere, name):
+@pytest.mark.parametrize(("name", "who"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_signals_end_it_cleanly_and_it_says_so(served, served_elsewhere, name, who):
     process, url, engine = served_elsewhere
     assert httpx.get(f"{url}/health", trust_env=False).is_success
     process.send_signal(name)
     assert process.wait(timeout=20) == 0
-    assert process.stdout.read() == "ended\n"
+    assert process.stdout.read() == f"the gateway has ended: {who} asked for it\nover\n"
     assert gone(engine)
     assert [e.action for e in served.events("gateway.start", "gateway.stop")] == ["gateway.start", "gateway.stop"]
 

@@ -74,6 +74,24 @@ def test_page_says_everything_of_a_good_run(values: dict[str, Any]) -> None:
         assert part in text, part
 
 
+def test_times_of_a_walk_that_went_on_are_said_to_be_those_of_the_last_call(values: dict[str, Any]) -> None:
+    values["steps"][0]["state"] = "kept"
+    text = text_of(render_report(values))
+    assert "7 min 51 s in this call" in text
+    assert "in all" not in text
+
+
+def test_an_answer_that_was_cut_is_said_to_be(values: dict[str, Any]) -> None:
+    values["answers"] = [{"outcome": "improved", "prompt": "p", "reference": '{"a": 1}', "base": '{"a', "tuned": "x"}]
+    assert text_of(render_report(values)).count("no JSON object:") == 2
+    values["answers"][0]["cut"] = {"base": 24}
+    text = text_of(render_report(values))
+    assert "cut at 24 tokens, before it had ended (evaluation.task.max_tokens):" in text
+    assert text.count("no JSON object:") == 1
+    values["answers"][0] |= {"reference": "words"}
+    assert "differs; cut at 24 tokens" in text_of(render_report(values))
+
+
 def test_held_out_rows_are_shown_where_there_were_some(values: dict[str, Any]) -> None:
     assert "held-out loss" not in render_report(values)
     values["training"] |= {

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tuneward.amounts import counted
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stdout, table
 from tuneward.domain.law import Affected
 from tuneward.workflows import consent as workflow
@@ -59,7 +60,7 @@ def list_all(project: ProjectFolder = HERE, as_json: Json = False) -> None:
 
 def _one(one: Withdrawn) -> None:
     record = one.withdrawal
-    what = ", ".join(f"{number} {kind}{'s' if number != 1 else ''}" for kind, number in one.counts.items())
+    what = ", ".join(counted(number, kind) for kind, number in one.counts.items())
     stdout.print(
         f"{record.id} ({one.named}), recorded by {record.recorded_by} at {record.recorded_at[:16]} UTC"
         f"{': ' + record.reason if record.reason else ''}\n  affected: {what or 'nothing'}",

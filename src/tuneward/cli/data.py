@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tuneward.amounts import counted
 from tuneward.cli import data_sets, drafts
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stdout, table
 from tuneward.cli.progress_bar import progress_on_stderr
@@ -57,8 +58,8 @@ def show_command(
         for row in result.rows:
             _print_row(row, masks=masks)
         kind = result.rows[0].split if result.rows else split
-        such = "" if only == RowFilter() or record else " such"
-        stdout.print(f"{len(result.rows)} of {result.of:,}{such} {kind} rows of {result.dataset}")
+        such = "" if only == RowFilter() or record else "such "
+        stdout.print(f"{len(result.rows):,} of {counted(result.of, f'{such}{kind} row')} of {result.dataset}")
         if masks:
             stdout.print(_legend())
 
@@ -193,7 +194,7 @@ def _print_lengths(result: LengthsResult) -> None:
 
 def _print_census(split: str, census: Census) -> None:
     stdout.print(
-        f"{split}: {census.rows:,} rows, {census.tokens:,} tokens, {census.learned:,} learned "
+        f"{split}: {counted(census.rows, 'row')}, {counted(census.tokens, 'token')}, {census.learned:,} learned "
         f"({census.learned_share:.1%}); shortest {census.shortest:,}, mean {census.mean:,.0f}, "
         f"longest {census.longest:,}"
     )

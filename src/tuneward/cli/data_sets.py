@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tuneward.amounts import counted
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stdout, table
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.data.export import Format
@@ -90,7 +91,8 @@ def _print_split(name: str, split: SplitStats) -> None:
         return
     forms = ", ".join(f"{count:,} {form}" for form, count in found.forms.items())
     stdout.print(
-        f"{name}: {found.rows:,} rows ({forms}); {split.tokens:,} tokens, {split.answer_tokens:,} in answers; "
+        f"{name}: {counted(found.rows, 'row')} ({forms}); {counted(split.tokens, 'token')}, {split.answer_tokens:,} in "
+        "answers; "
         f"{found.characters:,} characters, {found.answer_characters:,} in answers"
     )
     lengths = found.lengths
@@ -101,10 +103,13 @@ def _print_split(name: str, split: SplitStats) -> None:
     )
     stdout.print("  messages: " + ", ".join(f"{count:,} {role}" for role, count in found.turns.items()))
     if found.with_tools or found.with_calls:
-        stdout.print(f"  tools: {found.with_tools:,} rows list some, {found.with_calls:,} call one")
+        listing = counted(found.with_tools, "row lists some", "rows list some")
+        stdout.print(f"  tools: {listing}, {found.with_calls:,} call one")
     if split.languages:
         stdout.print("  languages: " + ", ".join(f"{rows:,} {name}" for name, rows in split.languages.items()))
-    stdout.print(f"  data subjects: {found.subjects:,}; {found.without_subject:,} rows name nobody")
+    stdout.print(
+        f"  data subjects: {found.subjects:,}; {counted(found.without_subject, 'row names nobody', 'rows name nobody')}"
+    )
 
 
 def _print_findings(result: FindingsResult) -> None:
@@ -117,7 +122,8 @@ def _print_findings(result: FindingsResult) -> None:
         line = f"{place.source}  {where}  {place.kind}  {place.confidence:.2f}  {place.rule}  {place.action}"
         stdout.print(Text(line), soft_wrap=True)
     stdout.print(
-        f"{result.of:,} findings in {result.rows:,} rows of {result.dataset}, {len(result.places):,} of them named"
+        f"{counted(result.of, 'finding')} in {counted(result.rows, 'row')} of {result.dataset}, "
+        f"{len(result.places):,} of them named"
     )
 
 
@@ -125,11 +131,14 @@ def _print_diff(result: DiffResult) -> None:
     rows = result.rows
     stdout.print(f"{result.before} → {result.after}{': the same rows' if result.identical else ''}")
     stdout.print(
-        f"{rows.same:,} rows the same, {rows.added:,} added, {rows.removed:,} removed, {rows.changed:,} changed at "
-        f"their place, {rows.moved:,} moved to the other split"
+        f"{counted(rows.same, 'row')} the same, {rows.added:,} added, {rows.removed:,} removed, {rows.changed:,} "
+        f"changed at their place, {rows.moved:,} moved to the other split"
     )
+    if rows.reassigned:
+        whose = counted(rows.reassigned, "of the same rows has", "of the same rows have")
+        stdout.print(f"{whose} another data subject than before, or one where there was none, or none any more")
     for row in rows.rows:
-        stdout.print(f"  {row.kind:<8} {row.split:<5} {row.source}  {row.record}", soft_wrap=True)
+        stdout.print(f"  {row.kind:<10} {row.split:<5} {row.source}  {row.record}", soft_wrap=True)
     _print_changes("settings, policy, files and base", result.settings)
     _print_changes("counts", result.counts)
 
@@ -145,5 +154,5 @@ def _print_changes(title: str, changes: tuple[ValueChange, ...]) -> None:
 
 
 def _print_exported(result: DataExportResult) -> None:
-    stdout.print(f"{result.rows:,} rows of {result.dataset} as {result.format}, sha256 {short(result.sha256)}")
+    stdout.print(f"{counted(result.rows, 'row')} of {result.dataset} as {result.format}, sha256 {short(result.sha256)}")
     stdout.print(f"file {result.file}", soft_wrap=True)

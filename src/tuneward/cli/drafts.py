@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tuneward.amounts import counted
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stderr, stdout
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.data.drafts import Draft, edited
@@ -36,9 +37,10 @@ def draft_command(
 
     def human(result: DraftResult) -> None:
         stdout.print(
-            f"{result.passages:,} passages, {result.known:,} of them drafted before: {result.base} wrote "
-            f"{result.drafted:,} drafts, {result.unusable:,} answers were no question with an answer; "
-            f"{result.waiting:,} drafts wait"
+            f"{counted(result.passages, 'passage')}, {result.known:,} of them drafted before: {result.base} wrote "
+            f"{counted(result.drafted, 'draft')}, {counted(result.unusable, 'answer was', 'answers were')} no question "
+            "with an answer; "
+            f"{counted(result.waiting, 'draft waits', 'drafts wait')}"
         )
 
     with progress_on_stderr() as progress:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tuneward.amounts import counted
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stdout
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.workflows.export import ExportResult, Format, Type
@@ -43,7 +44,8 @@ def show_exported(result: ExportResult) -> None:
     stdout.print(
         f"{what} of {paper['project']} as {paper['format']} ({paper['type'] or 'types of the base'}), artefact "
         f"{short(result.artifact)}{' (nothing changed)' if result.reused else ''}\n"
-        f"checked through {check['reader']} on {check['tokens']:,} answer tokens of {check['rows']} held-out rows: the "
+        f"checked through {check['reader']} on {counted(check['tokens'], 'answer token')} of "
+        f"{counted(check['rows'], 'held-out row')}: the "
         f"same first token at {check['same'] / check['tokens']:.2%} [{low:.2%}, {high:.2%}], KL {check['mean_kl']:.2g} "
         f"nats on average, {check['max_kl']:.2g} at most",
         soft_wrap=True,

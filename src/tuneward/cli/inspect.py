@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tuneward.amounts import counted
 from tuneward.cli.output import ReaderLeftError, stdout
 from tuneward.data.fields import Seen
 from tuneward.errors import ConfigError, Fault, TunewardError
@@ -60,7 +61,7 @@ def inspect_command(
         raise typer.Exit(error.exit_code) from None
     if not as_json:
         listed = ", ".join(f"{number:,} {kind}" for kind, number in sorted(kinds.items()))
-        stdout.print(f"{kinds.total():,} findings: {listed}" if kinds else "nothing found")
+        stdout.print(f"{counted(kinds.total(), 'finding')}: {listed}" if kinds else "nothing found")
     if fail and kinds:
         raise typer.Exit(FOUND)
 

@@ -43,15 +43,23 @@ def verify(
 
 
 def show_chain(result: VerifyResult) -> None:
-    """The chain, link by link."""
+    """The chain, link by link; then whether it holds, what a reader must know beside that, and the cures."""
     for link in result.links:
-        mark = ("✓", "green") if link.holds else ("✗", "red")
+        mark = ("✗", "red") if not link.holds else ("!", "bold yellow") if link.affected else ("✓", "green")
         stdout.print(Text.assemble(" ", mark, f" {link.name:<11}{short(link.subject):<34}{link.says}"))
         for fault in link.faults:
             where = f"{fault.place}: " if fault.place not in {"", link.subject} else ""
             stdout.print(f"     {fault.code} {where}{fault.message}", style="red")
-    verdict, style = ("verified", "bold green") if result.verified else ("NOT verified", "bold red")
-    stdout.print(verdict, style=style)
+    against = [link.name for link in result.links if not link.holds]
+    affected = [link.name for link in result.links if link.holds and link.affected]
+    if against:
+        stdout.print(f"NOT verified: {', '.join(against)}", style="bold red")
+    elif affected:
+        stdout.print(f"verified: the chain holds; but it is AFFECTED: {', '.join(affected)}", style="bold yellow")
+    else:
+        stdout.print("verified", style="bold green")
+    for cure in dict.fromkeys(fault.cure for link in result.links for fault in link.faults if fault.cure):
+        stdout.print(f"cure: {cure}", style="green", soft_wrap=True)
 
 
 def log(

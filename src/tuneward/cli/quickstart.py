@@ -46,10 +46,14 @@ def quickstart(
 
 
 def _end(result: QuickstartResult) -> None:
-    stdout.print(
-        f"\nthe road took {duration(result.seconds)} (the base's download and conversion "
-        f"{duration(result.download_seconds)} of it); largest process {result.peak_memory_bytes / 1e9:.1f} GB"
-    )
+    download = f"the base's download and conversion {duration(result.download_seconds)} of it"
+    took = f"the road took {duration(result.seconds)} ({download})"
+    if result.earlier:
+        took = (
+            f"this call took {duration(result.seconds)}; an earlier one had done or begun {', '.join(result.earlier)}"
+        )
+        took += f", whose time is not in it{'' if 'pull' in result.earlier else f'; {download}'}"
+    stdout.print(f"\n{took}; largest process {result.peak_memory_bytes / 1e9:.1f} GB", soft_wrap=True)
     stdout.print(f"report: {result.report}")
     also = "; ".join(runnable(f"tuneward {verb}") for verb in ("status", "serve", "verify", "log"))
     stdout.print(f"also:   cd {shlex.quote(result.folder)}; {also}", soft_wrap=True)

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tuneward.amounts import counted
 from tuneward.cli.output import HERE, Json, ProjectFolder, short, show, stderr, stdout, table
 from tuneward.cli.plan import show_plan
 from tuneward.cli.progress_bar import duration, progress_on_stderr
@@ -21,7 +22,7 @@ from tuneward.workflows.prepare import PrepareResult
 from tuneward.workflows.prepare import prepare as make_dataset
 from tuneward.workflows.register import RegisterResult
 from tuneward.workflows.register import register as enter
-from tuneward.workflows.run import RunResult, StepDone
+from tuneward.workflows.run import RunResult, StepDone, gone_on_with
 from tuneward.workflows.run import run as walk
 from tuneward.workflows.status import StatusResult
 from tuneward.workflows.status import status as look
@@ -46,12 +47,11 @@ def prepare(project: ProjectFolder = HERE, as_json: Json = False) -> None:
 def show_prepared(result: PrepareResult) -> None:
     """What came in, what left and why."""
     dataset = result.dataset
-    stdout.print(
-        f"{dataset.id}: {dataset.train_rows} rows to train on, {dataset.test_rows} held out{_again(result.reused)}"
-    )
+    rows = f"{counted(dataset.train_rows, 'row')} to train on, {dataset.test_rows:,} held out"
+    stdout.print(f"{dataset.id}: {rows}{_again(result.reused)}")
     for line in said(dataset.counts):
         stdout.print(f"  {line}")
-    stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}")
+    stdout.print(f"fingerprint {short(dataset.fingerprint)}   data card {result.card}", soft_wrap=True)
 
 
 #: Why rows were left out, and what was done about findings, in words.
@@ -81,19 +81,19 @@ def said(counts: Mapping[str, Any]) -> list[str]:
     for split in ("train", "test"):
         part = counts[split]
         left = [f"{number} {LEFT_OUT[reason]}" for reason, number in part["dropped"].items() if number]
-        line = f"{split}: {part['read']} read, {part['kept']} kept"
+        line = f"{split}: {part['read']:,} read, {part['kept']:,} kept"
         lines.append(f"{line}; left out: {', '.join(left)}" if left else line)
     for kind, actions in counts["findings"].items():
         done = ", ".join(f"{number} {DONE[action]}" for action, number in actions.items())
         lines.append(f"found {kind.replace('_', ' ')}: {done}")
     seen = {
-        "contradictions": "prompts with contradicting answers, kept",
-        "near_duplicates": "near-duplicates in train, kept",
-        "near_test": "training rows close to a test row, kept",
-        "test_duplicates": "test rows that stand twice, kept",
-        "outside_schema": "answers that break the task's schema",
+        "contradictions": ("prompt with contradicting answers, kept", "prompts with contradicting answers, kept"),
+        "near_duplicates": ("near-duplicate in train, kept", "near-duplicates in train, kept"),
+        "near_test": ("training row close to a test row, kept", "training rows close to a test row, kept"),
+        "test_duplicates": ("test row that stands twice, kept", "test rows that stand twice, kept"),
+        "outside_schema": ("answer that breaks the task's schema", "answers that break the task's schema"),
     }
-    lines += [f"{counts[name]} {what}" for name, what in seen.items() if counts.get(name)]
+    lines += [counted(counts[name], *what) for name, what in seen.items() if counts.get(name)]
     lines += said_of_law(counts.get("law") or {})
     return lines
 
@@ -145,8 +145,8 @@ def show_trained(result: TrainResult) -> None:
     """The finished run."""
     figures = result.run.figures
     stdout.print(
-        f"{result.run.id}: loss {figures['first_loss']:.3f} → {figures['final_loss']:.3f} over {figures['steps']} "
-        f"steps, {figures['tokens']:,} tokens in {duration(figures['seconds'])} "
+        f"{result.run.id}: loss {figures['first_loss']:.3f} → {figures['final_loss']:.3f} over "
+        f"{counted(figures['steps'], 'step')}, {counted(figures['tokens'], 'token')} in {duration(figures['seconds'])} "
         f"({figures['tokens_per_second']:,.0f} tokens/s), peak memory {figures['peak_bytes'] / 1e9:.1f} GB"
         + _again(result.reused)
     )
@@ -154,8 +154,9 @@ def show_trained(result: TrainResult) -> None:
         best, last = figures["validation_best_loss"], figures["validation_final_loss"]
         early = ", which ended early" if figures["stopped_early"] else ""
         stdout.print(
-            f"held-out loss over {figures['validation_rows']} rows: {figures['validation_first_loss']:.3f} → {last:.3f}"
-            f"{early}; lowest {best:.3f} after step {figures['best_step']}; kept: step {figures['kept_step']}"
+            f"held-out loss over {counted(figures['validation_rows'], 'row')}: "
+            f"{figures['validation_first_loss']:.3f} → {last:.3f}{early}; "
+            f"lowest {best:.3f} after step {figures['best_step']}; kept: step {figures['kept_step']}"
         )
     stdout.print(f"adapter {short(result.adapter.id)}: {result.adapter.parameters:,} parameters")
     if "held_out_pairs" in figures:
@@ -184,6 +185,14 @@ def show_evaluated(result: EvaluateResult) -> None:
     stdout.print(rows)
     for missing in result.report.get("not_measured", ()):
         stdout.print(f"not measured: {missing['name']} ({missing['reason']})")
+    if cut := result.report.get("cut"):
+        many = ", ".join(f"{counted(cut[model], f'{model} answer')}" for model in ("base", "tuned") if cut[model])
+        stdout.print(
+            f"cut at {counted(cut['max_tokens'], 'token')} before the model had ended: {many}; raise "
+            "`evaluation.task.max_tokens` if a right answer needs more",
+            style="yellow",
+            soft_wrap=True,
+        )
     for reason in result.evaluation.reasons:
         stdout.print(f"  {reason}")
     verdict = ("gate passed", "green") if result.evaluation.passed else ("gate says no", "red")
@@ -202,7 +211,8 @@ def show_registered(result: RegisterResult) -> None:
     version = result.version
     stdout.print(
         f"{version.id}: {version.project} version {version.number}, signed with key {short(version.key_id)}"
-        f"{_again(result.reused)}\npapers  {result.papers}\nadapter {result.adapter}"
+        f"{_again(result.reused)}\npapers  {result.papers}\nadapter {result.adapter}",
+        soft_wrap=True,
     )
 
 
@@ -234,6 +244,7 @@ SHOW: dict[str, Any] = {
 def told(done: StepDone) -> None:
     """One line per step of a walk, on stderr."""
     how = "nothing changed" if done.reused else duration(done.seconds)
+    how += ", the rest of a run that had begun" if gone_on_with(done) else ""
     stderr.print(Text.assemble((f"{done.step:<9}", "bold"), f" done ({how})"))
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tuneward.amounts import counted
 from tuneward.cli.output import HERE, Json, ProjectFolder, show, stdout, table
 from tuneward.cli.progress_bar import progress_on_stderr
 from tuneward.errors import TrainingError
@@ -61,7 +62,11 @@ def show_lines(result: SelfcheckResult) -> None:
 
 
 def _rows(result: SelfcheckResult) -> str:
-    return f"{len(result.rows)} rows of {result.rows_from}" if result.rows_from.startswith("dat_") else result.rows_from
+    return (
+        f"{counted(len(result.rows), 'row')} of {result.rows_from}"
+        if result.rows_from.startswith("dat_")
+        else result.rows_from
+    )
 
 
 def _measured(line: Line) -> str:

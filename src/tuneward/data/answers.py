@@ -8,6 +8,7 @@ handed in, so that the card and the evaluation cannot disagree. Knows neither ta
 from array import array
 from collections.abc import Callable
 
+from tuneward.amounts import counted
 from tuneward.data.faults import Faults
 from tuneward.data.named_rows import NAMED, NamedRows
 from tuneward.domain.record import Record
@@ -62,9 +63,10 @@ class AnswerCheck:
         named = "; ".join(f"{source} ({problem})" for source, problem in self._named)
         left = self._refused - NAMED
         more = f"; and {left:,} more" if left > 0 else ""
+        rows = counted(self._refused, "test row has", "test rows have")
         faults.add(
             "TW-DATA-030",
-            f"{self._refused:,} test rows have an answer that the evaluation cannot compare with: {named}{more}",
+            f"{rows} an answer that the evaluation cannot compare with: {named}{more}",
             place=self._named[0][0],
             cure="mend the rows, or the task's schema if the rows are right; often all share one cause",
         )

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from tuneward.amounts import counted
 from tuneward.data.terms_config import SummaryConfig
 from tuneward.domain.law import Terms
 from tuneward.pages import page
@@ -91,7 +92,7 @@ def make_summary(config: SummaryConfig, training: Training) -> dict[str, Any]:
     }
     unplaced = sum(share["rows"] for terms, share in sources.items() if terms.category is None)
     if unplaced:
-        what = f"what kind of source {unplaced:,} rows come from"
+        what = f"what kind of source {counted(unplaced, 'row comes', 'rows come')} from"
         missing.append({"section": "2", "what": what, "setting": "data.terms.category"})
     processing = {
         "3.1": {

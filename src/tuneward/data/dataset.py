@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
+from tuneward.amounts import counted
 from tuneward.data.answers import AnswerCheck, Judge
 from tuneward.data.card import Story, make_card
 from tuneward.data.config import DataConfig
@@ -172,15 +173,14 @@ def build(
     measured = _measure(ruler, division, scratch, faults=faults, progress=progress)
     kept_verdicts = {record.desirable for record in measured["train"].kept} if form == "judged" else set()
     if len(kept_verdicts) == 1 and not len(faults):
-        message = (
-            f"every label of {len(measured['train'].kept):,} rows is {'true' if kept_verdicts == {True} else 'false'}"
-        )
+        label = "true" if kept_verdicts == {True} else "false"
+        message = f"every label of {counted(len(measured['train'].kept), 'row')} is {label}"
         cure = "add answers of the other kind: the loss weighs one against the other"
         faults.add("TW-DATA-037", message, place="data.train", cure=cure)
     for split in ("train", "test"):
         if reading.rows[split] and not measured[split].kept and not len(faults):
             cure = "see which rows the settings and the policy drop, or add rows"
-            message = f"none of {reading.rows[split]:,} rows is left"
+            message = f"none of {counted(reading.rows[split], 'row')} is left"
             faults.add("TW-DATA-020", message, place=f"data.{split}", cure=cure)
     faults.raise_if_any()
 
@@ -258,9 +258,10 @@ def _read(
         screening.faults.add_all(maker.faults.take())  # of the law, which looks once more
     progress.end()
     if inspecting.journal and inspecting.journal.taken:
-        progress.say(f"{inspecting.journal.taken:,} rows had been inspected before")
+        progress.say(f"{counted(inspecting.journal.taken, 'row')} had been inspected before")
     if inspecting.workers and inspecting.workers.lost:
-        progress.say(f"{inspecting.workers.lost} processes that inspect have ended; their rows were inspected here")
+        ended = counted(inspecting.workers.lost, "process that inspects has", "processes that inspect have")
+        progress.say(f"{ended} ended; their rows were inspected here")
 
 
 def _measure(

@@ -2,7 +2,9 @@
 
 Place on the road: what ``tuneward data diff`` compares. Rows are the same where they say the same, wherever they were
 read: by a digest over what they hold without id, place and split. One that stands at the same place and says something
-else has changed. Keeps a digest for each row. Knows neither project nor settings.
+else has changed. One that says the same of another data subject, as where another column names them now, is the same
+row and told besides: whose rights reach it has changed. Keeps a digest for each row. Knows neither project nor
+settings.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ from typing import Final, Literal
 from tuneward.digests import canonical_json
 from tuneward.domain.record import Record, Split
 
-Kind = Literal["added", "removed", "changed", "moved"]
+Kind = Literal["added", "removed", "changed", "moved", "reassigned"]
 LISTED: Final = 20
 
 
@@ -23,7 +25,8 @@ class RowChange:
     """One row that differs.
 
     Attributes:
-        kind: ``added``, ``removed``, ``changed`` (other words at the same place) or ``moved`` (to the other split).
+        kind: ``added``, ``removed``, ``changed`` (other words at the same place), ``moved`` (to the other split) or
+            ``reassigned`` (the same words of another data subject).
         split: where it stands, in the later dataset unless it was removed.
         source: its file and line.
         record: its id there.
@@ -46,6 +49,7 @@ class Difference:
         changed: rows that say something else at the same place.
         moved: rows that stand in the other split.
         rows: the first twenty of each kind but ``same``.
+        reassigned: of the same rows, those that have another data subject, have one now, or have none any more.
     """
 
     same: int
@@ -54,6 +58,7 @@ class Difference:
     changed: int
     moved: int
     rows: tuple[RowChange, ...]
+    reassigned: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,27 +69,32 @@ class _Entry:
     path: str
     line: int
     record: str
+    subject: str | None
 
     def told(self, kind: Kind) -> RowChange:
         return RowChange(kind, self.split, f"{self.path}:{self.line}", self.record)
 
 
 def differ(before: Iterable[Record], after: Iterable[Record]) -> Difference:
-    """Compare the rows of two datasets; equal rows are matched one to one, in their order."""
-    waiting: dict[tuple[bytes, Split], list[_Entry]] = defaultdict(list)
+    """Compare the rows of two datasets; equal rows are matched one to one, first those of one subject, in order."""
+    whole: dict[tuple[bytes, Split, str | None], list[_Entry]] = defaultdict(list)
     for record in before:
-        waiting[content_digest(record), record.split].append(_entry(record))
+        whole[content_digest(record), record.split, record.subject].append(_entry(record))
     same = 0
     others: list[tuple[bytes, _Entry]] = []
     for record in after:
         digest = content_digest(record)
-        twins = waiting.get((digest, record.split))
-        if twins:
+        if twins := whole.get((digest, record.split, record.subject)):
             twins.pop(0)
             same += 1
         else:
             others.append((digest, _entry(record)))
-    moved, others = _moved(waiting, others)
+    waiting: dict[tuple[bytes, Split], list[_Entry]] = defaultdict(list)
+    for (digest, split, _), entries in whole.items():
+        waiting[digest, split] += entries
+    reassigned, others = _taken(waiting, others, "reassigned")
+    same += len(reassigned)
+    moved, others = _taken(waiting, others, "moved")
     left = [entry for entries in waiting.values() for entry in entries]
     by_place: dict[tuple[str, int], list[_Entry]] = defaultdict(list)
     for entry in left:
@@ -98,8 +108,8 @@ def differ(before: Iterable[Record], after: Iterable[Record]) -> Difference:
         else:
             added.append(entry.told("added"))
     removed = [entry.told("removed") for entries in by_place.values() for entry in entries]
-    listed = (*added[:LISTED], *removed[:LISTED], *changed[:LISTED], *moved[:LISTED])
-    return Difference(same, len(added), len(removed), len(changed), len(moved), listed)
+    listed = (*added[:LISTED], *removed[:LISTED], *changed[:LISTED], *moved[:LISTED], *reassigned[:LISTED])
+    return Difference(same, len(added), len(removed), len(changed), len(moved), listed, len(reassigned))
 
 
 def content_digest(record: Record) -> bytes:
@@ -108,19 +118,23 @@ def content_digest(record: Record) -> bytes:
     return hashlib.sha256(canonical_json(value)).digest()
 
 
-def _moved(
-    waiting: dict[tuple[bytes, Split], list[_Entry]], others: list[tuple[bytes, _Entry]]
+def _taken(
+    waiting: dict[tuple[bytes, Split], list[_Entry]],
+    others: list[tuple[bytes, _Entry]],
+    kind: Literal["moved", "reassigned"],
 ) -> tuple[list[RowChange], list[tuple[bytes, _Entry]]]:
-    moved, rest = [], []
+    """Rows that say what an earlier one says, in the other split or in the same; and those that are left."""
+    taken, rest = [], []
     for digest, entry in others:
-        twins = waiting.get((digest, "test" if entry.split == "train" else "train"))
+        far: Split = "test" if entry.split == "train" else "train"
+        twins = waiting.get((digest, far if kind == "moved" else entry.split))
         if twins:
             twins.pop(0)
-            moved.append(entry.told("moved"))
+            taken.append(entry.told(kind))
         else:
             rest.append((digest, entry))
-    return moved, rest
+    return taken, rest
 
 
 def _entry(record: Record) -> _Entry:
-    return _Entry(record.split, record.source.path, record.source.line, record.id)
+    return _Entry(record.split, record.source.path, record.source.line, record.id, record.subject)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneward.amounts import counted
 from tuneward.data.canaries import Canary, make_canaries
 from tuneward.data.config import DataConfig
 from tuneward.data.faults import Faults
@@ -79,7 +80,8 @@ def divide(
         ("reserve_share", split.reserve_share, "reserve"),
     ):
         if int(share * len(rows)) and side not in sides:
-            message = f"{share:g} of {len(rows):,} rows are asked for, and none could be held out: they hang together"
+            asked = f"{share:g} of {counted(len(rows), 'row')} are asked for"
+            message = f"{asked}, and none could be held out: they hang together"
             cure = "too many are near-duplicates or of one subject: raise `data.quality.likeness`, or give test files"
             faults.add("TW-DATA-071", message, place=f"data.split.{name}", cure=cure)
     names: tuple[Split, ...] = ("train", "test", "reserve")

@@ -12,6 +12,7 @@ from datetime import date
 from functools import cached_property
 from typing import Final
 
+from tuneward.amounts import counted
 from tuneward.data.config import DataConfig
 from tuneward.data.faults import Faults
 from tuneward.data.files import DataFile
@@ -117,7 +118,7 @@ class Law:
             self.faults.add("TW-DATA-001", "names none of the data's files", place=place, cure=cure)
         for licence, (refusal, first) in sorted(self._refused.items()):
             rows = self._licences[licence].total()
-            said = f"{rows:,} row{'s' if rows != 1 else ''} under `{licence[:80]}`: {refusal.message}"
+            said = f"{counted(rows, 'row')} under `{licence[:80]}`: {refusal.message}"
             if refusal.unknown:
                 cure = "write an SPDX expression, or say what it allows under `data.licences`"
                 self.faults.add("TW-DATA-067", said, place=first, cure=cure)

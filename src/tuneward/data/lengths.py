@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tuneward.amounts import counted
 from tuneward.data.config import TooLong
 from tuneward.data.cut import UncuttableError, cut
 from tuneward.data.faults import Faults
@@ -216,9 +217,10 @@ class Ruler:
     def _refuse_too_long(self, rows: _Longest) -> None:
         assert rows.longest
         split = "train" if rows.longest.split == "train" else "test"
+        found = counted(rows.count, f"{split} row has", f"{split} rows have")
         self.faults.add(
             "TW-DATA-021",
-            f"{rows.count:,} {split} rows have more than {self.context_tokens:,} tokens, the longest {rows.tokens:,} "
+            f"{found} more than {self.context_tokens:,} tokens, the longest {rows.tokens:,} "
             f"({rows.longest.source}): {rows}",
             place=str(rows.longest.source),
             cure="shorten them, or set `data.too_long` to `drop` or `split`; nothing is ever cut silently",
@@ -226,9 +228,10 @@ class Ruler:
 
     def _refuse_no_room(self, rows: _Longest) -> None:
         assert rows.longest
+        found = counted(rows.count, "test row needs", "test rows need")
         self.faults.add(
             "TW-DATA-021",
-            f"{rows.count:,} test rows need more than {self.engine_tokens:,} tokens for the prompt and an answer of "
+            f"{found} more than {self.engine_tokens:,} tokens for the prompt and an answer of "
             f"{self.answer_tokens:,}, the longest {rows.tokens:,} ({rows.longest.source}): {rows}",
             place=str(rows.longest.source),
             cure="lower `evaluation.task.max_tokens`, shorten them, or set `data.too_long` to `drop`",

@@ -65,13 +65,16 @@ def measured(chat: ChatTemplate, record: Record) -> Measured:
         return error
 
 
-def make_processes(folder: Path, *, count: int, chat: ChatTemplate) -> MeasuringProcesses:
+def make_processes(
+    folder: Path, *, count: int, chat: ChatTemplate, told: Callable[[str], None] = lambda text: None
+) -> MeasuringProcesses:
     """Processes that measure as ``chat`` does.
 
     Args:
         folder: of the base.
         count: how many.
         chat: what the folder makes in this process.
+        told: takes a line about a process that did not answer and was ended.
     """
     return Processes(
         "tuneward.data.measuring",
@@ -80,6 +83,7 @@ def make_processes(folder: Path, *, count: int, chat: ChatTemplate) -> Measuring
         written=lambda records: [record.to_json() for record in records],
         read=_read_all,
         here=lambda records: [measured(chat, record) for record in records],
+        told=told,
     )
 
 

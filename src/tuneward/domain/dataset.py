@@ -23,6 +23,8 @@ class Dataset:
         counts: what came in, what left and why, findings by kind and action.
         created_at: UTC, ISO 8601.
         terms: digest over the terms of all rows, in order (``terms.json`` of the tree); None where none were said.
+        inspector: digest of the rules by which its rows were inspected (:func:`inspection.identity.rules_digest`); None
+            in datasets made before it was kept.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Dataset:
     counts: Mapping[str, Any]
     created_at: str
     terms: str | None = later(None)
+    inspector: str | None = later(None)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,18 @@ class NotJsonError(ValueError):
         self.reason = reason
 
 
+#: What whoever asked knows and the text does not tell: the model had not ended when the longest answer had.
+CUT = "cut at max_tokens"
 #: Why an answer is not valid, in the order in which they are looked for.
-REASONS = ("empty", "code fence", "text around the object", "cut off or broken JSON", "not an object", "not by schema")
+REASONS = (
+    CUT,
+    "empty",
+    "code fence",
+    "text around the object",
+    "cut off or broken JSON",
+    "not an object",
+    "not by schema",
+)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ person's rows can be erased from the items while the signed figures stay.
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,7 +20,7 @@ import numpy as np
 from tuneward.digests import canonical_json
 from tuneward.errors import EvaluationError, Fault
 from tuneward.evaluation.config import FIELD_MEASURES, FIELD_PREFIX, SUITE_FIGURES, Suite
-from tuneward.evaluation.json_answers import REASONS
+from tuneward.evaluation.json_answers import CUT, REASONS
 from tuneward.evaluation.paired import Figure, Floats, compare
 from tuneward.evaluation.tasks import Score, Task, reference_faults
 
@@ -60,14 +60,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Example:
-    """One item with both answers, for the reader of a report; ``outcome`` is one of ``OUTCOMES``."""
+    """One item with both answers, for the reader of a report; ``outcome`` is one of ``OUTCOMES``.
+
+    ``cut`` names the models whose answer had not ended when it had the longest length that was asked for, in tokens.
+    """
 
     item: Item
     base: str
     tuned: str
     outcome: str
+    cut: Mapping[str, int]
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """The example with its texts, for pages that show them; never part of ``report.json``."""
         return {
             "item": self.item.id,
@@ -76,6 +80,7 @@ class Example:
             "reference": self.item.reference,
             "base": self.base,
             "tuned": self.tuned,
+            **({"cut": dict(self.cut)} if self.cut else {}),
         }
 
 
@@ -91,6 +96,7 @@ class Report:
         fields: field → how it is compared.
         outcomes: outcome → number of items.
         failures: ``base`` and ``tuned`` → reason → number of answers that could not be used.
+        cut: ``max_tokens``, and of ``base`` and ``tuned`` how many answers had not ended by then; empty where all had.
         not_measured: suites asked for that this version cannot measure, the figures this leaves out, and why.
         quantisation: what of the base was kept in four bits while both models answered: ``none``, ``nf4`` (linear
             layers) or ``nf4-all`` (embedding and output head too).
@@ -105,6 +111,7 @@ class Report:
     fields: Mapping[str, str]
     outcomes: Mapping[str, int]
     failures: Mapping[str, Mapping[str, int]]
+    cut: Mapping[str, int]
     not_measured: tuple[Mapping[str, Any], ...]
     quantisation: str
     side_by_side: tuple[Example, ...]
@@ -122,6 +129,7 @@ class Report:
             "fields": {field: self._field_json(field) for field in self.fields},
             "outcomes": dict(self.outcomes),
             "failures": {model: dict(counts) for model, counts in self.failures.items()},
+            **({"cut": dict(self.cut)} if self.cut else {}),
             "not_measured": [dict(entry) for entry in self.not_measured],
             "quantisation": self.quantisation,
             "side_by_side": {
@@ -166,6 +174,8 @@ def measure(
     samples: int = 4,
     suites: Sequence[Suite] = (),
     quantisation: str = "none",
+    cut: Mapping[str, Set[int]] | None = None,
+    max_tokens: int = 0,
 ) -> Report:
     """Compare the answers of base and tuned, item by item.
 
@@ -178,6 +188,8 @@ def measure(
         samples: side-by-side examples wanted.
         suites: further suites asked for.
         quantisation: how the base was kept while both answered: ``none``, ``nf4`` or ``nf4-all``.
+        cut: ``base`` and ``tuned`` → places of the answers that had not ended after ``max_tokens``; None where all had.
+        max_tokens: the longest answer that was asked for.
 
     Raises:
         EvaluationError: when there are no items, answers do not pair up, or reference answers are themselves wrong.
@@ -186,8 +198,15 @@ def measure(
     base, tuned = [_storable(answer) for answer in base], [_storable(answer) for answer in tuned]
     before = [task.score(answer, item.reference) for answer, item in zip(base, items, strict=True)]
     after = [task.score(answer, item.reference) for answer, item in zip(tuned, items, strict=True)]
+    places = {"base": frozenset[int](), "tuned": frozenset[int](), **(cut or {})}
     examples = tuple(
-        Example(item=item, base=base[index], tuned=tuned[index], outcome=_outcome(before[index], after[index]))
+        Example(
+            item=item,
+            base=base[index],
+            tuned=tuned[index],
+            outcome=_outcome(before[index], after[index]),
+            cut={model: max_tokens for model, where in places.items() if index in where},
+        )
         for index, item in enumerate(items)
     )
     counted = Counter(example.outcome for example in examples)
@@ -198,7 +217,8 @@ def measure(
         figures=compare(task.figures, _columns(task, before), _columns(task, after), seed=seed),
         fields=task.fields,
         outcomes={outcome: counted[outcome] for outcome in OUTCOMES},
-        failures={"base": _failures(before), "tuned": _failures(after)},
+        failures={"base": _failures(before, places["base"]), "tuned": _failures(after, places["tuned"])},
+        cut={"max_tokens": max_tokens, **{m: len(w) for m, w in places.items()}} if any(places.values()) else {},
         not_measured=not_measured(suites),
         quantisation=quantisation,
         side_by_side=_side_by_side(examples, samples=samples, seed=seed),
@@ -258,8 +278,8 @@ def _outcome(before: Score, after: Score) -> str:
     return "still right" if after.points == 1 else "still wrong"
 
 
-def _failures(scores: Sequence[Score]) -> dict[str, int]:
-    counted = Counter(score.failure for score in scores if score.failure)
+def _failures(scores: Sequence[Score], cut: Set[int]) -> dict[str, int]:
+    counted = Counter(CUT if place in cut else score.failure for place, score in enumerate(scores) if score.failure)
     return {reason: counted[reason] for reason in REASONS if counted[reason]}
 
 
@@ -305,21 +325,22 @@ def read_report(folder: Path) -> dict[str, Any]:
     return report
 
 
-def read_side_by_side(folder: Path) -> list[dict[str, str]]:
+def read_side_by_side(folder: Path) -> list[dict[str, Any]]:
     """The report's chosen examples with their texts; an item that was erased since is left out."""
     rows = {row["item"]: row for row in _rows(folder / ITEMS_FILE)}
     chosen = read_report(folder)["side_by_side"]["items"]
     return [rows[entry["item"]] for entry in chosen if entry["item"] in rows]
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
     keys = {"item", "outcome", "prompt", "reference", "base", "tuned"}
     try:
         rows = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from None
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or set(row) != keys or not all(isinstance(text, str) for text in row.values()):
+        whole = isinstance(row, dict) and set(row) - {"cut"} == keys and isinstance(row.get("cut", {}), dict)
+        if not whole or not all(isinstance(row[key], str) for key in keys):
             raise _damaged(path, ValueError(f"line {number} is no item"))
     return rows
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from tuneward.amounts import counted
 from tuneward.digests import digest_value
 from tuneward.errors import ConfigError, Fault
 from tuneward.evaluation.config import FIELD_MEASURES, FIELD_PREFIX, EvaluationConfig, JsonTaskConfig, TextTaskConfig
@@ -285,6 +286,6 @@ def reference_faults(task: Task, references: Mapping[str, str], *, limit: int = 
         for item, problem in found[:limit]
     ]
     if len(found) > limit:
-        more = f"{len(found) - limit} more items have such a reference"
+        more = counted(len(found) - limit, "more item has such a reference", "more items have such a reference")
         faults.append(Fault("TW-EVAL-006", more, "evaluation", "mend the rows named first; often all share one cause"))
     return faults

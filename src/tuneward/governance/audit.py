@@ -22,6 +22,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, Select, Text, cast, func, select
 
+from tuneward.amounts import counted
 from tuneward.digests import MerkleTree, leaf_hash
 from tuneward.domain.audit import AuditEvent, LogCheckpoint
 from tuneward.errors import Fault, ProofError, StorageError
@@ -206,7 +207,7 @@ def _refuse_fork(tree: MerkleTree, exported: Mapping[int, tuple[str, Path]]) -> 
 def _refuse_shorter(tree: MerkleTree, exported: Mapping[int, tuple[str, Path]]) -> None:
     beyond = max(exported, default=0)
     if beyond > tree.size:
-        message = f"it covers {beyond} events, the log ends after {tree.size}; nothing was signed"
+        message = f"it covers {counted(beyond, 'event')}, the log ends after {tree.size}; nothing was signed"
         raise ProofError(Fault("TW-PROOF-005", message, str(exported[beyond][1]), _RESTORED))
 
 
@@ -240,7 +241,7 @@ def check_log(site: Site, public_key: Ed25519PublicKey, *, kept: Sequence[str] =
         faults.append(
             Fault(
                 "TW-PROOF-005",
-                f"a signed checkpoint covers {beyond} events, the log ends after {size}",
+                f"a signed checkpoint covers {counted(beyond, 'event')}, the log ends after {size}",
                 _range(size, beyond),
                 _CURE,
             )

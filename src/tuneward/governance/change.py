@@ -4,29 +4,22 @@ Place on the road: every step's last act, in ``workflows``. Rows and their audit
 or not at all; a refusal is an event too. Knows who may do what (``policies``), not why.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection
 
 from tuneward.domain.audit import AuditEvent, Edge, LogCheckpoint
-from tuneward.domain.dataset import RecordEntry
-from tuneward.domain.finding import FindingEntry
-from tuneward.domain.law import TermsEntry
 from tuneward.domain.policy import Member
 from tuneward.domain.version import ApiKey
 from tuneward.errors import Fault, GovernanceError, TunewardError
 from tuneward.governance import audit
+from tuneward.governance.entering import Entered, publish
 from tuneward.governance.office import Office as Office
 from tuneward.governance.policies import label, roles_for
-from tuneward.governance.rows_digest import RowsDigest
 from tuneward.storage import lineage, repository
-from tuneward.storage.files import explained
 
-_ROWS_AT_ONCE: Final = 5_000
 _KEY = "key:"  # an actor that is a caller of the gateway
 
 
@@ -37,9 +30,8 @@ class Change:
         connection: the open write transaction, for reading what the change depends on.
     """
 
-    def __init__(self, connection: Connection, scratch: Path) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._scratch = scratch
         self._writes: dict[tuple[str, str], str] = {}
         self._detail: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
@@ -59,29 +51,15 @@ class Change:
             repository.update(self.connection, noun)
         self._writes[repository.kind_of(noun), noun.id] = repository.noun_digest(noun)
 
-    def put_many(self, nouns: "Iterable[RecordEntry | FindingEntry | TermsEntry]") -> None:
-        """Add a dataset's records, findings or terms, all of them in one call.
+    def put_entered(self, entered: Entered) -> None:
+        """Let a dataset whose rows are in be seen; the event commits to it, and to one digest over its rows of a kind.
 
-        They are too many to be named one by one: the event commits to one digest over all (see
-        :class:`governance.rows_digest.RowsDigest`), and too many to be held: they are taken some thousands at a time.
+        Raises:
+            StorageError: it is not being entered.
         """
-        digests: dict[tuple[str, str], RowsDigest] = {}
-        waiting = iter(nouns)
-        while batch := list(islice(waiting, _ROWS_AT_ONCE)):
-            groups: dict[tuple[str, str], list[RecordEntry | FindingEntry | TermsEntry]] = {}
-            for noun in batch:
-                groups.setdefault((repository.kind_of(noun), noun.dataset), []).append(noun)
-            for (kind, dataset), rows in groups.items():
-                if (kind, dataset) not in digests:
-                    already = repository.find(self.connection, type(rows[0]), dataset=dataset)
-                    assert not already, "all rows of a dataset at once"
-                    digests[kind, dataset] = RowsDigest(self._scratch)
-                with explained(self._scratch):
-                    digests[kind, dataset].add(repository.insert_many(self.connection, rows))
-        for (kind, dataset), digest in digests.items():
-            with explained(self._scratch):
-                root = digest.root()
-            self._rows.append({"kind": kind, "dataset": dataset, "count": digest.count, "digest": root})
+        publish(self.connection, entered)
+        self.put(entered.dataset)
+        self._rows.extend(entered.rows)
 
     def link(self, parent: object, child: object) -> None:
         """Record that ``child`` was made from ``parent`` (nouns or ``lineage.Ref``)."""
@@ -136,7 +114,7 @@ def change(office: Office, action: str, subject: str) -> Iterator[Change]:
     try:
         with office.site.database.write() as connection:
             _check_role(connection, office, action)
-            made = Change(connection, office.site.scratch_folder)
+            made = Change(connection)
             yield made
             made._close(office, action, subject)
     except TunewardError as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, func, or_, select
 
+from tuneward.amounts import counted
 from tuneward.domain.law import Affected, Withdrawal
 from tuneward.domain.version import Deployment
 from tuneward.errors import Fault, GovernanceError
@@ -45,7 +46,12 @@ def reached(connection: Connection, pseudonym: str, *, dataset: str | None = Non
         wanted = terms.c.consent == pseudonym
     else:
         wanted = (record.c.subject == pseudonym) & or_(terms.c.id.is_(None), terms.c.rests_on_consent.is_(True))
-    query = select(record.c.dataset, func.count()).select_from(joined).where(wanted).group_by(record.c.dataset)
+    query = (
+        select(record.c.dataset, func.count())
+        .select_from(joined)
+        .where(wanted, repository.there(record.c.dataset))
+        .group_by(record.c.dataset)
+    )
     if dataset is not None:
         query = query.where(record.c.dataset == dataset)
     return {name: int(rows) for name, rows in sorted(tuple(row) for row in connection.execute(query))}
@@ -98,8 +104,8 @@ def standing(connection: Connection, kind: str, noun: str) -> list[Affected]:
 def said(marks: list[Affected]) -> str:
     """Marks in words, without any name."""
     rows = sum(marked.rows for marked in marks)
-    many = f"{len(marks)} consent{'s' if len(marks) != 1 else ''} behind it {'were' if len(marks) != 1 else 'was'}"
-    return f"{many} withdrawn ({rows:,} row{'s' if rows != 1 else ''} of its data)"
+    many = counted(len(marks), "consent behind it was", "consents behind it were")
+    return f"{many} withdrawn ({counted(rows, 'row')} of its data)"
 
 
 def heed(office: Office, kind: str, noun: str, *, action: str, what: str, say: Callable[[str], None]) -> list[Affected]:

@@ -77,7 +77,8 @@ def _stored(connection: Connection) -> Iterator[tuple[str, str, str | Fault]]:
         for noun in nouns:
             name = edge_name(noun) if isinstance(noun, Edge) else noun.id
             yield kind, name, repository.noun_digest(noun)
-    datasets = list(connection.execute(select(dataset_table.c.id)).scalars())
+    whole = select(dataset_table.c.id).where(repository.there(dataset_table.c.id))
+    datasets = list(connection.execute(whole).scalars())
     for noun_type in _BULK:
         for dataset in datasets:
             digest = RowsDigest()

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from tuneward.amounts import counted
 from tuneward.domain.finding import Finding
 from tuneward.errors import Fault
 
@@ -127,7 +128,7 @@ def read_terms(path: Path, *, name: str, place: str) -> TermList | list[Fault]:
         message = f"`{path.name}` cannot be read: {error.strerror}"
         return [Fault("TW-INSP-001", message, place, "check the path; it is relative to the project's folder")]
     if more:
-        faults.append(Fault("TW-INSP-002", f"and {more:,} more lines", path.name, "mend what is listed first"))
+        faults.append(Fault("TW-INSP-002", f"and {counted(more, 'more line')}", path.name, "mend what is listed first"))
     if not faults and not count:
         faults.append(Fault("TW-INSP-001", f"`{path.name}` holds no term", place, "write one term a line"))
     return faults or TermList(name, lengths, longer, count)

@@ -3,7 +3,7 @@
 Place on the road: ``prepare`` makes them once and ``data.inspecting`` hands them texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ Found = list[list[Finding]]
 Workers = Processes[Sequence[str], Found]
 
 
-def make_workers(config: InspectionConfig, folder: Path, *, count: int, inspector: Inspector) -> Workers:
+def make_workers(
+    config: InspectionConfig,
+    folder: Path,
+    *,
+    count: int,
+    inspector: Inspector,
+    told: Callable[[str], None] = lambda text: None,
+) -> Workers:
     """Processes that find what ``inspector`` finds.
 
     Args:
@@ -25,6 +32,7 @@ def make_workers(config: InspectionConfig, folder: Path, *, count: int, inspecto
         folder: the folder that names of term lists start from.
         count: how many.
         inspector: what the same settings make in this process.
+        told: takes a line about a process that did not answer and was ended.
     """
     return Processes(
         "tuneward.inspection.worker",
@@ -33,6 +41,7 @@ def make_workers(config: InspectionConfig, folder: Path, *, count: int, inspecto
         written=list,
         read=_read,
         here=lambda texts: [inspector.inspect(text) for text in texts],
+        told=told,
     )
 
 

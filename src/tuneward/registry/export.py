@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tuneward.amounts import counted
 from tuneward.errors import Fault
 from tuneward.registry.config import ExportConfig
 
@@ -54,7 +55,7 @@ class Check:
 
 def judge(check: Check, limits: ExportConfig, *, place: str) -> list[Fault]:
     """Why a copy may not be handed out; empty when it may."""
-    what = f"checked through {check.reader} on {check.tokens:,} answer tokens of {check.rows} rows"
+    what = f"checked through {check.reader} on {counted(check.tokens, 'answer token')} of {counted(check.rows, 'row')}"
     cure = "take a finer type, export the other format, or widen the limits under `export` in tuneward.yaml"
     faults = []
     if not check.mean_kl <= limits.max_mean_kl:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuneward.amounts import counted
+
 _WIDTH = 78
 
 
@@ -60,7 +62,7 @@ def _lines(facts: NoticeFacts) -> Iterator[str]:
     yield "Training data"
     if licences:
         for name, rows in licences.items():
-            yield f"  {rows:,} row{'s' if rows != 1 else ''} under {_one(name)}"
+            yield f"  {counted(rows, 'row')} under {_one(name)}"
     else:
         yield "  no licence is stated"
     asked = [f"{duty['text']} ({', '.join(duty['licences'])})" for duty in facts.law.get("duties") or ()]

@@ -3,15 +3,20 @@
 Place on the road: ``serving:`` in ``tuneward.yaml``, read by ``workflows/gateway``. Knows nothing of deployments.
 """
 
-from typing import Literal
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tuneward.configuration import Section
+from tuneward.configuration import Section, SettingError
 
 #: Hosts that only this machine can reach.
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+
+_OWN: Final = ("term", "pattern")
+_OF_A_LIST: Final = tuple(f"{family}:" for family in _OWN)
 
 GuardAction = Literal["allow", "tag", "redact", "block"]
 
@@ -34,11 +39,35 @@ class GuardConfig(Section):
         if value:
             from tuneward.inspection.detectors import DETECTORS  # tables of many countries: only where a guard is set
 
-            known = {*DETECTORS, "confidential", "term", "pattern", "*"}
-            unknown = sorted(name for name in value if name.partition(":")[0] not in known)
+            known = {*DETECTORS, "confidential", *_OWN, "*"}
+            unknown = sorted(name for name in value if name not in known and not name.startswith(_OF_A_LIST))
             if unknown:
-                raise ValueError(f"no such kind of finding: {', '.join(unknown)}; docs/inspection.md lists them")
+                near = [found for name in unknown for found in difflib.get_close_matches(name, known, n=1)]
+                hint = f"did you mean {', '.join(f'`{name}`' for name in near)}? " if near else ""
+                what, cure = f"no such kind of finding: {', '.join(unknown)}", f"{hint}docs/inspection.md lists them"
+                raise SettingError(what, at=(unknown[0],), cure=cure)
         return value
+
+    def refuse_unknown_lists(self, lists: Mapping[str, Collection[str]]) -> None:
+        """See that every list and pattern that is named exists: a guard that names none of them looks for nothing.
+
+        Args:
+            lists: ``term`` and ``pattern`` → the names of the project's own.
+
+        Raises:
+            SettingError: naming all that do not exist, and the nearest that does.
+        """
+        known = [f"{family}:{name}" for family in _OWN for name in lists[family]]
+        named = [("prompts", name) for name in self.prompts] + [("answers", name) for name in self.answers]
+        unknown = [(side, name) for side, name in named if name.startswith(_OF_A_LIST) and name not in known]
+        if not unknown:
+            return
+        side, first = unknown[0]
+        near = difflib.get_close_matches(first, known, n=1, cutoff=0.5)
+        there = f"there are: {', '.join(known)}" if known else "`inspection` names no list and no pattern"
+        cure = f"did you mean `{near[0]}`?" if near else f"name it under `inspection.terms` or `.patterns`; {there}"
+        names = ", ".join(dict.fromkeys(f"`{name}`" for _, name in unknown))
+        raise SettingError(f"no such list or pattern: {names}", at=(side, first), cure=cure)
 
 
 class ServingConfig(Section):

@@ -6,12 +6,12 @@ Place on the road: under every step, on a connection that somebody else opened. 
 Law: ``get(c, type(noun), noun.id) == noun`` after ``insert(c, noun)``, for nouns made of JSON values.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from sqlalchemy import JSON, Connection, Select, Table, and_, select
+from sqlalchemy import JSON, Column, ColumnElement, Connection, Select, Table, and_, select
 
 from tuneward.digests import canonical_json, digest_bytes
 from tuneward.domain.approval import Approval
@@ -52,6 +52,13 @@ TABLES: dict[type, tuple[Table, str]] = {
     AuditEvent: (tables.audit_event, "seq"),
     LogCheckpoint: (tables.log_checkpoint, "size"),
     Edge: (tables.edge, "parent"),
+}
+#: Nouns of a dataset → the column that names it: while it is being entered, none of them is there for any reader.
+_OF_DATASET: dict[type, Column[Any]] = {
+    Dataset: tables.dataset.c.id,
+    RecordEntry: tables.record.c.dataset,
+    FindingEntry: tables.finding.c.dataset,
+    TermsEntry: tables.terms.c.dataset,
 }
 KINDS: dict[str, type] = {table.name: noun for noun, (table, _) in TABLES.items()}
 
@@ -105,15 +112,46 @@ def insert_many(connection: Connection, nouns: Iterable[object]) -> list[bytes]:
     Raises:
         StorageError: see :func:`insert`.
     """
-    rows: dict[type, list[dict[str, Any]]] = {}
-    canonical = []
-    for noun in nouns:
-        values = _values(noun)
-        canonical.append(_canonical(noun, values))
-        rows.setdefault(type(noun), []).append(values)
-    for noun_type, many in rows.items():
-        connection.execute(TABLES[noun_type][0].insert(), many)
-    return canonical
+    ready = Ready.of(nouns)
+    ready.insert(connection)
+    return ready.canonical
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Rows made ready before a transaction begins, so that it holds the database no longer than it must.
+
+    Attributes:
+        rows: noun → its rows, by column.
+        canonical: the canonical JSON of each noun.
+    """
+
+    rows: Mapping[type, Sequence[Mapping[str, Any]]]
+    canonical: list[bytes]
+
+    @classmethod
+    def of(cls, nouns: Iterable[object]) -> "Ready":
+        """Make them ready.
+
+        Raises:
+            StorageError: a value has no JSON form.
+        """
+        rows: dict[type, list[dict[str, Any]]] = {}
+        canonical = []
+        for noun in nouns:
+            values = _values(noun)
+            canonical.append(_canonical(noun, values))
+            rows.setdefault(type(noun), []).append(values)
+        return cls(rows, canonical)
+
+    def insert(self, connection: Connection) -> None:
+        """Add the rows.
+
+        Raises:
+            StorageError: see :func:`insert`.
+        """
+        for noun_type, many in self.rows.items():
+            connection.execute(TABLES[noun_type][0].insert(), list(many))
 
 
 def update(connection: Connection, noun: object) -> None:
@@ -219,6 +257,11 @@ def latest(connection: Connection, noun_type: type[Noun], **equals: Any) -> Noun
     return None if row is None else _noun(noun_type, row)
 
 
+def there(dataset: "Column[Any]") -> ColumnElement[bool]:
+    """The condition that the dataset which a column names is whole, not one that is being entered."""
+    return dataset.not_in(select(tables.entering.c.dataset))
+
+
 def _conditions(noun_type: type, equals: Mapping[str, Any]) -> list[Any]:
     table = TABLES[noun_type][0]
     return [table.c[name].is_(None) if value is None else table.c[name] == value for name, value in equals.items()]
@@ -226,7 +269,8 @@ def _conditions(noun_type: type, equals: Mapping[str, Any]) -> list[Any]:
 
 def _select(noun_type: type) -> Select[Any]:
     table = TABLES[noun_type][0]
-    return select(*(table.c[name] for name in _fields(noun_type)))
+    wanted = select(*(table.c[name] for name in _fields(noun_type)))
+    return wanted.where(there(_OF_DATASET[noun_type])) if noun_type in _OF_DATASET else wanted
 
 
 def _ordered(noun_type: type, order: str | None) -> Select[Any]:

@@ -79,6 +79,16 @@ dataset = Table(
     _json("counts"),
     _text("created_at"),
     _text("terms", optional=True),
+    _text("inspector", optional=True),
+)
+
+#: Datasets whose rows are on their way in: they and their rows are not there for any reader yet; see
+#: ``governance.entering``. No noun: nobody is told of it.
+entering = Table(
+    "entering",
+    metadata,
+    Column("dataset", Text, ForeignKey("dataset.id", deferrable=True, initially="DEFERRED"), primary_key=True),
+    _text("began_at"),
 )
 
 record = Table(

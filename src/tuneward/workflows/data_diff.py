@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tuneward.amounts import counted
 from tuneward.data.difference import Difference, differ
 from tuneward.data.stored import stored_card, stored_rows
 from tuneward.domain.dataset import Dataset
@@ -108,7 +109,7 @@ def _chosen(workspace: Workspace, before: str | None, after: str | None) -> tupl
         earlier = [d for d in found if last and d.created_at <= last.created_at and d.id != last.id]
         first = next(reversed(earlier), None)
     if first is None or last is None:
-        message = f"{project!r} has {len(found)} dataset{'' if len(found) == 1 else 's'}"
+        message = f"{project!r} has {counted(len(found), 'dataset')}"
         raise DataError(Fault("TW-DATA-048", message, project, "change files or settings and run `tuneward prepare`"))
     return first, last
 

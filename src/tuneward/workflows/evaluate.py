@@ -3,10 +3,11 @@
 A reward model answers nothing: its report is made of what the training process measured on the held-out pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuneward.amounts import counted
 from tuneward.data.prepared import read_records
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
@@ -130,10 +131,12 @@ def _compare(
     prompts = {record.id: record.prompt for record in records}
     asked = [Item(id=r.id, prompt=r.prompt[-1].content, reference=r.answer) for r in records if _asks(r)]
     if records and not asked:
-        told = f"none of {len(records)} test rows is a question with an answer to compare with"
+        told = f"none of {counted(len(records), 'test row')} is a question with an answer to compare with"
         raise EvaluationError(Fault("TW-EVAL-005", told, "data.test", "hold out questions with good answers"))
     if len(asked) < len(records):
-        progress.say(f"{len(records) - len(asked)} test rows ask nothing that can be compared, or call tools")
+        left = len(records) - len(asked)
+        one, many = "test row asks nothing that can be compared, or calls tools", "test rows ask nothing that can be "
+        progress.say(counted(left, one, f"{many}compared, or call tools"))
     items = choose_items(asked, limit=config.items, seed=config.seed)
     check_items(task, items)
 
@@ -157,9 +160,16 @@ def _compare(
         samples=config.samples,
         suites=config.suites,
         quantisation=both.quantisation,
+        cut={"base": _cut(both.base[0]), "tuned": _cut(both.tuned[0])},
+        max_tokens=config.task.max_tokens,
     )
     canary = {"base": both.base[1], "tuned": both.tuned[1], "precision": both.precision}
     return report, canary | ({"quantisation": both.quantisation} if both.quantisation != "none" else {})
+
+
+def _cut(answers: Sequence[Answer]) -> frozenset[int]:
+    """Places of the answers that had the length which was asked for before the model had ended them."""
+    return frozenset(place for place, answer in enumerate(answers) if answer.finish_reason == "length")
 
 
 def _store(workspace: Workspace, report: Report | RewardReport) -> str:

@@ -101,7 +101,7 @@ def serve_until_stopped(
     progress: Progress = SILENT,
     engine_command: Sequence[str] = ENGINE_COMMAND,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM, then let running answers end (at most ten seconds) and stop.
+    """Serve until Ctrl-C or SIGTERM, then let running answers end (at most ten seconds), stop and say so.
 
     Call it from the main thread. ``ready`` is called once, when the port answers.
 
@@ -120,9 +120,10 @@ def serve_until_stopped(
                 while True:
                     running.check()
                     time.sleep(0.5)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             if not started:
                 raise
+            progress.say(f"the gateway has ended: {stop} asked for it")
 
 
 @contextmanager
@@ -337,7 +338,7 @@ def _one_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         for name in before:
             signal.signal(name, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     for name in before:

@@ -18,14 +18,16 @@ class Link:
         name: ``answer``, ``deployment``, ``version``, ``adapter``, ``evaluation``, ``approval``, ``run``, ``start``,
             ``dataset``, ``base``, ``consent`` (only where one was withdrawn), ``register`` or ``log``.
         subject: id or digest of what it is about.
-        says: what holds, in a few words.
+        says: what holds, in a few words; where it does not hold, what it is.
         faults: what does not hold; empty when all is well.
+        affected: whether the link holds and tells of something that its reader must know, such as a withdrawn consent.
     """
 
     name: str
     subject: str
     says: str
     faults: tuple[Fault, ...] = ()
+    affected: bool = False
 
     @property
     def holds(self) -> bool:

@@ -1,6 +1,7 @@
 """Step 4, beforehand: what a run would train, take and cost; nothing is trained, and nobody needs to approve it."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,15 @@ class PlanResult:
 
     Attributes:
         plan: counts, memory by part in bytes, predicted peak, what is free, and the estimate of time and energy.
+        load: the machine's load average over a minute before anything was measured, where it lay above the cores that
+            this process may use: then the time was measured beside other work. None where it did not, or is not known.
+        cores: that this process may use.
         next: the command that comes next.
     """
 
     plan: Mapping[str, Any]
+    load: float | None = None
+    cores: int = 0
     next: str = "tuneward train"
 
 
@@ -43,6 +49,8 @@ def plan(workspace: Workspace, *, progress: Progress = SILENT) -> PlanResult:
     base, dataset = require_base(workspace, road), require_dataset(road)
     artifacts = workspace.site.artifacts
     rows = artifacts.tree(dataset.tree)
+    cores = _cores()
+    load = _load_above(cores)
     with workspace.site.scratch() as scratch:
         job = {
             "rows": str(rows / "train.jsonl"),
@@ -64,4 +72,17 @@ def plan(workspace: Workspace, *, progress: Progress = SILENT) -> PlanResult:
             told = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no word"]
             failed = Fault("TW-TRAIN-020", f"planning ended with status {ended.code}: {told[0]}", "", "run it again")
             raise TrainingError(ended.faults or failed)
-    return PlanResult(ended.figures)
+    return PlanResult(ended.figures, load=load, cores=cores)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _load_above(cores: int) -> float | None:
+    """How many processes wanted a core over the last minute, if more than there are cores; asked before we want one."""
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        return None
+    return round(load, 1) if load > cores else None

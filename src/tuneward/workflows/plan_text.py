@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tuneward.amounts import counted
+
 
 def memory_text(plan: Mapping[str, Any]) -> str:
     """Memory by part in one line, in MiB."""
@@ -15,7 +17,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     whole = plan["base_parameters"] + plan["trained_parameters"]
     return (
         f"{plan['trained_parameters']:,} of {whole:,} parameters ({plan['trained_parameters'] / whole:.1%}), "
-        f"{plan['tokens']:,} tokens in {plan['steps']:,} steps"
+        f"{counted(plan['tokens'], 'token')} in {counted(plan['steps'], 'step')}"
     )
 
 
@@ -23,4 +25,5 @@ def estimate_text(estimate: Mapping[str, Any]) -> str:
     """Time and energy in words."""
     minutes, seconds = divmod(round(estimate["seconds"]), 60)
     energy = f"{estimate['watt_hours']:,.1f} Wh if it draws {estimate['watts']:,.0f} W"
-    return f"about {minutes}:{seconds:02d} min of steps, {energy} (estimate after {estimate['windows']} windows)"
+    measured = counted(estimate["windows"], "window")
+    return f"about {minutes}:{seconds:02d} min of steps, {energy} (estimate after {measured})"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,9 @@ from tuneward.errors import Fault, ModelError
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.change import change, permit
 from tuneward.governance.consent import mark, withdrawals
+from tuneward.governance.entering import enter, sweep
 from tuneward.ids import new_id
-from tuneward.inspection.identity import inspector_digest
+from tuneward.inspection.identity import inspector_digest, rules_digest
 from tuneward.inspection.inspector import make_inspector
 from tuneward.inspection.workers import make_workers
 from tuneward.modeling.chat import Chat
@@ -60,7 +62,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
     """Read, inspect, clean, check and fingerprint the project's rows.
 
     When it is killed, the next call takes what was inspected from a journal (:mod:`data.inspection_journal`) and makes
-    the same dataset, to the byte.
+    the same dataset, to the byte; rows that it had begun to enter into the register are removed first.
 
     Args:
         workspace: the project.
@@ -76,6 +78,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
     office, project = workspace.office, workspace.project
     permit(office, "dataset.prepare")
     with workspace.site.lock("prepare"):
+        sweep(office)
         road = survey(workspace)
         base = require_base(workspace, road)
         refuse_undecided(office, base)
@@ -85,6 +88,8 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
         artifacts = workspace.site.artifacts
         if road.dataset and not artifacts.check(road.dataset.tree):
             return _result(workspace, road.dataset, reused=True)
+        if road.reason:
+            progress.say(f"{road.reason}; they are inspected again")
         inputs = dataset_inputs(workspace, base)
         with workspace.site.database.read() as connection:
             withdrawn = {known.id for known in withdrawals(connection)}
@@ -94,8 +99,8 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
         chat = Chat.load(base_folder)
         with (
             workspace.site.scratch() as scratch,
-            _inspecting(workspace, scratch, count) as inspecting,
-            _measuring(base_folder, chat, count) as measuring,
+            _inspecting(workspace, scratch, count, progress) as inspecting,
+            _measuring(base_folder, chat, count, progress) as measuring,
         ):
             prepared = build(
                 project.data,
@@ -136,12 +141,16 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
             counts=prepared.counts,
             created_at=now(),
             terms=prepared.ledger.digest,
+            inspector=rules_digest(),
         )
+        rows, found = prepared.entries(dataset.id), prepared.finding_entries(dataset.id)
+        terms = prepared.terms_entries(dataset.id)
+        total = len(prepared.digests) + len(prepared.findings) + len(terms)
+        progress.begin("entering rows and findings", total=total, unit="entries")
+        entered = enter(office, dataset, chain(rows, found, terms), progress=progress)
+        progress.end()
         with change(office, "dataset.prepare", dataset.id) as c:
-            c.put(dataset)
-            c.put_many(prepared.entries(dataset.id))
-            c.put_many(prepared.finding_entries(dataset.id))
-            c.put_many(prepared.terms_entries(dataset.id))
+            c.put_entered(entered)
             c.link(base, dataset)
             for late in withdrawals(c.connection):  # recorded while the rows were read
                 if late.id not in withdrawn:
@@ -152,7 +161,7 @@ def prepare(workspace: Workspace, *, workers: int | None = None, progress: Progr
 
 
 @contextmanager
-def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Inspecting]:
+def _inspecting(workspace: Workspace, scratch: Path, count: int, progress: Progress) -> Iterator[Inspecting]:
     """What finds in rows what the policy rules on: an inspector, processes beside it, and what was found before."""
     settings, folder, office = workspace.project.inspection, workspace.folder, workspace.office
     inspector = make_inspector(settings, folder=folder)
@@ -163,7 +172,7 @@ def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Ins
         key=office.keys.secret("records"),
         scratch=scratch,
     )
-    workers = make_workers(settings, folder, count=count, inspector=inspector) if count > 1 else None
+    workers = make_workers(settings, folder, count=count, inspector=inspector, told=progress.say) if count > 1 else None
     try:
         yield Inspecting(inspector, workers, journal)
         journal.finish()
@@ -174,9 +183,9 @@ def _inspecting(workspace: Workspace, scratch: Path, count: int) -> Iterator[Ins
 
 
 @contextmanager
-def _measuring(folder: Path, chat: Chat, count: int) -> Iterator[Measuring]:
+def _measuring(folder: Path, chat: Chat, count: int, progress: Progress) -> Iterator[Measuring]:
     """What counts the tokens of rows: the base's template and tokenizer, here and in processes beside this one."""
-    processes = make_processes(folder, count=count, chat=chat) if count > 1 else None
+    processes = make_processes(folder, count=count, chat=chat, told=progress.say) if count > 1 else None
     try:
         yield Measuring(chat, processes)
     finally:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tuneward.configuration import Section, load_section
+from tuneward.configuration import Section, SettingError, load_section
 from tuneward.data.config import DataConfig
 from tuneward.evaluation.config import EvaluationConfig
 from tuneward.inspection.config import InspectionConfig
@@ -65,6 +65,16 @@ class Project(Section):
     def _scores_are_measured_as_scores(self) -> "Project":
         if (self.training.method == "reward") != (self.evaluation.task.kind == "reward"):
             raise ValueError("`training.method: reward` and `evaluation.task.kind: reward` go together")
+        return self
+
+    @model_validator(mode="after")
+    def _guarded_lists_exist(self) -> "Project":
+        try:
+            self.serving.guard.refuse_unknown_lists(
+                {"term": self.inspection.terms, "pattern": self.inspection.patterns}
+            )
+        except SettingError as error:
+            raise SettingError(str(error), at=("serving", "guard", *error.at), cure=error.cure) from None
         return self
 
 

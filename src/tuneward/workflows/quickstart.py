@@ -22,7 +22,7 @@ from tuneward.workflows.chat import ChatResult, conversation
 from tuneward.workflows.init import init
 from tuneward.workflows.project import PROJECT_FILE
 from tuneward.workflows.report import render_report
-from tuneward.workflows.run import StepDone, run
+from tuneward.workflows.run import StepDone, gone_on_with, run
 from tuneward.workflows.summarise import summarise
 from tuneward.workflows.verify import verify
 from tuneward.workflows.workspace import Workspace, open_workspace
@@ -39,8 +39,9 @@ class QuickstartResult:
     Attributes:
         folder: where the project lies.
         report: the one-page report (HTML).
-        seconds: from first to last step, the download of the base included.
+        seconds: of this call, the download of the base included; what an earlier call had done is not in it.
         download_seconds: of these, fetching and converting the base.
+        earlier: steps that an earlier call in the same folder had done, ``train`` also where it had begun it.
         peak_memory_bytes: largest resident size of any one process of the road.
         summary: figures, steps and chain, as the report shows them.
         answer_id: the answer that was verified.
@@ -57,6 +58,7 @@ class QuickstartResult:
     answer_id: str
     verified: bool
     next: str
+    earlier: tuple[str, ...] = ()
 
 
 def quickstart(
@@ -98,6 +100,7 @@ def quickstart(
         download_seconds=next(done.seconds for done in walked.steps if done.step == "pull"),
         peak_memory_bytes=_peak_memory_bytes(walked.of("train").run.figures),
         summary=_without_page(summary),
+        earlier=tuple(done.step for done in walked.steps if done.reused or gone_on_with(done)),
         answer_id=answer.id,
         verified=proof.verified,
         next=f"tuneward {'chat' if proof.verified else 'verify'} --project {shlex.quote(str(folder))}",

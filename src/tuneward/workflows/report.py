@@ -91,6 +91,7 @@ def render_report(summary: Mapping[str, Any]) -> str:
         curve=Markup(training["curve_svg"].partition("<svg")[1] + training["curve_svg"].partition("<svg")[2])  # noqa: S704
         if training
         else None,
+        took="in this call" if any(step["state"] == "kept" for step in summary["steps"]) else "in all",
         slowest=max((step["seconds"] or 0.0 for step in summary["steps"]), default=0.0) or 1.0,
     )
 
@@ -118,7 +119,7 @@ def opening_sentence(summary: Mapping[str, Any]) -> str:
     return f"{learned} {measured} The gate {'let it pass' if gate['passed'] else 'did not let it pass'}."
 
 
-def compare_answers(answer: Mapping[str, str], free_text: Sequence[str]) -> dict[str, Any]:
+def compare_answers(answer: Mapping[str, Any], free_text: Sequence[str]) -> dict[str, Any]:
     """An item field by field where its reference is a JSON object, else as texts.
 
     Each cell is ``{"text", "mark"}`` with mark ``right``, ``wrong``, ``missing``, ``extra``, ``none`` (rightly
@@ -128,7 +129,11 @@ def compare_answers(answer: Mapping[str, str], free_text: Sequence[str]) -> dict
     shown: dict[str, Any] = {"prompt": answer["prompt"], "outcome": answer["outcome"], "rows": None}
     given = {name: _object(answer[name]) for name in ("base", "tuned")}
     shown["texts"] = {
-        name: {"text": _clip(answer[name]), "right": answer[name].strip() == answer["reference"].strip()}
+        name: {
+            "text": _clip(answer[name]),
+            "cut": answer.get("cut", {}).get(name),
+            "right": answer[name].strip() == answer["reference"].strip(),
+        }
         for name in ("reference", "base", "tuned")
         if wanted is None or (name != "reference" and given[name] is None)
     }

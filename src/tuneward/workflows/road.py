@@ -25,6 +25,7 @@ from tuneward.domain.run import Run
 from tuneward.domain.version import Deployment, ModelVersion
 from tuneward.evaluation.tasks import make_task
 from tuneward.governance.approvals import covering, waiting
+from tuneward.inspection.identity import rules_digest
 from tuneward.inspection.inspector import inspection_inputs
 from tuneward.storage.repository import find, latest
 from tuneward.training.config import TrainingConfig
@@ -47,6 +48,7 @@ class Road:
         requested: a request for exactly this run that waits for its decision.
         interrupted: a run of these inputs that started and neither finished nor failed.
         stale: steps that have a result, but of inputs that changed since.
+        reason: why the newest dataset holds no longer, where the cause lies in no file or setting; else empty.
     """
 
     base: Base | None = None
@@ -60,6 +62,7 @@ class Road:
     requested: Approval | None = None
     interrupted: Run | None = None
     stale: frozenset[str] = frozenset()
+    reason: str = ""
 
     def done(self, step: str) -> bool:
         """Whether ``step`` (one of ``STEPS``) has a current result."""
@@ -111,6 +114,7 @@ def dataset_inputs(workspace: Workspace, base: Base) -> str:
             "data": workspace.project.data.canonical(),
             "files": file_digests(workspace.project.data, workspace.folder),
             "task": make_task(workspace.project.evaluation, project_folder=workspace.folder).digest,
+            "rules": rules_digest(),
             "inspection": inspection_inputs(workspace.project.inspection, folder=workspace.folder),
             "policy": {
                 "on_finding": dict(policy.on_finding),
@@ -210,6 +214,8 @@ def survey(workspace: Workspace) -> Road:
         scope = digest_value(approval_scope(workspace, road.base, road.dataset, road.start))
         road = replace(road, approval=covering(workspace.office, scope), requested=waiting(workspace.office, scope))
     with workspace.site.database.read() as c:
+        if road.base and not road.dataset:
+            road = replace(road, reason=_other_rules(latest(c, Dataset, project=name)))
         if road.evaluation:
             road = replace(road, version=_version(c, workspace, road))
         if road.version:
@@ -237,6 +243,14 @@ def _dataset(connection: Connection, workspace: Workspace, base: Base) -> Datase
     same = {"project": today.project, "base": today.base, "fingerprint": today.fingerprint, "terms": today.terms}
     sound = (found for found in find(connection, Dataset, order="created_at", **same) if found.id not in affected)
     return next(sound, None)
+
+
+def _other_rules(newest: Dataset | None) -> str:
+    if newest is None or newest.inspector == rules_digest():
+        return ""
+    if newest.inspector is None:
+        return f"by which rules the rows of {newest.id} were inspected is not known"
+    return f"the rows of {newest.id} were inspected by other rules than those of this Tuneward"
 
 
 def _today() -> str:

@@ -14,7 +14,7 @@ from tuneward.workflows.prepare import prepare
 from tuneward.workflows.pull import pull
 from tuneward.workflows.register import register
 from tuneward.workflows.road import steps_of
-from tuneward.workflows.train import train
+from tuneward.workflows.train import TrainResult, train
 from tuneward.workflows.workspace import Workspace
 
 OWN_GRANT = "granted by the requester, as policy {policy} allows"
@@ -35,6 +35,11 @@ class StepDone:
     result: Any
     reused: bool
     seconds: float
+
+
+def gone_on_with(done: StepDone) -> bool:
+    """Whether an earlier call had begun the step, so that its seconds are those of the rest."""
+    return isinstance(done.result, TrainResult) and done.result.resumed
 
 
 @dataclass(frozen=True)

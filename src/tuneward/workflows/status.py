@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tuneward.amounts import counted
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.law import Withdrawal
 from tuneward.domain.run import Run
@@ -111,7 +112,10 @@ def _says(step: str, road: Road, training: bool) -> str:
         case "pull" if road.base:
             return f"{road.base.name}, {road.base.parameters / 1e6:.0f}M parameters, {road.base.licence}"
         case "prepare" if road.dataset:
-            return f"{road.dataset.id}: {road.dataset.train_rows} rows to train on, {road.dataset.test_rows} held out"
+            rows = f"{counted(road.dataset.train_rows, 'row')} to train on, {road.dataset.test_rows:,} held out"
+            return f"{road.dataset.id}: {rows}"
+        case "prepare" if road.reason:
+            return road.reason
         case "approve" if road.approval:
             own = " (own request)" if road.approval.self_granted else ""
             return f"{road.approval.id}: granted by {road.approval.decided_by}{own}"

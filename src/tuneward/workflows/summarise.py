@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneward import __version__
+from tuneward.amounts import counted
 from tuneward.domain.dataset import Dataset
 from tuneward.domain.evaluation import Evaluation
 from tuneward.domain.run import Run
@@ -16,7 +17,7 @@ from tuneward.modeling.machine import available_memory_bytes
 from tuneward.storage.database import now
 from tuneward.workflows.chat import ChatResult
 from tuneward.workflows.links import Link
-from tuneward.workflows.run import StepDone
+from tuneward.workflows.run import StepDone, gone_on_with
 from tuneward.workflows.status import affected_in
 from tuneward.workflows.summary import LinkSummary, StepSummary, Summary
 from tuneward.workflows.verify import VerifyResult
@@ -109,11 +110,13 @@ def _came_to(done: StepDone) -> str:
         case "pull":
             return f"{result.base.name}, {result.base.parameters / 1e6:.0f}M parameters, {result.base.licence}"
         case "prepare":
-            return f"{result.dataset.train_rows} rows to train on, {result.dataset.test_rows} held out"
+            return f"{counted(result.dataset.train_rows, 'row')} to train on, {result.dataset.test_rows:,} held out"
         case "approve":
             return "granted by the requester" if result.approval.self_granted else "granted"
         case "train":
-            return f"{result.run.figures['steps']} steps, {result.run.figures['tokens']:,} tokens"
+            rest = ", the last of them in this call" if gone_on_with(done) else ""
+            figures = result.run.figures
+            return f"{counted(figures['steps'], 'step')}, {counted(figures['tokens'], 'token')}{rest}"
         case "evaluate":
             return "gate passed" if result.evaluation.passed else "gate says no"
         case "register":
@@ -121,7 +124,7 @@ def _came_to(done: StepDone) -> str:
         case "deploy":
             return f"as {result.deployment.alias}"
         case "serve":
-            return f"{result.answer_tokens} tokens answered through the gateway"
+            return f"{counted(result.answer_tokens, 'token')} answered through the gateway"
         case _:
             return "verified" if result.verified else "not verified"
 

@@ -24,13 +24,17 @@ class FigureSummary(TypedDict):
 
 
 class AnswerSummary(TypedDict):
-    """One held-out item with both answers; ``outcome`` says how they compare (``improved``, ``worse``…)."""
+    """One held-out item with both answers; ``outcome`` says how they compare (``improved``, ``worse``…).
+
+    ``cut`` is there where an answer had not ended at its longest length: model → tokens.
+    """
 
     outcome: str
     prompt: str
     reference: str
     base: str
     tuned: str
+    cut: NotRequired[Mapping[str, int]]
 
 
 class StepSummary(TypedDict):
@@ -125,7 +129,7 @@ class Summary(TypedDict):
         made_at: UTC, ISO 8601.
         tuneward: version of Tuneward.
         machine: the machine in words (cores, memory, device).
-        seconds: of all steps.
+        seconds: of all steps, in this call.
         headline: name of the figure in the opening sentence, such as ``task.exact_match``.
         figures: figure → values, in the order shown.
         fields: field → its F1, in the order shown; empty for text tasks.

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tuneward.amounts import counted
 from tuneward.data.prepared import fingerprint_of_folder
 from tuneward.digests import digest_value
 from tuneward.domain.approval import Approval
@@ -186,7 +187,9 @@ class _Chain:
         judged = found(lambda: self._verdict(evaluation, version), "evaluation", evaluation.id)
         yield self._link("evaluation", evaluation, "gate passed", judged)
         if approval:
-            says = f"granted by {approval.decided_by}" + (", who also asked for it" if approval.self_granted else "")
+            says = f"{approval.status} by {approval.decided_by}" + (
+                ", who also asked for it" if approval.self_granted else ""
+            )
             given = found(lambda: self._permission(approval, run=run, dataset=dataset), "approval", approval.id)
             yield self._link("approval", approval, says, given)
         method = str(run.config.get("method", "sft")) if isinstance(run.config, Mapping) else "unknown"
@@ -195,7 +198,7 @@ class _Chain:
         if run.start:
             yield self._start(run.start, base)
         rows = found(lambda: self._rows(dataset), "dataset", dataset.id)
-        yield self._link("dataset", dataset, f"{dataset.train_rows} training rows", rows)
+        yield self._link("dataset", dataset, counted(dataset.train_rows, "training row"), rows)
         yield self._link("base", base, base.licence, self._bytes("base", base.id))
 
     def _start(self, digest: str, base: Base) -> Link:
@@ -290,11 +293,12 @@ class _Chain:
         with self._office.site.database.read() as c:
             marks = standing(c, "version", version.id)
         if marks:
-            yield Link("consent", version.id, f"AFFECTED: {said(marks)}")
+            yield Link("consent", version.id, f"AFFECTED: {said(marks)}", affected=True)
 
     def _log(self) -> Link:
         check = check_log(self._office.site, self._office.keys.public, kept=self._kept)
-        says = f"{check.size} events, {check.checkpoints} signed checkpoints that cover {check.covered} of them"
+        signed = counted(check.checkpoints, "signed checkpoint that covers", "signed checkpoints that cover")
+        says = f"{counted(check.size, 'event')}, {signed} {check.covered:,} of them"
         return Link("log", check.root, says, check.faults)
 
     # what every link shares --------------------------------------------------------------------------------------
@@ -311,7 +315,8 @@ class _Chain:
     def _link(self, name: str, noun: Any, says: str, faults: Iterable[Fault]) -> Link:
         """A link over a row, which must read as the log last wrote it."""
         changed = self._changed.pop(f"{kind_of(noun)} {noun.id}", None)
-        return Link(name, noun.id, says, tuple(filter(None, (changed, *faults))))
+        against = tuple(filter(None, (changed, *faults)))
+        return Link(name, noun.id, "it was registered as passed" if name == "evaluation" and against else says, against)
 
     def _absent(self, wanted: Ref, subject: str) -> Link:
         """The link of a row that is not there; an id that was never given to anything is the asker's mistake."""
@@ -324,4 +329,5 @@ class _Chain:
     def _register(self) -> Link:
         """All rows that are no link of this chain: the site's other nouns, record entries, findings, lineage."""
         others = tuple(self._changed.values())
-        return Link("register", self._office.site.id, "every other governed row is as the log wrote it", others)
+        says = "governed rows that are no link above" if others else "every other governed row is as the log wrote it"
+        return Link("register", self._office.site.id, says, others)
