@@ -33,11 +33,8 @@ FORMAT = 1
 #: How a tuned answer stands to the base's, in the order in which examples are dealt.
 OUTCOMES = ("improved", "still wrong", "worse", "still right")
 
-#: The note on figures of such models.
-FOUR_BITS = {
-    kept: f"Base and tuned both answered with the base's {what} kept in four bits (NF4), as they are served."
-    for kept, what in (("nf4", "linear layers"), ("nf4-all", "linear layers, embedding and output head"))
-}
+#: What of a base is kept in four bits, as the note on figures of such models says it.
+FOUR_BITS = {"nf4": "linear layers", "nf4-all": "linear layers, embedding and output head"}
 
 #: Suites that this version measures: none yet. The others stand in every report as not measured.
 MEASURED_SUITES: frozenset[Suite] = frozenset()
@@ -98,8 +95,7 @@ class Report:
         failures: ``base`` and ``tuned`` → reason → number of answers that could not be used.
         cut: ``max_tokens``, and of ``base`` and ``tuned`` how many answers had not ended by then; empty where all had.
         not_measured: suites asked for that this version cannot measure, the figures this leaves out, and why.
-        quantisation: what of the base was kept in four bits while both models answered: ``none``, ``nf4`` (linear
-            layers) or ``nf4-all`` (embedding and output head too).
+        quantisation: how the base was kept while both models answered: ``none``, ``nf4`` or ``nf4-all``.
         side_by_side: examples drawn at random with the seed, one outcome after the other.
         examples: every item with both answers, in the test set's order.
     """
@@ -140,7 +136,11 @@ class Report:
             "notes": [
                 "Values of 0 to 1; differences are tuned minus base on the same items.",
                 "p-values of single fields are not corrected for their number.",
-                *(note for kept, note in FOUR_BITS.items() if kept == self.quantisation),
+                *(
+                    f"Base and tuned both answered with the base's {what} kept in four bits (NF4), as they are served."
+                    for kept, what in FOUR_BITS.items()
+                    if kept == self.quantisation
+                ),
             ],
         }
 
