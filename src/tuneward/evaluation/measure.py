@@ -33,8 +33,9 @@ FORMAT = 1
 #: How a tuned answer stands to the base's, in the order in which examples are dealt.
 OUTCOMES = ("improved", "still wrong", "worse", "still right")
 
-#: What of a base is kept in four bits, as the note on figures of such models says it.
-FOUR_BITS = {"nf4": "linear layers", "nf4-all": "linear layers, embedding and output head"}
+#: The note on figures of such models, and what of a base is kept in four bits.
+FOUR_BITS = "Base and tuned both answered with the base's {} kept in four bits (NF4), as they are served."
+KEPT = {"nf4": "linear layers", "nf4-all": "linear layers, embedding and output head"}
 
 #: Suites that this version measures: none yet. The others stand in every report as not measured.
 MEASURED_SUITES: frozenset[Suite] = frozenset()
@@ -136,11 +137,7 @@ class Report:
             "notes": [
                 "Values of 0 to 1; differences are tuned minus base on the same items.",
                 "p-values of single fields are not corrected for their number.",
-                *(
-                    f"Base and tuned both answered with the base's {what} kept in four bits (NF4), as they are served."
-                    for kept, what in FOUR_BITS.items()
-                    if kept == self.quantisation
-                ),
+                *([FOUR_BITS.format(KEPT[self.quantisation])] if self.quantisation in KEPT else []),
             ],
         }
 
