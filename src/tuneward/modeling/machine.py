@@ -26,9 +26,10 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 #: (docs/performance.md, "Beside other work"). Users' own wait policy comes first.
 SPINS = "10000"
 
-#: jemalloc as Linux distributions name it, and what it is told: never to give pages back by itself (its manual,
-#: ``opt.dirty_decay_ms``).
-JEMALLOC, KEEPS = "libjemalloc.so.2", "dirty_decay_ms:-1,muzzy_decay_ms:-1"
+#: jemalloc as Linux distributions name it, and what it is told (its manual, ``opt.dirty_decay_ms`` and after): never to
+#: give pages back by itself, to keep large blocks with all others, and to cut even much larger free ones for a request.
+JEMALLOC = "libjemalloc.so.2"
+KEEPS = "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,lg_extent_max_active_fit:16"
 
 #: A process that only starts takes a hundredth of this.
 _TRIAL_SECONDS = 10
