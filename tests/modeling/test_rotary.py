@@ -1,5 +1,9 @@
+import sys
+import types
+
 import pytest
 import torch
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from tests.modeling.kernel_cases import distance, needs_kernels
 from tests.tiny import ARCHITECTURES, make_tiny_base
@@ -54,3 +58,38 @@ def test_what_the_kernel_does_not_take_goes_to_theirs():
     turned = apply(*low)[0]
     assert asked == [1, 2, 1]
     assert not torch.equal(turned, low[0])
+
+
+@needs_kernels
+def test_a_call_of_another_form_reaches_theirs_as_it_came():
+    asked = []
+
+    def theirs(q, k=None, cos=None, sin=None, position_ids=None):
+        asked.append((k is None, position_ids))
+        return q if k is None else (q, k)
+
+    apply = rotary._ours(theirs)
+    q, angles = torch.ones(1, 2, 3, 8).bfloat16(), torch.ones(1, 3, 8).bfloat16()
+    assert apply(q, cos=angles, sin=angles) is q  # of queries alone
+    apply(q, q, angles, angles, "positions")
+    assert asked == [(True, None), (False, "positions")]
+    longer = torch.ones(1, 1, 5, 8).bfloat16()  # more keys than angles: not to be read beyond their end
+    apply(q, longer, angles, angles)
+    assert len(asked) == 3
+
+
+@needs_kernels
+def test_what_the_forward_calls_is_what_is_asked(monkeypatch):
+    """A class may take its forward from another file, whose rotation is not its own file's."""
+
+    def interleaved(q, k, cos, sin, unsqueeze_dim=1):
+        return tuple(torch.stack([-x[..., 1::2], x[..., ::2]], -1).flatten(-2) * sin + x * cos for x in (q, k))
+
+    def forward(self, q, k, cos, sin):
+        return apply_rotary_pos_emb(q, k, cos, sin)
+
+    far = {"apply_rotary_pos_emb": interleaved}
+    taken = types.FunctionType(forward.__code__, far, "forward")
+    monkeypatch.setattr(sys.modules[__name__], rotary.NAME, apply_rotary_pos_emb, raising=False)
+    attention = type("Attention", (torch.nn.Module,), {"forward": taken, "__module__": __name__})
+    assert not rotary.fuse_rotary(attention())

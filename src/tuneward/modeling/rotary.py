@@ -5,7 +5,6 @@ function ``apply_rotary_pos_emb`` of its own file; an instance whose function ro
 input, gets its forward method once more with ours under that name. No class and no library is changed.
 """
 
-import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
@@ -27,8 +26,10 @@ Rotation = Callable[..., tuple[Tensor, Tensor]]
 def fuse_rotary(module: nn.Module) -> bool:
     """Let ``module`` rotate in one pass, if it is attention that rotates halves; says whether."""
     forward = type(module).forward
-    theirs = getattr(sys.modules[type(module).__module__], NAME, None)
-    if not isinstance(forward, FunctionType) or NAME not in forward.__code__.co_names or theirs is None:
+    if not isinstance(forward, FunctionType) or NAME not in forward.__code__.co_names:
+        return False
+    theirs = forward.__globals__.get(NAME)  # what it calls, in whatever file its class may stand
+    if theirs is None:
         return False
     if not _turns_halves(theirs):
         return False
@@ -55,13 +56,23 @@ def _turns_halves(theirs: Rotation) -> bool:
 
 
 def _ours(theirs: Rotation) -> Rotation:
-    def apply(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> tuple[Tensor, Tensor]:
-        plain = unsqueeze_dim == 1 and q.ndim == 4 and cos.shape == sin.shape == (1, *q.shape[2:])
-        if not plain or not q.shape[0] == k.shape[0] == 1 or not fits(q, k, cos, sin):
-            return theirs(q, k, cos, sin, unsqueeze_dim=unsqueeze_dim)
+    def apply(*given: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        # some functions take queries alone, or positions too: what is not the plain call is theirs as it came
+        if not _is_plain(*given, **named):
+            return theirs(*given, **named)
+        q, k, cos, sin = given
         return _turned(q, cos, sin), _turned(k, cos, sin)
 
     return apply
+
+
+def _is_plain(*given: Any, **named: Any) -> bool:
+    if named not in ({}, {"unsqueeze_dim": 1}) or len(given) != 4 or not all(isinstance(t, Tensor) for t in given):
+        return False
+    q, k, cos, sin = given
+    if q.ndim != 4 or k.ndim != 4 or not q.shape[0] == k.shape[0] == 1 or q.shape[-1] % 2:
+        return False
+    return bool(cos.shape == sin.shape == (1, *q.shape[2:]) == (1, *k.shape[2:])) and fits(q, k, cos, sin)
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

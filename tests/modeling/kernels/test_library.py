@@ -1,3 +1,4 @@
+import _ctypes
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,26 @@ def test_a_damaged_build_is_said_and_left_out(tmp_path, monkeypatch, caplog, loo
     monkeypatch.setattr(library, "MODULE", "broken_kernels")
     assert library.compiled() is None
     assert "kernels are left out" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(_ctypes, "__file__"), reason="needs a library that is not ours")
+def test_another_library_is_said_and_left_out(monkeypatch, caplog, looked_for_anew):
+    monkeypatch.setattr(library, "MODULE", "_ctypes")
+    assert library.compiled() is None
+    assert "kernels are left out" in caplog.text
+
+
+@needs_kernels
+def test_a_build_of_other_sources_is_said_and_left_out(tmp_path, monkeypatch, caplog, looked_for_anew):
+    for file in (ROOT / "src/tuneward/modeling/kernels").glob("*.[ch]"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    assert library.compiled() is not None
+    library.compiled.cache_clear()
+    with (tmp_path / "attention.c").open("a") as source:
+        source.write("/* another layout */")
+    assert library.compiled() is None
+    assert "was made from other sources" in caplog.text
 
 
 @needs_kernels

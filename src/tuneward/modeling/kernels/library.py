@@ -7,10 +7,12 @@ compiles the sources beside this file where the machine that installs has a C co
 
 import ctypes
 import functools
+import hashlib
 import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch  # first, so that the kernels share torch's threads (one OpenMP library a process)
 from torch import Tensor
@@ -27,12 +29,24 @@ def compiled() -> ctypes.CDLL | None:
     found = importlib.util.find_spec(MODULE)
     if found is None or found.origin is None:
         return None
+    log = logging.getLogger(__name__)
     try:
         library = ctypes.CDLL(found.origin)
-    except OSError as problem:
-        logging.getLogger(__name__).warning("kernels are left out, %s cannot be loaded: %s", found.origin, problem)
+        library.sources.restype = ctypes.c_char_p
+        made_from = library.sources().decode("ascii")
+    except (OSError, AttributeError) as problem:
+        log.warning("kernels are left out, %s cannot be loaded: %s", found.origin, problem)
+        return None
+    if _sources() not in (made_from, None):
+        log.warning("kernels are left out, %s was made from other sources: install anew", found.origin)
         return None
     return library if library.supported() else None
+
+
+def _sources() -> str | None:
+    """SHA-256 of the sources beside this file, as setup.py makes it; None where they were not installed."""
+    files = sorted(Path(__file__).parent.glob("*.[ch]"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
 
 
 def fits(*tensors: Tensor) -> bool:
