@@ -303,7 +303,7 @@ def test_ends_of_names_are_read_as_peft_reads_them(tmp_path):
     assert load_adapter(tmp_path / "adapter").pairs.keys() == layers.keys()
 
 
-@pytest.mark.parametrize("break_it", ["router", "missing", "rows", "nan"])
+@pytest.mark.parametrize("break_it", ["router", "missing", "rows", "nan", "scalar", "rank"])
 def test_damaged_or_other_updates_are_refused(break_it, tmp_path):
     folder = make_tiny_base(tmp_path / "base", architecture="mixtral")
     save_adapter(weights_of(adapted(folder)[1], CONFIG), tmp_path / "adapter", base_name="tiny")
@@ -316,6 +316,11 @@ def test_damaged_or_other_updates_are_refused(break_it, tmp_path):
         del tensors[key]
     elif break_it == "rows":
         tensors[key] = tensors[key][:-1].contiguous()
+    elif break_it == "scalar":
+        config["target_parameters"] = ["gate_up_proj", "down_proj"]
+        tensors[key] = torch.zeros(())
+    elif break_it == "rank":
+        config["r"] = True
     else:
         tensors[key] = tensors[key] * float("nan")
     config_file.write_text(json.dumps(config))

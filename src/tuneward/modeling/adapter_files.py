@@ -140,7 +140,7 @@ def load_adapter(folder: Path) -> AdapterWeights:
     place = str(folder)
     faults = []
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if config.get("peft_type") != "LORA" or not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
+    if config.get("peft_type") != "LORA" or type(rank) is not int or rank < 1 or not isinstance(alpha, int | float):
         raise ModelError(
             Fault(
                 "TW-BASE-035", "not a LoRA adapter (peft_type, r, lora_alpha)", place, "train it with Tuneward or peft"

@@ -79,7 +79,7 @@ def _of_experts(path: str, parts: Mapping[str, Tensor], targets: Sequence[str], 
     mine = [f"{path.removesuffix(_DEEPER)}.{name}" for name in PROJECTIONS]
     if any(name in targets for name in mine):
         return True
-    stacked = path.endswith(_DEEPER) or ("A" in parts and parts["A"].shape[0] != rank)
+    stacked = path.endswith(_DEEPER) or ("A" in parts and parts["A"].shape[:1] != (rank,))
     return stacked and any(_named(name, targets) for name in mine)
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from tuneward.modeling.gated_mlp import activation_of, gated_mlp
 from tuneward.modeling.kernels.library import fits
@@ -131,6 +132,7 @@ class _RmsNorm(torch.autograd.Function):
         return normal.mul_(factor).to(x.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         x, factor, inverse = ctx.saved_tensors
         if ctx.compiled:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tuneward.modeling.kernels.library import fits
@@ -75,6 +76,7 @@ class _Gated(torch.autograd.Function):
         return _product(gate, up, activation)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         gate, up = ctx.saved_tensors
         d_gate, d_up = _split(gradients[0], gate, up, ctx.activation)
@@ -128,6 +130,7 @@ class _LoraMlp(torch.autograd.Function):
         return y.view(x.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         flat, gate, up, narrow_gate, narrow_up, narrow_down, *low = ctx.saved_tensors
         layers: tuple[LoraLinear, ...] = ctx.layers

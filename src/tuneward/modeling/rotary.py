@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from tuneward.modeling.kernels.library import fits
 from tuneward.modeling.kernels.pointwise import rotate
@@ -88,6 +89,7 @@ class _Rotation(torch.autograd.Function):
         return rotate(x[0], cos[0], sin[0], back=False).unsqueeze(0)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         g = gradients[0][0]

@@ -7,7 +7,7 @@ import torch
 
 from tests.modeling.kernel_cases import distance, needs_kernels
 from tuneward.modeling.attention import Scoring
-from tuneward.modeling.kernels.attention import can_attend
+from tuneward.modeling.kernels.attention import Places, attend, can_attend
 from tuneward.modeling.packed import PackedDocuments
 
 pytestmark = needs_kernels
@@ -139,3 +139,20 @@ def test_other_types_and_widths_are_left_to_other_ways():
     assert not can_attend(fine, fine, torch.ones(2, 3, 32, dtype=torch.bfloat16))
     odd = torch.ones(2, 3, 17, dtype=torch.bfloat16)[..., :16]  # a token's words would lie across two of memory's
     assert not can_attend(odd, odd, odd)
+
+
+def test_heads_and_tokens_that_do_not_belong_together_are_refused():
+    places, draw = Places([(0, 8)], [[(0, 8)]], shared=False), torch.Generator().manual_seed(3)
+    query, key = make(3, 8, 16, draw), make(1, 8, 16, draw)
+    assert attend(query, key, key, places, scaling=1.0, window=None).shape == (8, 3, 16)
+    for other in (make(1, 4, 16, draw), make(2, 8, 16, draw)):
+        with pytest.raises(ValueError, match="are not of 8 tokens"):
+            attend(query, other, other, places, scaling=1.0, window=None)
+
+
+def test_a_second_derivative_is_refused_and_not_wrong():
+    states = [make(2, 8, 16, torch.Generator().manual_seed(4)) for _ in range(3)]
+    result = PackedDocuments((8,)).attend(0, *(t.unsqueeze(0) for t in states), Scoring(0.25, None, None))
+    (slope,) = torch.autograd.grad(result.float().square().sum(), states[:1], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.float().square().sum().backward()

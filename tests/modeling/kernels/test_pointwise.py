@@ -137,3 +137,23 @@ def test_threads_change_no_bit():
         )
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_sizes_that_do_not_belong_together_are_refused():
+    """A kernel would read beyond the end of what is shorter."""
+    x, longer = draw(3, 8), draw(4, 8)
+    with pytest.raises(ValueError, match="one shape"):
+        gated_forward(longer, x, "silu")
+    with pytest.raises(ValueError, match="one shape"):
+        gated_backward(x, longer, longer, "silu")
+    for factor in (torch.ones(4).bfloat16(), torch.ones(16)[::2]):
+        with pytest.raises(ValueError, match="one factor"):
+            norm_forward(x, factor, 1e-6)
+    for angles in (draw(2, 8), draw(3, 4)):
+        with pytest.raises(ValueError, match="an angle for each"):
+            rotate(draw(2, 3, 8), angles, angles, back=False)
+    for goal in (torch.zeros(2, dtype=torch.int64), torch.zeros(3, dtype=torch.int32)):
+        with pytest.raises(ValueError, match="one goal a row"):
+            head_scores(x, goal, turn=False)
+    apart = torch.tensor([1, 99, 2, 99, 3, 99])[::2]
+    assert torch.equal(head_scores(x, apart, turn=False), head_scores(x, apart.clone(), turn=False))

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tuneward.modeling.kernels.library import compiled, fits
 
@@ -92,6 +93,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, places: Places, *, scaling
     Returns:
         (tokens, heads, width)
     """
+    (heads, tokens, width), kv_heads = query.shape, key.shape[0]
+    if not key.shape == value.shape == (kv_heads, tokens, width) or tokens != places.tokens or heads % kv_heads:
+        raise ValueError(f"{[tuple(t.shape) for t in (query, key, value)]} are not of {places.tokens} tokens")
     return cast(Tensor, _Attention.apply(query, key, value, places, scaling, window))
 
 
@@ -111,6 +115,7 @@ class _Attention(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, result, normaliser = ctx.saved_tensors
         places: Places = ctx.places

@@ -17,6 +17,7 @@ _KINDS = {"silu": 0, "gelu": 1}
 
 def gated_forward(gate: Tensor, up: Tensor, activation: str) -> Tensor:
     """``act(gate) ∘ up``, rounded once; ``activation`` is ``silu`` or ``gelu`` (its tanh form)."""
+    _require(up.shape == gate.shape, "gate and up of one shape")
     out = torch.empty_like(gate)
     _call("gated_forward", c_int64(gate.numel()), c_int32(_KINDS[activation]), _threads(), gate, up, out)
     return out
@@ -26,6 +27,7 @@ def gated_backward(
     gradient: Tensor, gate: Tensor, up: Tensor, activation: str, *, product: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Gradients of gate and up; ``product``, which may be ``gradient``, takes ``act(gate) ∘ up``."""
+    _require(gradient.shape == up.shape == gate.shape, "gradient, gate and up of one shape")
     d_gate, d_up = torch.empty_like(gate), torch.empty_like(up)
     count = c_int64(gate.numel())
     into = c_void_p() if product is None else product
@@ -40,6 +42,7 @@ def norm_forward(x: Tensor, factor: Tensor, eps: float) -> tuple[Tensor, Tensor]
     A factor in bf16 is applied after rounding, one in fp32 before.
     """
     width = x.shape[-1]
+    _require(factor.shape == (width,) and factor.is_contiguous(), "one factor for each of a row's values")
     y, inverse = torch.empty_like(x), x.new_empty(x.numel() // width, dtype=torch.float32)
     sizes = c_int64(inverse.shape[0]), c_int32(width), c_float(eps), _exact(factor)
     _call("norm_forward", *sizes, _threads(), x, factor, y, inverse)
@@ -67,6 +70,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
         (heads, tokens, width), a view of (tokens, heads, width).
     """
     heads, tokens, width = x.shape
+    _require(cos.shape == sin.shape == (tokens, width) and width % 2 == 0, "two halves, and an angle for each value")
     y = x.new_empty(tokens, heads, width)
     sizes = c_int64(tokens), c_int32(heads), c_int32(width), c_int32(back), _threads()
     strides = (c_int64(step) for step in (x.stride(1), x.stride(0), cos.stride(0), sin.stride(0)))
@@ -85,12 +89,20 @@ def head_scores(logits: Tensor, goal: Tensor, *, turn: bool) -> Tensor:
     Raises:
         IndexError: a goal lies outside the vocabulary.
     """
+    _require(goal.shape == logits.shape[:1] and goal.dtype is torch.int64, "one goal a row, in int64")
+    goal = goal.contiguous()
     found = logits.new_empty(logits.shape[0], dtype=torch.float32)
     rows, vocabulary = map(c_int64, logits.shape)
     outside = _call("head_scores", rows, vocabulary, c_int32(turn), _threads(), logits, goal, found)
     if outside:
         raise IndexError(f"{outside} of {goal.shape[0]} goals lie outside a vocabulary of {logits.shape[1]}")
     return found
+
+
+def _require(fits: bool, what: str) -> None:
+    """The kernels read as much as they are told is there."""
+    if not fits:
+        raise ValueError(f"the kernel takes {what}")
 
 
 def _exact(factor: Tensor) -> c_int32:
