@@ -69,7 +69,14 @@ def test_a_time_that_was_measured_beside_other_work_is_said_to_be(load: float | 
     estimate = {"seconds": 61.0, "watt_hours": 1.0, "watts": 10.0, "windows": 1}
     plan = dict.fromkeys(("trained_tokens", "rows", "longest_row", "tokens", "steps", "windows", "widest_window"), 1)
     plan |= dict.fromkeys(("base_parameters", "trained_parameters", "peak_bytes", "six_nd", "floating_operations"), 1)
-    words = {"available_bytes": None, "not_reached": "", "method": "sft", "precision": "fp32", "device": "cpu"}
+    words = {
+        "available_bytes": None,
+        "not_reached": "",
+        "kept_whole": "",
+        "method": "sft",
+        "precision": "fp32",
+        "device": "cpu",
+    }
     with stdout.capture() as captured:
         show_plan(PlanResult({**plan, **words, "memory": {}, "estimate": estimate}, load=load, cores=2))
     said = "beside other work (load 7.9 on 2 cores); alone it takes less"

@@ -23,7 +23,7 @@ from tuneward.modeling.quantisation import weight_bytes, weight_count
 from tuneward.training.batches import ROUND_TOKENS, Step, Window
 from tuneward.training.config import TrainingConfig
 from tuneward.training.footprint import Footprint
-from tuneward.training.losses.head import logit_bytes, whole_bytes
+from tuneward.training.losses.head import ROUND_ROWS, logit_bytes, whole_bytes
 from tuneward.training.optimizer import STATE_BYTES
 from tuneward.training.rows import Row
 
@@ -239,7 +239,7 @@ def code_bytes(rows: Sequence[Row], steps: Sequence[Step], footprint: Footprint)
         for attention in {a for a in footprint.attention if not a.compiled}:
             blocks |= layout.block_shapes(attention.heads, attention.kv_heads, attention.scoring)
     widths = {-(-sum(rows[i].size for i in window) // ROUND_TOKENS) for window in windows}
-    learned = {sum(rows[i].trained for i in window) for window in windows}
+    learned = {-(-sum(rows[i].trained for i in window) // ROUND_ROWS) for window in windows}
     return min(MOST_CODE, BLOCK_CODE * len(blocks) + WIDTH_CODE * len(widths) + HEAD_CODE * len(learned))
 
 

@@ -162,5 +162,21 @@ def test_in_bf16_a_head_made_whole_gives_the_very_bits_of_the_plain_one():
 @pytest.mark.parametrize("goal", [-1, 500])
 def test_a_goal_outside_the_vocabulary_is_refused(goal):
     head = OutputHead(Nf4Matrix(torch.randn(500, 64)), None, 1.0, None)
-    with pytest.raises(IndexError, match="1 of 2 goals lie outside a vocabulary of 500"):
+    with pytest.raises(IndexError, match="goals outside a vocabulary of 500: 1"):
         token_log_probs(torch.randn(2, 64), torch.tensor([3, goal]), head, chunk_bytes=1000)
+
+
+def test_products_of_the_head_have_few_shapes(monkeypatch):
+    """A CPU's product library keeps code for every number of rows that it meets."""
+    seen, whole = set(), torch.nn.functional.linear
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda x, *rest: seen.add(x.shape[0]) or whole(x, *rest))
+    weight = torch.randn(50, 8)
+    plain = OutputHead(weight, None, 1.0, None)
+    for rows in range(1, 100):
+        hidden, targets = torch.randn(rows, 8, requires_grad=True), torch.arange(rows) % 50
+        found = token_log_probs(hidden, targets, plain, chunk_bytes=1 << 20)
+        wanted = whole(hidden, weight).log_softmax(-1)[torch.arange(rows), targets]
+        torch.testing.assert_close(found, wanted)
+        ours, theirs = (torch.autograd.grad(x.sum(), hidden)[0] for x in (found, wanted))
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert seen == {32, 64, 96, 128}

@@ -190,7 +190,7 @@ def mean_of_a_window_for_its_sum(patch):
     patch.setattr(CrossEntropy, "__call__", wrong)
 
 
-@mutation("loss head")
+@mutation("loss head", "four bits")
 def head_gradient_slightly_off(patch):
     scaled(patch, head, "_turn", 1.0001)
 

@@ -95,7 +95,7 @@ def head_scores(logits: Tensor, goal: Tensor, *, turn: bool) -> Tensor:
     rows, vocabulary = map(c_int64, logits.shape)
     outside = _call("head_scores", rows, vocabulary, c_int32(turn), _threads(), logits, goal, found)
     if outside:
-        raise IndexError(f"{outside} of {goal.shape[0]} goals lie outside a vocabulary of {logits.shape[1]}")
+        raise IndexError(f"goals outside a vocabulary of {logits.shape[1]}: {outside}")
     return found
 
 

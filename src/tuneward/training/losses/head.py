@@ -12,12 +12,16 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tuneward.modeling.base_model import OutputHead
 from tuneward.modeling.kernels.library import fits
 from tuneward.modeling.kernels.pointwise import head_scores
 from tuneward.modeling.quantisation import Nf4Matrix
 from tuneward.modeling.quantised_ends import slices
+
+#: On a CPU rows are filled up to a multiple of this: its product library makes and keeps code for every new number.
+ROUND_ROWS = 32
 
 #: A slice of the vocabulary holds this many tokens, or the rows are cut.
 SLICE_TOKENS = 1024
@@ -39,11 +43,19 @@ def token_log_probs(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk_
     Returns:
         (rows,) in fp32, in nats.
     """
+    asked, fill = hidden.shape[0], -hidden.shape[0] % ROUND_ROWS if hidden.device.type == "cpu" else 0
+    if fill:
+        hidden, targets = functional.pad(hidden, (0, 0, 0, fill)), functional.pad(targets, (0, fill))
+    return _log_probs(hidden, targets, head, chunk_bytes)[:asked]
+
+
+def _log_probs(hidden: Tensor, targets: Tensor, head: OutputHead, chunk_bytes: int) -> Tensor:
     if isinstance(head.weight, Nf4Matrix):
         if not whole_bytes(head.weight, chunk_bytes):
             return cast(Tensor, _SlicedHead.apply(hidden, targets, head, chunk_bytes))
         head = replace(head, weight=head.weight.dequantise())
     rows = chunk_rows(head, hidden.dtype, chunk_bytes)
+    rows -= rows % ROUND_ROWS if rows > ROUND_ROWS else 0
     trained = head.weight.requires_grad or (head.bias is not None and head.bias.requires_grad)
     if trained and torch.is_grad_enabled():
         return cast(Tensor, _TrainedHead.apply(hidden, _plain(head), head.bias, targets, head, rows))
@@ -86,7 +98,7 @@ def _scores(part: Tensor, head: OutputHead) -> tuple[Tensor, Tensor | float]:
 
 def _logits(part: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHead) -> tuple[Tensor, Tensor | float]:
     """Logits (rows, tokens of ``weight``), and their slope against the bare product."""
-    logits = torch.nn.functional.linear(part, weight, bias)
+    logits = functional.linear(part, weight, bias)
     slope: Tensor | float = head.multiplier
     if head.softcap is not None:
         bent = torch.tanh(logits.float() * (head.multiplier / head.softcap))
@@ -111,7 +123,7 @@ class _FrozenHead(torch.autograd.Function):
         for start in range(0, hidden.shape[0], rows):
             at = slice(start, start + rows)
             if _is_compiled(head, hidden.dtype):
-                logits = torch.nn.functional.linear(hidden[at], weight, head.bias)
+                logits = functional.linear(hidden[at], weight, head.bias)
                 found[at] = head_scores(logits, targets[at], turn=gradient is not None)
                 if gradient is not None:
                     torch.mm(logits, weight, out=gradient[at])
@@ -140,9 +152,7 @@ class _SlicedHead(torch.autograd.Function):
         assert isinstance(head.weight, Nf4Matrix), "a plain head goes by rows"
         outside = int(((targets < 0) | (targets >= head.weight.out_features)).sum())
         if outside:
-            raise IndexError(
-                f"{outside} of {len(targets)} goals lie outside a vocabulary of {head.weight.out_features}"
-            )
+            raise IndexError(f"goals outside a vocabulary of {head.weight.out_features}: {outside}")
         found = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         of_row, of_token = hidden.element_size() + 8, head.weight.in_features * head.weight.dtype.itemsize
