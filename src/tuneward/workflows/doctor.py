@@ -101,7 +101,14 @@ def _kernels(machine: Machine) -> tuple[Check, ...]:
     cure = (
         "install a C compiler (gcc or clang) and Tuneward once more: training here is about a quarter faster with them"
     )
-    return (Check("kernels", "note", "none: there was no C compiler when Tuneward was installed", cure),)
+    return (
+        Check(
+            "kernels",
+            "note",
+            "none: there was no C compiler when Tuneward was installed, or they are of another version",
+            cure,
+        ),
+    )
 
 
 def _amount(name: str, found: int, wanted: int, cure: str) -> Check:
