@@ -184,3 +184,14 @@ def test_a_consent_withdrawn_while_rows_were_entered_marks_the_dataset(office):
         made.put_entered(entered)
         marks = consent.mark(made, withdrawal, dataset=nouns.DATASET.id)
     assert [(marked.noun, marked.rows) for marked in marks] == [(nouns.DATASET.id, 25)]
+
+
+def test_what_was_marked_behind_the_logs_back_is_not_swept(office):
+    entered = enter(office, nouns.DATASET, ENTRIES)
+    with change(office, "dataset.prepare", nouns.DATASET.id) as made:
+        made.put_entered(entered)
+    with office.site.database.write() as c:
+        c.execute(text("INSERT INTO entering VALUES (:dataset, '2026-01-01T00:00:00Z')"), {"dataset": nouns.DATASET.id})
+    sweep(office)
+    assert left(office) == [1, 25, 25, 1, 1]
+    assert {fault.code for fault in check_rows(office.site)} == {"TW-PROOF-008"}

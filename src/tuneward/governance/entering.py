@@ -19,6 +19,7 @@ from tuneward.domain.dataset import Dataset, RecordEntry
 from tuneward.domain.finding import FindingEntry
 from tuneward.domain.law import TermsEntry
 from tuneward.errors import Fault, StorageError
+from tuneward.governance import audit
 from tuneward.governance.office import Office
 from tuneward.governance.rows_digest import RowsDigest
 from tuneward.progress import SILENT, Progress
@@ -109,12 +110,19 @@ def publish(connection: Connection, entered: Entered) -> None:
 def sweep(office: Office) -> None:
     """Remove every dataset whose entering was broken off, in parts.
 
+    One that the log knows was whole, and was marked behind its back: it stays for whoever looks into that, and
+    ``verify`` tells.
+
     Raises:
         StorageError: the database cannot be written.
     """
     database = office.site.database
     with database.read() as connection:
         left = list(connection.execute(select(tables.entering.c.dataset)).scalars())
+        if left:
+            done = audit.events(connection, decision="done", action="dataset.prepare")
+            whole = {event.subject for event in done}
+            left = [dataset for dataset in left if dataset not in whole]
     for dataset in left:
         for table, column in (
             (tables.finding, tables.finding.c.record),
