@@ -1,5 +1,7 @@
 """The NOTICE tells base, licence, decision and what is asked, and cannot be forged by a name."""
 
+from dataclasses import replace
+
 from tuneward.registry.notice import NoticeFacts, make_notice
 
 FACTS = NoticeFacts(
@@ -40,3 +42,10 @@ def test_a_run_without_version_and_data_without_licence():
     assert "p, not registered" in text
     assert "no licence is stated" in text
     assert "decided" not in text
+
+
+def test_it_says_whether_the_bases_weights_were_changed():
+    assert "Its weights were changed by training." in make_notice(FACTS).decode()
+    beside = make_notice(replace(FACTS, merged=False)).decode()
+    assert "Its weights are unchanged; what was trained is an adapter beside them." in beside
+    assert "changed by training" not in beside

@@ -72,7 +72,9 @@ def _rows(result: SelfcheckResult) -> str:
 def _measured(line: Line) -> str:
     if line.measured is None:
         return ""
-    return f"{line.measured:.1e}" if line.unit == "relative" else f"{line.measured:.0f} {line.unit}"
+    if line.unit == "relative":
+        return f"{line.measured:.1e}"
+    return f"{line.measured:.0f} {line.unit}" if line.measured.is_integer() else f"{line.measured:.2f} {line.unit}"
 
 
 def _tolerance(line: Line) -> str:

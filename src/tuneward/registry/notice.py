@@ -29,6 +29,7 @@ class NoticeFacts:
         reason: why it was decided so.
         duties: what the base's licence asks under the declared use.
         law: ``counts["law"]`` of the dataset: licences of the data and what they ask.
+        merged: whether the base's own weights were changed; an adapter leaves them as they are.
     """
 
     project: str
@@ -41,6 +42,7 @@ class NoticeFacts:
     reason: str = ""
     duties: Sequence[str] = ()
     law: Mapping[str, Any] = field(default_factory=dict)
+    merged: bool = True
 
 
 def make_notice(facts: NoticeFacts) -> bytes:
@@ -55,7 +57,8 @@ def _lines(facts: NoticeFacts) -> Iterator[str]:
     yield f"  licence: {_one(facts.licence)}"
     if facts.decision:
         yield f"  stated in its files: {_one(facts.stated)}; decided as above ({facts.decision}): {_one(facts.reason)}"
-    yield "  Its weights were changed by training."
+    unchanged = "Its weights are unchanged; what was trained is an adapter beside them."
+    yield f"  {'Its weights were changed by training.' if facts.merged else unchanged}"
     yield from _list("  It asks:", facts.duties)
     yield ""
     licences = facts.law.get("licences") or {}

@@ -77,6 +77,7 @@ class Provenance:
             reason=self.decision.reason if self.decision else "",
             duties=self.duties,
             law=self.law,
+            merged=self.is_whole,
         )
 
     @property
