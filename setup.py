@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 ROOM = "src/tuneward/modeling/kernels"
-#: What the kernels say they were made from; ``kernels.library`` leaves out those of other sources than lie beside it.
+#: What the kernels say they were made from; ``kernels.loading`` leaves out those of other sources than lie beside it.
 SOURCES = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(Path(ROOM).glob("*.[ch]")))).hexdigest()
 INSTRUCTIONS = [f"-m{name}" for name in ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "fma")]
 

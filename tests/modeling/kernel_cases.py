@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tuneward.modeling.kernels.library import compiled
+from tuneward.modeling.kernels.loading import compiled
 
 needs_kernels = pytest.mark.skipif(
     compiled() is None, reason="needs a C compiler at installation, and a CPU with AVX-512 and its bf16 products"

@@ -107,7 +107,7 @@ def test_kernels_are_asked_for_where_the_processor_could_run_them(tmp_path, monk
     (tmp_path / "cpuinfo").write_text(f"flags : fpu {listed}\n", encoding="ascii")
     monkeypatch.setattr(machine, "PROCESSOR", tmp_path / "cpuinfo")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("tuneward.modeling.kernels.library.compiled", lambda: object() if built else None)
+    monkeypatch.setattr("tuneward.modeling.kernels.loading.compiled", lambda: object() if built else None)
     assert machine.look(tmp_path).kernels is told
     lines = doctor(tmp_path).checks
     verdicts = {check.verdict: check for check in lines if check.name == "kernels"}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tuneward.modeling.gated_mlp import activation_of, gated_mlp
-from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.loading import fits
 from tuneward.modeling.kernels.pointwise import norm_backward, norm_forward
 from tuneward.modeling.low_rank import Frozen, dense
 from tuneward.modeling.rotary import fuse_rotary

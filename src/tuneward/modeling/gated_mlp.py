@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.loading import fits
 from tuneward.modeling.kernels.pointwise import gated_backward, gated_forward
 from tuneward.modeling.lora import LoraLinear
 from tuneward.modeling.low_rank import dense

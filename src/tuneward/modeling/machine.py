@@ -120,7 +120,7 @@ def look(folder: Path) -> Machine:
         import torch
     except ImportError:
         return Machine(None, "cpu", threads(), False, None, memory, disk)
-    from tuneward.modeling.kernels.library import compiled
+    from tuneward.modeling.kernels.loading import compiled
 
     cuda = torch.cuda.is_available()
     return Machine(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.loading import fits
 from tuneward.modeling.kernels.pointwise import rotate
 
 NAME = "apply_rotary_pos_emb"

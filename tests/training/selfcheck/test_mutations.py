@@ -16,7 +16,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from tuneward.modeling import attention, lora, merge, packed
 from tuneward.modeling.chat import Chat, Example
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.kernels.library import compiled
+from tuneward.modeling.kernels.loading import compiled
 from tuneward.modeling.packed import PackedDocuments
 from tuneward.modeling.quantisation import Nf4Linear, Nf4Matrix
 from tuneward.training import batches, loop

@@ -11,7 +11,7 @@ from tests.tiny import ARCHITECTURES, make_tiny_base
 from tests.training.rows import write_rows
 from tuneward.errors import Fault, ModelError
 from tuneward.modeling.config import AdapterConfig
-from tuneward.modeling.kernels.library import compiled
+from tuneward.modeling.kernels.loading import compiled
 from tuneward.training.selfcheck.cut import cut
 from tuneward.training.selfcheck.line import Line
 from tuneward.training.selfcheck.preferences import FORMULAS, objectives

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tuneward.modeling.kernels.library import compiled, fits
+from tuneward.modeling.kernels.loading import compiled, fits
 
 #: Contexts are filled up to a multiple of this (``PAD`` in attention.c).
 PAD = 32

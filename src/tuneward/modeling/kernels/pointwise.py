@@ -1,7 +1,7 @@
 """Norms, gated units, rotary positions and the loss head's softmax by the compiled kernels.
 
 Place on the road: called by ``fused``, ``gated_mlp``, ``rotary`` and ``training.losses.head`` from within their
-autograd functions, where :func:`tuneward.modeling.kernels.library.fits` says yes. All take dense bf16 tensors.
+autograd functions, where :func:`tuneward.modeling.kernels.loading.fits` says yes. All take dense bf16 tensors.
 """
 
 from ctypes import c_float, c_int32, c_int64, c_void_p
@@ -9,7 +9,7 @@ from ctypes import c_float, c_int32, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from tuneward.modeling.kernels.library import address, compiled
+from tuneward.modeling.kernels.loading import address, compiled
 
 #: Activation → its number in pointwise.c.
 _KINDS = {"silu": 0, "gelu": 1}

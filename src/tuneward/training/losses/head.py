@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tuneward.modeling.base_model import OutputHead
-from tuneward.modeling.kernels.library import fits
+from tuneward.modeling.kernels.loading import fits
 from tuneward.modeling.kernels.pointwise import head_scores
 from tuneward.modeling.quantisation import Nf4Matrix
 from tuneward.modeling.quantised_ends import slices

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tuneward.modeling.base_model import hidden_states, load_base
 from tuneward.modeling.fused import fuse
-from tuneward.modeling.kernels.library import compiled, left_out
+from tuneward.modeling.kernels.loading import compiled, left_out
 from tuneward.modeling.lora import add_lora, set_weights, weights_of
 from tuneward.training.batches import Window
 from tuneward.training.losses.head import token_log_probs

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.modeling.kernel_cases import needs_kernels
-from tuneward.modeling.kernels import library
+from tuneward.modeling.kernels import loading
 
 ROOT = Path(__file__).parents[3]
 PROCESSOR = Path("/proc/cpuinfo")
@@ -16,9 +16,9 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 @pytest.fixture
 def looked_for_anew():
-    library.compiled.cache_clear()
+    loading.compiled.cache_clear()
     yield
-    library.compiled.cache_clear()
+    loading.compiled.cache_clear()
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
@@ -46,23 +46,23 @@ def test_the_build_makes_kernels_that_load_here(tmp_path, monkeypatch, looked_fo
 
 
 def test_without_a_build_nothing_fits(monkeypatch, looked_for_anew):
-    monkeypatch.setattr(library, "MODULE", "tuneward.modeling.kernels._missing")
-    assert library.compiled() is None
-    assert not library.fits(torch.ones(2, 2, dtype=torch.bfloat16))
+    monkeypatch.setattr(loading, "MODULE", "tuneward.modeling.kernels._missing")
+    assert loading.compiled() is None
+    assert not loading.fits(torch.ones(2, 2, dtype=torch.bfloat16))
 
 
 def test_a_damaged_build_is_said_and_left_out(tmp_path, monkeypatch, caplog, looked_for_anew):
     (tmp_path / "broken_kernels.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(library, "MODULE", "broken_kernels")
-    assert library.compiled() is None
+    monkeypatch.setattr(loading, "MODULE", "broken_kernels")
+    assert loading.compiled() is None
     assert "kernels are left out" in caplog.text
 
 
 @pytest.mark.skipif(not hasattr(_ctypes, "__file__"), reason="needs a library that is not ours")
 def test_another_library_is_said_and_left_out(monkeypatch, caplog, looked_for_anew):
-    monkeypatch.setattr(library, "MODULE", "_ctypes")
-    assert library.compiled() is None
+    monkeypatch.setattr(loading, "MODULE", "_ctypes")
+    assert loading.compiled() is None
     assert "kernels are left out" in caplog.text
 
 
@@ -70,19 +70,19 @@ def test_another_library_is_said_and_left_out(monkeypatch, caplog, looked_for_an
 def test_a_build_of_other_sources_is_said_and_left_out(tmp_path, monkeypatch, caplog, looked_for_anew):
     for file in (ROOT / "src/tuneward/modeling/kernels").glob("*.[ch]"):
         shutil.copy(file, tmp_path)
-    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    assert library.compiled() is not None
-    library.compiled.cache_clear()
+    monkeypatch.setattr(loading, "__file__", str(tmp_path / "loading.py"))
+    assert loading.compiled() is not None
+    loading.compiled.cache_clear()
     with (tmp_path / "attention.c").open("a") as source:
         source.write("/* another layout */")
-    assert library.compiled() is None
+    assert loading.compiled() is None
     assert "was made from other sources" in caplog.text
 
 
 @needs_kernels
 def test_only_dense_bf16_on_the_processor_fits():
     fine = torch.ones(4, 6, dtype=torch.bfloat16)
-    assert library.fits(fine, fine[:, :3])
-    assert not library.fits(fine, fine.float())
-    assert not library.fits(fine.t())
-    assert not library.fits(torch.empty(2, 2, dtype=torch.bfloat16, device="meta"))
+    assert loading.fits(fine, fine[:, :3])
+    assert not loading.fits(fine, fine.float())
+    assert not loading.fits(fine.t())
+    assert not loading.fits(torch.empty(2, 2, dtype=torch.bfloat16, device="meta"))
