@@ -74,7 +74,9 @@ def _measured(line: Line) -> str:
         return ""
     if line.unit == "relative":
         return f"{line.measured:.1e}"
-    return f"{line.measured:.0f} {line.unit}" if line.measured.is_integer() else f"{line.measured:.2f} {line.unit}"
+    return (
+        f"{line.measured:.0f} {line.unit}" if float(line.measured).is_integer() else f"{line.measured:.2f} {line.unit}"
+    )
 
 
 def _tolerance(line: Line) -> str:
