@@ -156,3 +156,10 @@ def test_a_second_derivative_is_refused_and_not_wrong():
     (slope,) = torch.autograd.grad(result.float().square().sum(), states[:1], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.float().square().sum().backward()
+
+
+def test_states_of_other_tokens_than_the_places_are_refused():
+    layout = PackedDocuments((5,))
+    states = [torch.ones(2, 6, 16, dtype=torch.bfloat16)] * 3
+    with pytest.raises(ValueError, match="are not of 5 tokens"):
+        attend(*states, layout._places, scaling=1.0, window=None)
